@@ -1,0 +1,134 @@
+"""Pixels → the bytes of a PNG, JPEG, WebP or TIFF file, with an sRGB profile and the run's metadata.
+
+The metadata is JSON, in ASCII so that it survives everywhere: in PNG the text chunk `styletx`, elsewhere the
+EXIF (or TIFF) image description. Pillow writes 8 bits per channel; 16-bit PNG and TIFF, which it cannot write
+in colour, are put together here.
+"""
+
+import io
+import json
+import struct
+import warnings
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, PngImagePlugin, TiffImagePlugin
+
+from styletx.images.profiles import srgb_profile
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "PNG": {},
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"quality": 95},
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+}
+_KEY = "styletx"
+_DESCRIPTION_TAG = 0x010E
+_EXIF_LIMIT = 65000  # a JPEG segment holds 65533 bytes
+
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+
+
+def encode(pixels: Pixels, format: str, metadata: Mapping[str, Any] | None) -> bytes:
+    """Encodes a picture.
+
+    Args:
+        pixels: [H,W,3] RGB or [H,W,4] RGBA; 16-bit values for PNG and TIFF only.
+        format: "PNG", "JPEG", "WEBP" or "TIFF". JPEG has no alpha: it is put on white, with a warning.
+        metadata: what to embed; values that JSON does not know are written as text.
+
+    Returns:
+        The file's bytes.
+    """
+    payload = json.dumps(metadata, default=str) if metadata is not None else None
+    if pixels.dtype == np.uint16:
+        return _deep_png(pixels, payload) if format == "PNG" else _deep_tiff(pixels, payload)
+    image = Image.fromarray(pixels)
+    if format == "JPEG" and image.mode == "RGBA":
+        warnings.warn(
+            "JPEG holds no transparency, so the picture is put on white; PNG, WebP or TIFF keep it",
+            stacklevel=3,
+        )
+        ground = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(ground, image).convert("RGB")
+    options = dict(_OPTIONS[format])
+    if payload is not None and format == "PNG":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_text(_KEY, payload)
+    elif payload is not None and format == "TIFF":
+        options["tiffinfo"] = {_DESCRIPTION_TAG: _described(payload)}
+    elif payload is not None and format == "JPEG" and len(payload) > _EXIF_LIMIT:
+        warnings.warn("the options are too long for a JPEG's metadata and were left out; PNG keeps them", stacklevel=3)
+    elif payload is not None:
+        options["exif"] = exif = Image.Exif()
+        exif[_DESCRIPTION_TAG] = _described(payload)
+    stream = io.BytesIO()
+    image.save(stream, format, icc_profile=srgb_profile(), **options)
+    return stream.getvalue()
+
+
+def embedded(image: Image.Image) -> dict[str, Any] | None:
+    """What `encode` embedded in a picture that has been opened; None if there is nothing of ours."""
+    try:
+        payload = image.info.get(_KEY)
+        found = json.loads(payload) if payload else json.loads(image.getexif()[_DESCRIPTION_TAG])[_KEY]
+    except Exception:  # another program's description, in whatever form, or a broken EXIF block
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _described(payload: str) -> str:
+    return f'{{"{_KEY}": {payload}}}'
+
+
+def _deep_png(pixels: Pixels, payload: str | None) -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    height, width, channels = pixels.shape
+    rows = pixels.astype(">u2").view(np.uint8).reshape(height, -1)
+    filtered = np.full((height, 1 + rows.shape[1]), 2, np.uint8)  # filter 2: difference from the row above
+    filtered[0, 1:] = rows[0]
+    filtered[1:, 1:] = rows[1:] - rows[:-1]
+    parts = [
+        b"\x89PNG\r\n\x1a\n",
+        chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2 if channels == 3 else 6, 0, 0, 0)),
+        chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile())),
+        chunk(b"tEXt", f"{_KEY}\0{payload}".encode("ascii")) if payload is not None else b"",
+        chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6)),
+        chunk(b"IEND", b""),
+    ]
+    return b"".join(parts)
+
+
+def _deep_tiff(pixels: Pixels, payload: str | None) -> bytes:
+    height, width, channels = pixels.shape
+    differences = pixels.astype("<u2")
+    differences[:, 1:] -= pixels[:, :-1]  # predictor 2: difference from the pixel to the left
+    data = zlib.compress(differences.tobytes(), 6)
+    directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
+    tags: dict[int, Any] = {
+        256: width,
+        257: height,
+        258: (16,) * channels,
+        259: 8,  # deflate
+        262: 2,  # RGB
+        273: 0,  # where the one strip begins, counted by Pillow from the directory's end
+        277: channels,
+        278: height,
+        279: len(data),
+        317: 2,  # predictor
+        34675: srgb_profile(),
+    }
+    if channels == 4:
+        tags[338] = 2  # the extra channel is straight alpha
+    if payload is not None:
+        tags[_DESCRIPTION_TAG] = _described(payload)
+    for tag, value in tags.items():
+        directory[tag] = value
+    return b"II*\0" + struct.pack("<I", 8) + directory.tobytes(8) + data

@@ -1,0 +1,43 @@
+"""Sizes, resizing, and tensors → 8- or 16-bit values."""
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def fit(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """Scales a size (H, W) so that its longer side is `long_side`; the shorter is rounded and at least 1."""
+    longest = max(size)
+    height, width = (max(1, (2 * side * long_side + longest) // (2 * longest)) for side in size)
+    return height, width
+
+
+def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes [B,C,H,W] to [B,C,h,w], bicubic with antialiasing, clamped to [0,1]; as it is if it fits."""
+    if tuple(pixels.shape[-2:]) == tuple(size):
+        return pixels
+    resized = F.interpolate(pixels, size=tuple(size), mode="bicubic", antialias=True, align_corners=False)
+    return resized.clamp(0, 1)
+
+
+def to_pil(pixels: Tensor, alpha: Tensor | None = None) -> PIL.Image.Image:
+    """An 8-bit PIL image, RGB or with alpha RGBA, rounded to the nearest value.
+
+    Args:
+        pixels: [1,3,H,W] or [3,H,W] in [0,1]; values outside are clipped.
+        alpha: [1,1,H,W] or [1,H,W] in [0,1].
+    """
+    return PIL.Image.fromarray(quantised(pixels, alpha, 8))
+
+
+def quantised(pixels: Tensor, alpha: Tensor | None, bits: int) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    """Values [H,W,3], or [H,W,4] with alpha, rounded to 8 or 16 bits; takes what `to_pil` takes."""
+    planes = pixels.detach().reshape(-1, *pixels.shape[-2:])
+    if alpha is not None:
+        planes = torch.cat([planes, alpha.detach().to(planes).reshape(-1, *alpha.shape[-2:])])
+    peak = 2**bits - 1
+    values = (planes.float().clamp(0, 1) * peak).round().permute(1, 2, 0).cpu().numpy()
+    return np.ascontiguousarray(values.astype(np.uint8 if bits == 8 else np.uint16))

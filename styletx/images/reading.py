@@ -1,0 +1,169 @@
+"""Anything that holds a picture → a `Picture`: paths, bytes, streams, PIL images, arrays and tensors."""
+
+import io
+import os
+import stat
+import sys
+from dataclasses import dataclass
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from styletx.errors import PictureError
+from styletx.images import decoding, encoding
+from styletx.images.decoding import check_size, shown
+
+MAX_PIXELS = 250_000_000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as the rest of the program sees it.
+
+    Attributes:
+        pixels: [1,3,H,W] float32 sRGB in [0,1], contiguous, on the CPU. Where alpha is 0 they hold colours
+            spread from the visible pixels, not the ones hidden in the file.
+        alpha: [1,1,H,W] float32 in [0,1]; None if the picture is opaque.
+        name: what messages and metadata call it: the path as given, or "<stdin>", "<bytes>", "<image>", ...
+        bits: depth of the source per channel, 8 or 16 (also for floating point).
+    """
+
+    pixels: Tensor
+    alpha: Tensor | None
+    name: str
+    bits: int
+
+
+Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | PIL.Image.Image | npt.NDArray[Any] | Tensor | Picture
+
+
+def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Reads a picture, upright, converted to sRGB, with alpha apart.
+
+    Args:
+        source: a path, a file's bytes, a binary stream, a PIL image, an array [H,W] or [H,W,1|2|3|4], a
+            tensor [C,H,W] or [1,C,H,W] with 1, 3 or 4 channels (uint8, uint16, or float in [0,1]), or a
+            `Picture`, which passes through unchanged.
+        max_pixels: most pixels allowed; checked before anything is decoded.
+
+    Raises:
+        PictureError: it cannot be read, or is unfit for styling. Nothing else is raised for bad data.
+    """
+    if isinstance(source, Picture):
+        return source
+    if isinstance(source, PIL.Image.Image):
+        return _picture(decoding.decode_image(source, "<image>", max_pixels), "<image>")
+    if isinstance(source, np.ndarray):
+        return _picture(_decode_array(source, "<array>", max_pixels), "<array>")
+    if isinstance(source, Tensor):
+        return _picture(_decode_tensor(source, max_pixels), "<tensor>")
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _picture(decoding.decode_stream(io.BytesIO(source), "<bytes>", max_pixels), "<bytes>")
+    if isinstance(source, str | os.PathLike):
+        name = os.fsdecode(source)
+        with _opened(name) as file:
+            return _picture(decoding.decode_stream(file, name, max_pixels), name)
+    if not hasattr(source, "read"):
+        raise TypeError(f"a picture is a path, bytes, a stream, an image, an array or a tensor, not {type(source)}")
+    given = getattr(source, "name", None)
+    name = given if isinstance(given, str) else "<stream>"
+    return _picture(decoding.decode_stream(_buffered(source, name), name, max_pixels), name)
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `write` embedded in a picture file.
+
+    Raises:
+        PictureError: it is no picture, or holds no metadata of ours.
+    """
+    name = os.fsdecode(path)
+    with _opened(name) as file:
+        found = encoding.embedded(decoding.identify(file, name, sys.maxsize))
+    if found is None:
+        raise PictureError(f"{shown(name)} holds no styletx metadata; give a picture that styletx wrote, unedited")
+    return found
+
+
+def _opened(name: str) -> BinaryIO:
+    """Opens an ordinary file; a pipe could make it wait for ever."""
+    try:
+        mode = os.stat(name).st_mode
+        if stat.S_ISREG(mode):
+            return open(name, "rb")
+    except FileNotFoundError as error:
+        raise PictureError(f"{shown(name)}: there is no such file; check the name") from error
+    except PermissionError as error:
+        raise PictureError(f"{shown(name)} may not be read; change its permissions or copy it") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise PictureError(f"{shown(name)} cannot be opened ({reason}); check the name") from error
+    if stat.S_ISDIR(mode):
+        raise PictureError(f"{shown(name)} is a folder; name a picture in it")
+    raise PictureError(f"{shown(name)} is no ordinary file; save the picture to a file first")
+
+
+def _buffered(stream: BinaryIO, name: str) -> BinaryIO:
+    try:
+        data = stream.read()
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{shown(name)} cannot be read ({error}); open it for reading in binary mode") from error
+    if not isinstance(data, bytes):
+        raise PictureError(f"{shown(name)} gives text; open it in binary mode")
+    return io.BytesIO(data)
+
+
+def _decode_tensor(tensor: Tensor, max_pixels: int) -> decoding.Decoded:
+    name = "<tensor>"
+    values = tensor.detach().cpu()
+    values = values[0] if values.ndim == 4 and len(values) == 1 else values
+    if values.ndim != 3 or values.shape[0] not in (1, 3, 4):
+        raise PictureError(f"{name} has the shape {tuple(tensor.shape)}; give [3,H,W] or [1,3,H,W]")
+    values = values.float() if values.is_floating_point() else values
+    return _decode_array(values.permute(1, 2, 0).numpy(), name, max_pixels)
+
+
+def _decode_array(array: npt.NDArray[Any], name: str, max_pixels: int) -> decoding.Decoded:
+    values = array[..., None] if array.ndim == 2 else array
+    if values.ndim != 3 or values.shape[-1] not in (1, 2, 3, 4):
+        raise PictureError(f"{name} has the shape {array.shape}; give [H,W] or [H,W,C] with 1 to 4 channels")
+    check_size(values.shape[1], values.shape[0], name, max_pixels)
+    kind, size = values.dtype.kind, values.dtype.itemsize
+    if kind == "b" or (kind == "u" and size <= 2):
+        peak, bits = {"b": (1, 8), "u": (2 ** (8 * size) - 1, 8 * size)}[kind]
+    elif kind == "f":
+        peak, bits = 1, 16
+        if not (values.min() >= 0 and values.max() <= 1):  # false for NaN too
+            raise PictureError(f"{name} holds values outside [0,1] or NaN; scale and clip it to [0,1]")
+    else:
+        raise PictureError(f"{name} holds {values.dtype}; give uint8, uint16 or float in [0,1]")
+    channels = (values / np.float32(peak)).astype(np.float32)
+    colour = channels[..., :-1] if channels.shape[-1] in (2, 4) else channels
+    alpha = channels[..., -1] if channels.shape[-1] in (2, 4) else None
+    return decoding.Decoded(np.broadcast_to(colour, (*colour.shape[:2], 3)), alpha, bits)
+
+
+def _picture(decoded: decoding.Decoded, name: str) -> Picture:
+    pixels = torch.from_numpy(np.ascontiguousarray(decoded.colour.transpose(2, 0, 1)))[None]
+    if decoded.alpha is None or bool((decoded.alpha == 1).all()):
+        return Picture(pixels, None, name, decoded.bits)
+    alpha = torch.from_numpy(np.ascontiguousarray(decoded.alpha))[None, None]
+    if not alpha.any():
+        raise PictureError(f"{shown(name)} is wholly transparent; give a picture with something to see")
+    return Picture(torch.where(alpha > 0, pixels, _spread(pixels, alpha)), alpha, name, decoded.bits)
+
+
+def _spread(pixels: Tensor, weight: Tensor) -> Tensor:
+    """Colours [1,3,H,W] where the weight [1,1,H,W] is 0, spread smoothly from the rest (pull-push)."""
+    if bool((weight > 0).all()):
+        return pixels
+    size = pixels.shape[-2:]
+    total = F.avg_pool2d(weight, 2, ceil_mode=True)
+    mean = F.avg_pool2d(pixels * weight, 2, ceil_mode=True) / total.clamp(min=1e-12)
+    coarse = _spread(mean, (total * 4).clamp(max=1))
+    filled = F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
+    return torch.where(weight > 0, pixels, filled)
