@@ -17,6 +17,9 @@ from styletx.errors import OptionError
 
 VGG16 = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)
 VGG19 = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4)
+# Chosen by measurement, see docs/compact-backbone.md; the layers that are looked at are wider than those between.
+COMPACT_VGG19 = ((32, 32), (80, 64), (128, 64, 64, 64), (128, 128, 96, 96), (128,))
+COMPACT_READOUTS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
 
 # Gatys et al. 2016, section 3.
 GATYS_STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -90,6 +93,16 @@ ARCHITECTURES: dict[str, Architecture] = {
             "vgg16",
             VGG16,
             Download("https://download.pytorch.org/models/vgg16-397923af.pth", "397923af", 553_433_881),
+        ),
+        Architecture(
+            name="compact",
+            build=partial(vgg.VGG, COMPACT_VGG19, readouts=COMPACT_READOUTS),
+            convert=vgg.as_float32,
+            layers=vgg.layer_names(COMPACT_VGG19),
+            style_layers=GATYS_STYLE_LAYERS,
+            content_layers=GATYS_CONTENT_LAYERS,
+            licence="CC BY 4.0, Simonyan & Zisserman, and MIT, Wang et al.; distilled from their networks",
+            bundled="compact-vgg19.safetensors",
         ),
     )
 }

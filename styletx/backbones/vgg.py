@@ -1,7 +1,7 @@
 """VGG networks (Simonyan & Zisserman 2015) as feature extractors.
 
-A VGG is a stack of 3×3 convolutions and pools with nothing beside them, so each layer's activations are a clean
-function of the picture: near the input they see edges and colour, deeper down strokes and objects.
+A VGG is a stack of 3×3 convolutions and pools with nothing beside them, so each layer's activations are a
+clean function of the picture: near the input they see edges and colour, deeper down strokes and objects.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ class VGG(nn.Module):
         layers: names of the layers to return, `relu{block}_{convolution}`, both counted from 1.
         pooling: "max" as in the paper, or "average" as Gatys et al. (2016) suggest.
         padding: "reflect", which leaves no frame in an optimised picture, or "zeros" as in the paper.
+        readouts: layers whose activations go through a 1×1 convolution of their own before they are returned, so
+            that distances between them are another network's; the layers below see the plain activations.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -34,6 +39,7 @@ class VGG(nn.Module):
         layers: Sequence[str],
         pooling: str = "max",
         padding: str = "reflect",
+        readouts: Sequence[str] = (),
     ) -> None:
         super().__init__()
         names = layer_names(blocks)
@@ -49,6 +55,13 @@ class VGG(nn.Module):
         for name, width in list(zip(names, widths, strict=True))[: deepest + 1]:
             self.convolutions[name] = nn.Conv2d(channels, width, 3)
             channels = width
+        self.readouts = nn.ModuleDict(
+            {
+                name: nn.Conv2d(width, width, 1, bias=False)
+                for name, width in zip(names, widths, strict=True)
+                if name in readouts and name in self.layers
+            }
+        )
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """Activations of the layers asked for.
@@ -67,10 +80,10 @@ class VGG(nn.Module):
             if name[4] != block:
                 block = name[4]
                 features = self._pool(features)
-            # In place, since a convolution's backward pass does not look at its output: a third of the memory.
+            # In place, as a convolution's backward pass does not look at its output: a third of the memory.
             features = F.relu_(convolution(self._pad(features)))
             if name in self.layers:
-                found[name] = features
+                found[name] = self.readouts[name](features) if name in self.readouts else features
         return found
 
     def _pad(self, features: Tensor) -> Tensor:
@@ -87,7 +100,7 @@ class VGG(nn.Module):
 
 
 def layer_names(blocks: Sequence[Sequence[int]]) -> tuple[str, ...]:
-    """Names of all layers, from the picture down: `relu1_1`, `relu1_2`, `relu2_1`, …"""
+    """Names of all layers, from the picture down: `relu1_1`, `relu1_2`, `relu2_1` and so on."""
     return tuple(
         f"relu{block}_{convolution}"
         for block, widths in enumerate(blocks, 1)
@@ -110,3 +123,8 @@ def from_torchvision(state: Mapping[str, Tensor], blocks: Sequence[Sequence[int]
         for kind in ("weight", "bias")
         if f"features.{index}.{kind}" in state
     }
+
+
+def as_float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict stored in float16 under this module's own names."""
+    return {name: tensor.float() for name, tensor in state.items()}

@@ -1,0 +1,240 @@
+"""Networks against torchvision's own, and against layers computed independently."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy
+import pytest
+import safetensors.torch
+import torch
+import torchvision
+from PIL import Image
+from torch import Tensor, nn
+
+from styletx import backbones
+from styletx.backbones import vgg
+from styletx.backbones.registry import VGG16, VGG19
+from styletx.errors import OptionError, WeightsError
+
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+RELU3_1 = SHARED / "weights" / "vgg19-relu3_1.safetensors"
+
+
+@cache
+def reference(name: str) -> nn.Sequential:
+    """The convolutional half of torchvision's network, with random weights that keep signals alive."""
+    with torch.device("meta"):
+        features: nn.Sequential = getattr(torchvision.models, name)(init_weights=False).features
+    features.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(1)
+    for module in features:
+        if isinstance(module, nn.Conv2d):
+            module.weight.data.normal_(0, (2 / (9 * module.in_channels)) ** 0.5, generator=generator)
+            module.bias.data.normal_(0, 0.1, generator=generator)
+    return features.eval().requires_grad_(False)
+
+
+def from_reference(name: str) -> backbones.Weights:
+    architecture = backbones.architecture(name)
+    published = {f"features.{key}": tensor for key, tensor in reference(name).state_dict().items()}
+    return backbones.Weights(Path("random"), "file", "", architecture.convert(published))
+
+
+def picture(height: int, width: int, batch: int = 1) -> Tensor:
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(2))
+
+
+def relus(features: nn.Sequential, pixels: Tensor) -> list[Tensor]:
+    """The output of each ReLU, in order."""
+    outputs = []
+    current = (pixels - MEAN) / STD
+    for module in features:
+        current = module(current)
+        if isinstance(module, nn.ReLU):
+            current = current.clone()  # torchvision's are in place
+            outputs.append(current)
+            current = current.clone()
+    return outputs
+
+
+@pytest.mark.parametrize("name", ["vgg19", "vgg16"])
+def test_layers_are_torchvisions(name: str) -> None:
+    architecture = backbones.architecture(name)
+    found = backbones.build(architecture, from_reference(name), architecture.layers, padding="zeros")
+    pixels = picture(38, 51, batch=2)
+    activations = found.module(pixels)
+    expected = relus(reference(name), pixels)
+    assert tuple(activations) == architecture.layers
+    assert len(expected) == len(architecture.layers)
+    for layer, tensor in zip(architecture.layers, expected, strict=True):
+        assert activations[layer].shape == tensor.shape
+        torch.testing.assert_close(activations[layer], tensor, rtol=1e-5, atol=1e-5 * tensor.std().item())
+        assert tensor.std() > 0.01, f"{layer} is no test if nothing is in it"
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("vgg19", VGG19), ("vgg16", VGG16)])
+def test_parameters_are_torchvisions(name: str, blocks: tuple[tuple[int, ...], ...]) -> None:
+    architecture = backbones.architecture(name)
+    published = {f"features.{key}": tensor for key, tensor in reference(name).state_dict().items()}
+    with torch.device("meta"):
+        own = architecture.build(architecture.layers).state_dict()
+    converted = architecture.convert(published)
+    assert {key: tensor.shape for key, tensor in own.items()} == {
+        key: tensor.shape for key, tensor in converted.items()
+    }
+    assert len(converted) == len(published)
+    indices = [i for i, module in enumerate(reference(name)) if isinstance(module, nn.Conv2d)]
+    assert list(vgg.torchvision_indices(blocks).values()) == indices
+
+
+def test_average_pooling() -> None:
+    features = nn.Sequential(
+        *(nn.AvgPool2d(2) if isinstance(module, nn.MaxPool2d) else module for module in reference("vgg19"))
+    )
+    layers = ("relu2_1", "relu3_1", "relu4_1")
+    found = backbones.build(
+        backbones.architecture("vgg19"), from_reference("vgg19"), layers, pooling="average", padding="zeros"
+    )
+    pixels = picture(33, 47)
+    expected = relus(features, pixels)
+    for layer, index in zip(layers, (2, 4, 8), strict=True):
+        torch.testing.assert_close(found.module(pixels)[layer], expected[index], rtol=1e-5, atol=1e-5)
+
+
+def test_reflection_padding() -> None:
+    found = backbones.build(backbones.architecture("vgg19"), from_reference("vgg19"), ["relu1_1", "relu1_2"])
+    pixels = picture(5, 7)
+    current = ((pixels - MEAN) / STD).double()
+    for layer, index in (("relu1_1", 0), ("relu1_2", 2)):
+        convolution = reference("vgg19")[index]
+        padded = numpy.pad(current.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect")
+        windows = numpy.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+        weight, bias = convolution.weight.double().numpy(), convolution.bias.double().numpy()
+        sums = numpy.einsum("bchwij,ocij->bohw", windows, weight) + bias[:, None, None]
+        current = torch.from_numpy(sums).clamp(min=0)
+        torch.testing.assert_close(found.module(pixels)[layer], current.float(), rtol=1e-5, atol=1e-5)
+
+
+def test_reflection_is_the_default_and_zeros_differ_only_at_the_frame() -> None:
+    architecture, found = backbones.architecture("vgg19"), from_reference("vgg19")
+    pixels = picture(9, 9)
+    plain = backbones.build(architecture, found, ["relu1_1"]).module(pixels)["relu1_1"]
+    reflect = backbones.build(architecture, found, ["relu1_1"], padding="reflect").module(pixels)["relu1_1"]
+    zeros = backbones.build(architecture, found, ["relu1_1"], padding="zeros").module(pixels)["relu1_1"]
+    assert torch.equal(plain, reflect)
+    torch.testing.assert_close(reflect[..., 1:-1, 1:-1], zeros[..., 1:-1, 1:-1])
+    assert not torch.allclose(reflect[..., 0, :], zeros[..., 0, :])
+
+
+def test_module_is_only_as_deep_as_asked_for() -> None:
+    found = backbones.build(backbones.architecture("vgg19"), from_reference("vgg19"), ["relu2_1", "relu1_1"])
+    convolutions = ((3, 64), (64, 64), (64, 128))
+    expected = sum(9 * inputs * outputs + outputs for inputs, outputs in convolutions)
+    assert sum(parameter.numel() for parameter in found.module.parameters()) == expected
+    assert set(found.module(picture(8, 8))) == {"relu1_1", "relu2_1"}
+    assert found.layers == ("relu2_1", "relu1_1")
+    assert found.reached == backbones.architecture("vgg19").layers
+
+
+def test_module_is_frozen_float32_and_differentiable_in_the_picture() -> None:
+    found = backbones.build(backbones.architecture("vgg16"), from_reference("vgg16"), ["relu2_2"])
+    assert not found.module.training
+    for parameter in found.module.parameters():
+        assert parameter.dtype == torch.float32 and not parameter.requires_grad
+        assert parameter.device.type == "cpu"
+    pixels = picture(8, 8).requires_grad_()
+    found.module(pixels)["relu2_2"].sum().backward()
+    assert pixels.grad is not None and pixels.grad.abs().sum() > 0
+
+
+def test_a_shallow_module_keeps_no_deep_weights_alive() -> None:
+    weights = from_reference("vgg19")
+    found = backbones.build(backbones.architecture("vgg19"), weights, ["relu1_1"])
+    assert not hasattr(found.source, "state")
+
+
+@pytest.mark.parametrize("padding", ["reflect", "zeros"])
+@pytest.mark.parametrize("pooling", ["max", "average"])
+def test_tiny_pictures_reach_every_layer(padding: str, pooling: str) -> None:
+    layers = ("relu1_1", "relu5_1")
+    found = backbones.build(
+        backbones.architecture("vgg16"), from_reference("vgg16"), layers, pooling=pooling, padding=padding
+    )
+    for size in ((1, 1), (3, 5), (2, 64), (64, 1)):
+        activations = found.module(picture(*size))
+        assert activations["relu1_1"].shape == (1, 64, *size)
+        assert activations["relu5_1"].shape == (1, 512, *(max(1, side // 16) for side in size))
+        assert all(tensor.isfinite().all() for tensor in activations.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ({"name": "vgg91"}, "vgg19"),
+        ({"layers": ["relu1_1", "relu3-1"]}, "did you mean 'relu3_1'"),
+        ({"layers": ["fc7"]}, "relu1_1, relu1_2"),
+        ({"pooling": "avarage"}, "did you mean 'average'"),
+        ({"padding": "zero"}, "did you mean 'zeros'"),
+    ],
+)
+def test_unknown_names_are_told_before_weights_are_looked_for(
+    arguments: dict[str, object], hint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(OptionError, match=hint) as error:
+        backbones.load(**arguments, weights=tmp_path / "absent.pth")
+    assert "\n" not in str(error.value)
+
+
+def truncated(path: Path, convolutions: int) -> Path:
+    published = {f"features.{key}": tensor for key, tensor in reference("vgg19").state_dict().items()}
+    kept = dict(list(published.items())[: 2 * convolutions])
+    safetensors.torch.save_file(kept, path)
+    return path
+
+
+def test_truncated_file_serves_what_it_reaches(tmp_path: Path) -> None:
+    path = truncated(tmp_path / "shallow.safetensors", 3)
+    found = backbones.load("vgg19", ["relu2_1"], weights=path)
+    assert found.reached == ("relu1_1", "relu1_2", "relu2_1")
+    assert (found.source.path, found.source.origin) == (path, "file")
+    assert backbones.load("vgg19", weights=path).layers == ("relu1_1", "relu2_1")
+    with pytest.raises(WeightsError) as error:
+        backbones.load("vgg19", ["relu1_1", "relu4_1"], weights=path)
+    message = str(error.value)
+    assert "\n" not in message and str(path) in message
+    assert "does not reach relu4_1" in message and "relu1_1, relu1_2, relu2_1" in message
+
+
+def test_automatic_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLETX_CACHE", str(tmp_path))
+    path = truncated(tmp_path / "mine.safetensors", 1)
+    assert backbones.choose("auto", path).name == "vgg19"
+    if "compact" in backbones.ARCHITECTURES:
+        assert backbones.choose("auto").name == "compact"
+    path.rename(tmp_path / "vgg19.safetensors")
+    assert backbones.choose("auto").name == "vgg19"
+    assert backbones.choose("vgg16").name == "vgg16"
+
+
+@pytest.mark.skipif(not RELU3_1.exists(), reason="needs shared/weights/vgg19-relu3_1.safetensors")
+def test_the_real_truncated_file() -> None:
+    found = backbones.load("vgg19", weights=RELU3_1)
+    assert found.reached == ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
+    assert found.layers == ("relu1_1", "relu2_1", "relu3_1")
+    # Its activations are rescaled to a mean of one over photographs, channel by channel (Gatys et al. 2016).
+    means = []
+    for path in sorted((SHARED / "photos").glob("*.jpg"))[:4]:
+        corner = Image.open(path).convert("RGB").crop((0, 0, 128, 128))
+        pixels = numpy.asarray(corner, dtype=numpy.float32) / 255
+        means.append(found.module(torch.from_numpy(pixels).permute(2, 0, 1)[None])["relu2_1"].mean())
+    assert 0.5 < torch.stack(means).mean() < 2
+
+
+def test_public_names_are_there() -> None:
+    for name in backbones.__all__:
+        assert hasattr(backbones, name)
