@@ -1,0 +1,86 @@
+"""The command line: a file a command, each of which parses, calls the library, and shows."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from styletx._version import __version__
+from styletx.errors import StyletxError
+
+# A command's module is imported when the command is called, so that help and --version stay quick.
+COMMANDS = {
+    "run": "Repaint a photograph in the style of a painting.",
+    "info": "Tell how a picture was made, and the command that repeats it.",
+    "weights": "List the networks' weights and where they are; fetch them.",
+    "doctor": "Tell what a run on this machine would use.",
+}
+
+
+class Commands(click.Group):
+    """The commands in `COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, the main one first."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, from the module of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"styletx.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with a better answer to a name that is none."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(COMMANDS)}."
+            ctx.fail(f"no command is called {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command; what a person can put right becomes one line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except StyletxError as error:
+            raise _Failure(error) from error
+
+
+class _Failure(click.ClickException):
+    def __init__(self, error: StyletxError) -> None:
+        super().__init__(" ".join(str(error).split()))
+        self.exit_code = error.exit_code  # type: ignore[misc]
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="styletx %(version)s")
+def main() -> None:
+    r"""Neural style transfer: photographs repainted in the style of a painting.
+
+    \b
+    styletx run photo.jpg painting.jpg          writes outputs/photo-painting.png
+    styletx run photo.jpg painting.jpg -o my.jpg --size 1024
+
+    Every option of run can also be set in the environment: STYLETX_SIZE=1024.
+    """
+    warnings.showwarning = _show_warning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, DeprecationWarning | FutureWarning):
+        return
+    click.echo(f"Note: {' '.join(str(message).split())}", file=sys.stderr)

@@ -1,0 +1,34 @@
+"""`styletx info`: how a picture was made."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def command(file: str, as_json: bool) -> None:
+    """Tell how FILE, a picture that styletx wrote, was made, and the command that repeats it."""
+    from styletx import images, options
+
+    metadata = images.read_metadata(file)
+    content, style = str(metadata.get("content", "")), str(metadata.get("style", ""))
+    repeat = options.command("-" if content == "<stdin>" else content, style, metadata.get("options", {}))
+    if as_json:
+        click.echo(json.dumps(metadata | {"command": repeat}))
+        return
+    for name, value in metadata.items():
+        click.echo(f"{name:15} {_shown(value)}")
+    click.echo(f"{'command':15} {repeat}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(inner)}" for name, inner in value.items() if inner is not None)
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

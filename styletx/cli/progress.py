@@ -1,0 +1,43 @@
+"""Bars on stderr: how far a run or a download is."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tqdm import tqdm
+
+from styletx.optimization import Step
+from styletx.stylizer import Run
+
+
+def bar(run: Run, quiet: bool) -> Iterator[Step]:
+    """The steps of a run, with a bar that shows scale, loss and time left."""
+    layout = "{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}"
+    with tqdm(total=1.0, bar_format=layout, disable=quiet, dynamic_ncols=True, smoothing=0.05) as shown:
+        for step in run:
+            height, width = step.pixels.shape[-2:]
+            shown.set_description_str(f"scale {step.scale + 1}/{step.scales} ({width}×{height})", refresh=False)
+            shown.set_postfix_str(f"loss {step.losses['total']:.4f}", refresh=False)
+            shown.update(step.progress - shown.n)
+            yield step
+        # It may have settled before all the evaluations that were planned.
+        shown.update(1 - shown.n)
+
+
+@contextlib.contextmanager
+def download_bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A function to call with bytes done and bytes in all; its bar appears with the first call."""
+    shown: list[tqdm[Any]] = []
+
+    def update(done: int, whole: int) -> None:
+        if not shown:
+            shown.append(tqdm(total=whole, unit="B", unit_scale=True, desc="weights", disable=quiet))
+        shown[0].update(done - shown[0].n)
+
+    try:
+        yield update
+    finally:
+        for one in shown:
+            one.close()
