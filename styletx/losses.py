@@ -33,7 +33,8 @@ class _Gram(torch.autograd.Function):
         (rows,) = ctx.saved_tensors
         batch, channels, height, width = ctx.shape
         symmetric = ((gradient + gradient.mT) / rows.shape[1]).to(rows.dtype)
-        return (rows @ symmetric).view(batch, height, width, channels).permute(0, 3, 1, 2)
+        bent: Tensor = (rows @ symmetric).view(batch, height, width, channels)
+        return bent.permute(0, 3, 1, 2)
 
 
 def gram_matrix(features: Tensor) -> Tensor:

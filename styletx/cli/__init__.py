@@ -69,14 +69,14 @@ class _Failure(click.ClickException):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="styletx %(version)s")
 def main() -> None:
-    r"""Neural style transfer: photographs repainted in the style of a painting.
+    """Neural style transfer: photographs repainted in the style of a painting.
 
     \b
     styletx run photo.jpg painting.jpg          writes outputs/photo-painting.png
     styletx run photo.jpg painting.jpg -o my.jpg --size 1024
 
     Every option of run can also be set in the environment: STYLETX_SIZE=1024.
-    """
+    """  # noqa: D301
     warnings.showwarning = _show_warning
 
 

@@ -19,7 +19,7 @@ class GroupedCommand(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(parameter, click.Option):
                 field = FIELDS.get(parameter.name or "")
                 group = "Options" if field is None else _help(field).group
                 groups.setdefault(group, []).append(record)
