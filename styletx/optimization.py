@@ -21,7 +21,8 @@ Objective = Callable[[Tensor], dict[str, Tensor]]
 COARSEST_SIDE = 128  # long side in px below which shapes are too crude for a further scale to pay
 COARSE_ITERATIONS = 1.6  # times as many at the coarser scales, where they cost a quarter or less
 DIVERGED = 1.5  # times the best loss: further than a healthy step ever overshoots
-STILL = 0.1 / 255  # mean change of a pixel an iteration that nobody sees, even after a few more
+WINDOW = 10  # evaluations over which a picture is watched for change
+STILL = 0.25 / 255  # mean change of a pixel over a window that nobody sees, nor a few times as much
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,9 @@ def optimize(
     """
     method = OPTIMIZERS[optimizer]()
     length = 1.0
-    change = pixels.new_tensor(math.inf)
+    change, earlier = pixels.new_tensor(math.inf), pixels
     best_losses, best_pixels, best_gradient = {"total": math.inf}, pixels, torch.zeros_like(pixels)
-    for _ in range(iterations):
+    for iteration in range(1, iterations + 1):
         losses, gradient, changed = _evaluate(objective, pixels, change)
         if not losses["total"] <= DIVERGED * best_losses["total"]:
             pixels, gradient = best_pixels, best_gradient
@@ -121,9 +122,9 @@ def optimize(
         yield best_losses, best_pixels
         if changed < STILL:
             return
-        following = method.step(pixels, gradient).mul_(length).add_(pixels).clamp_(0, 1)
-        change = (following - pixels).abs().mean()
-        pixels = following
+        pixels = method.step(pixels, gradient).mul_(length).add_(pixels).clamp_(0, 1)
+        if iteration % WINDOW == 0:
+            change, earlier = (pixels - earlier).abs().mean(), pixels
 
 
 def _evaluate(objective: Objective, pixels: Tensor, change: Tensor) -> tuple[dict[str, float], Tensor, float]:

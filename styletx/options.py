@@ -72,7 +72,7 @@ class Options:
         250_000_000, Help("Picture", "Largest picture to read, in pixels.", 256, metavar="N", default="250 million")
     )
     style_weight: float = _option(
-        60.0, Help("Look", "Weight of the style loss: more is more painting.", 0, metavar="W")
+        180.0, Help("Look", "Weight of the style loss: more is more painting.", 0, metavar="W")
     )
     content_weight: float = _option(
         1.0, Help("Look", "Weight of the content loss: more is more photograph.", 0, metavar="W")
