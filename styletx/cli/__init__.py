@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import sys
 import warnings
 from typing import Any
 
@@ -41,7 +40,7 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does it, with a better answer to a name that is none."""
         name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             near = difflib.get_close_matches(name, COMMANDS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(COMMANDS)}."
             ctx.fail(f"no command is called {name!r}; {hint}")
@@ -83,4 +82,4 @@ def main() -> None:
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, DeprecationWarning | FutureWarning):
         return
-    click.echo(f"Note: {' '.join(str(message).split())}", file=sys.stderr)
+    click.echo(f"Note: {' '.join(str(message).split())}", err=True)

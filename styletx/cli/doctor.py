@@ -25,6 +25,7 @@ def command(backbone: str, weights: str | None, offline: bool, device: str, prec
         "asked for" if device != "auto" else "the fastest here" if chosen.type != "cpu" else "no GPU that torch can use"
     )
     gain = devices.bfloat16_gain(chosen)
+    measured = f"bfloat16 runs {gain:.1f} times as fast as float32 here"
     dtype = str(devices.dtype(precision, chosen)).removeprefix("torch.")
     memory = devices.available_memory(chosen)
     rows = {
@@ -32,7 +33,7 @@ def command(backbone: str, weights: str | None, offline: bool, device: str, prec
         "python": f"{platform.python_version()} on {platform.platform()}",
         "torch": f"{torch.__version__}, pillow {PIL.__version__}",
         "device": f"{devices.describe(chosen)}, {why}",
-        "precision": f"{dtype}, since bfloat16 runs {gain:.1f} times as fast as float32 here",
+        "precision": f"{dtype}, {'asked for' if precision != 'auto' else 'since ' + measured}",
         "threads": f"{torch.get_num_threads()}",
         "memory": "unknown" if memory is None else f"{memory / 2**30:.1f} GiB free",
         "weights": _weights(backbone, weights, offline),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +36,21 @@ class Size(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number, or the word."""
-        return value if value == "original" else click.INT.convert(value, param, ctx)
+        try:
+            return value if value == "original" else int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a whole number of px nor 'original'.", param, ctx)
+
+
+class Choice(click.Choice[str]):
+    """One of a few names, with an answer to one that is nearly right."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name."""
+        near = difflib.get_close_matches(value, self.choices, n=1)
+        if near and value not in self.choices:
+            self.fail(f"{value!r} is not one of {', '.join(self.choices)}; did you mean {near[0]!r}?", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def option_flags(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -68,7 +83,7 @@ def _type(field: dataclasses.Field[Any]) -> Any:
     if field.name == "size":
         return Size()
     if about.choices:
-        return click.Choice(about.choices)
+        return Choice(about.choices)
     if about.minimum is None:
         return str
     return float if isinstance(field.default, float) else int

@@ -16,8 +16,10 @@ def command(file: str, as_json: bool) -> None:
     from styletx import images, options
 
     metadata = images.read_metadata(file)
-    content, style = str(metadata.get("content", "")), str(metadata.get("style", ""))
-    repeat = options.command("-" if content == "<stdin>" else content, style, metadata.get("options", {}))
+    chosen = metadata.get("options")
+    repeat = options.command(
+        _source(metadata.get("content")), _source(metadata.get("style")), chosen if isinstance(chosen, dict) else {}
+    )
     if as_json:
         click.echo(json.dumps(metadata | {"command": repeat}))
         return
@@ -26,9 +28,17 @@ def command(file: str, as_json: bool) -> None:
     click.echo(f"{'command':15} {repeat}")
 
 
+def _source(name: Any) -> str:
+    """A picture's name as the command line takes it."""
+    if name == "<stdin>":
+        return "-"
+    return f"./{name}" if str(name).startswith("-") else str(name)
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_shown(inner)}" for name, inner in value.items() if inner is not None)
     if isinstance(value, list):
         return ", ".join(map(_shown, value))
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if text.isprintable() else repr(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from styletx.stylizer import Run
 def bar(run: Run, quiet: bool) -> Iterator[Step]:
     """The steps of a run, with a bar that shows scale, loss and time left."""
     layout = "{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}"
-    with tqdm(total=1.0, bar_format=layout, disable=quiet, dynamic_ncols=True, smoothing=0.05) as shown:
+    with tqdm(total=1.0, bar_format=layout, disable=_is_silent(quiet), dynamic_ncols=True, smoothing=0.05) as shown:
         for step in run:
             height, width = step.pixels.shape[-2:]
             shown.set_description_str(f"scale {step.scale + 1}/{step.scales} ({width}×{height})", refresh=False)
@@ -26,6 +27,10 @@ def bar(run: Run, quiet: bool) -> Iterator[Step]:
         shown.update(1 - shown.n)
 
 
+def _is_silent(quiet: bool) -> bool:
+    return quiet or sys.stderr is None  # it is None where the shell closed it
+
+
 @contextlib.contextmanager
 def download_bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """A function to call with bytes done and bytes in all; its bar appears with the first call."""
@@ -33,7 +38,7 @@ def download_bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
 
     def update(done: int, whole: int) -> None:
         if not shown:
-            shown.append(tqdm(total=whole, unit="B", unit_scale=True, desc="weights", disable=quiet))
+            shown.append(tqdm(total=whole, unit="B", unit_scale=True, desc="weights", disable=_is_silent(quiet)))
         shown[0].update(done - shown[0].n)
 
     try:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sys
 import time
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from styletx.cli.flags import GroupedCommand, option_flags
-from styletx.errors import OptionError, OutputError
+from styletx.errors import OptionError, OutputError, PictureError
 
 if TYPE_CHECKING:
-    from styletx.stylizer import Run
+    from styletx.stylizer import Result, Run
 
 OUTPUTS = Path("outputs")
 
@@ -63,61 +66,109 @@ def command(
     chosen = Options(**options)
     to_stdout = output == "-" or (output is None and content == "-")
     if to_stdout:
-        _check_stdout(as_json)
+        _check_stdout(as_json, save_every)
     target = _default_output(content, style) if output is None else Path(output)
     sources = [content, style, options["init"]]
+    place = images.numbered(target) if output is None else target
     if not to_stdout:
-        images.check_output(target, sources=sources)
+        images.check_output(place, sources=sources)
     if timelapse is not None:
-        films.check(timelapse, [*sources, target])
+        films.check(timelapse, [*sources, place])
 
-    picture = images.read(sys.stdin.buffer if content == "-" else content, max_pixels=chosen.max_pixels)
-    painting = images.read(style, max_pixels=chosen.max_pixels)
-    with progress.download_bar(quiet) as downloaded:
-        stylizer = Stylizer(painting, chosen, progress=downloaded)
-    run = stylizer.start(picture)
-    if not to_stdout:
-        images.check_output(target, sources=sources, size=run.size)
-
-    stopped = False
     with contextlib.ExitStack() as stack:
-        film = stack.enter_context(films.Film(timelapse, run.size)) if timelapse is not None else None
+        if quiet:
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+        picture = images.read(_stdin() if content == "-" else content, max_pixels=chosen.max_pixels)
+        painting = images.read(style, max_pixels=chosen.max_pixels)
+        with progress.download_bar(quiet) as downloaded:
+            stylizer = Stylizer(painting, chosen, progress=downloaded)
+        run = stylizer.start(picture)
+        if not to_stdout:
+            images.check_output(place, size=run.size)
+        film = films.Film(run.size) if timelapse is not None else None
+
+        stopped = False
         try:
-            for count, step in enumerate(progress.bar(run, quiet), 1):
-                if film is not None:
-                    film.add(step.pixels)
-                if save_every and count % save_every == 0 and not to_stdout:
-                    run.result.save(target.with_stem(f"{target.stem}-{count:04d}"))
+            # What a scheduler sends to end a program is as good a reason to save what there is as Ctrl-C.
+            with _handled(signal.SIGTERM, signal.default_int_handler):
+                for count, step in enumerate(progress.bar(run, quiet), 1):
+                    if film is not None:
+                        film.add(step.pixels)
+                    if save_every and count % save_every == 0:
+                        _save_stage(run.result, target.with_stem(f"{target.stem}-{count:04d}"))
         except KeyboardInterrupt:
             stopped = True
         if run.last is None:
             raise click.Abort
-        if to_stdout:
-            _write_stdout(run)
-        else:
-            # Looked for again: another run may have taken the name in the meantime.
-            target = images.numbered(target) if output is None else target
-            run.result.save(target)
+        # A second, impatient Ctrl-C shall not cost the picture.
+        with _handled(signal.SIGINT, signal.SIG_IGN):
+            if to_stdout:
+                _write_stdout(run)
+            elif output is None:
+                target = _save_numbered(run.result, target)
+            else:
+                run.result.save(target)
 
-    if stopped:
-        click.echo("Stopped; the best picture so far is saved.", err=True)
-    if as_json:
-        report = {"output": str(target), "seconds": round(time.perf_counter() - started, 2), "stopped": stopped}
-        click.echo(json.dumps(report | run.metadata))
-    elif not quiet and not to_stdout:
-        click.echo(str(target), err=True)
+        where = "stdout" if to_stdout else str(target)
+        if as_json:
+            report = {"output": where, "seconds": round(time.perf_counter() - started, 2), "stopped": stopped}
+            click.echo(json.dumps(report | run.metadata))
+        if stopped:
+            click.echo(f"Stopped; the best picture so far went to {where}", err=True)
+        elif not (quiet or to_stdout or as_json):
+            click.echo(where, err=True)
+        if film is not None and timelapse is not None:
+            film.save(timelapse)
 
 
 def _default_output(content: str, style: str) -> Path:
+    name = "stdin" if content == "-" else Path(content).stem
+    return OUTPUTS / f"{name}-{Path(style).stem}.png"
+
+
+def _save_numbered(result: Result, path: Path) -> Path:
+    """Save under the first free name, which is taken at once, for another run may be after the same one."""
     from styletx import images
 
-    name = "stdin" if content == "-" else Path(content).stem
-    return images.numbered(OUTPUTS / f"{name}-{Path(style).stem}.png")
+    while True:
+        target = images.numbered(path)
+        try:
+            target.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        except OSError:
+            pass  # saving says what is wrong, or puts it right
+        break
+    try:
+        result.save(target)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return target
 
 
-def _check_stdout(as_json: bool) -> None:
+def _save_stage(result: Result, path: Path) -> None:
+    """Save a picture on the way, which is not worth losing the run for."""
+    try:
+        _save_numbered(result, path)
+    except OutputError as error:
+        warnings.warn(str(error), stacklevel=1)
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise PictureError("no picture comes in on stdin; pipe one into it, or name a file instead of '-'.")
+    return sys.stdin.buffer
+
+
+def _check_stdout(as_json: bool, save_every: int | None) -> None:
     if as_json:
         raise OptionError("the picture goes to stdout, so --json cannot go there too; name a file with -o FILE.")
+    if save_every:
+        raise OptionError("the picture goes to stdout, so --save-every has no place; name a file with -o FILE.")
+    if sys.stdout is None:
+        raise OutputError("stdout is closed; name a file with -o FILE.")
     if sys.stdout.isatty():
         raise OutputError("a picture is not written to a terminal; name a file with -o FILE, or redirect stdout.")
 
@@ -128,3 +179,12 @@ def _write_stdout(run: Run) -> None:
     result = run.result
     images.write(sys.stdout.buffer, result.pixels, alpha=result.alpha, metadata=result.metadata, bits=result.bits)
     sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _handled(number: signal.Signals, handler: Any) -> Iterator[None]:
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)

@@ -1,0 +1,92 @@
+"""Floors: a module imports only from floors below its own."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import styletx
+
+PACKAGE = Path(styletx.__file__).parent
+FLOORS = (
+    ("_version", "errors"),
+    ("options", "images", "colors", "devices"),
+    ("backbones", "losses"),
+    ("optimization", "feedforward"),
+    ("stylizer",),
+    ("batch",),
+    ("cli", "__main__"),
+)
+FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
+
+
+def imports(source: str, package: tuple[str, ...]) -> set[str]:
+    """First-floor names of styletx that a module's text imports, wherever in it; `package` is the one it is in."""
+    found: set[tuple[str, ...]] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {tuple(alias.name.split(".")) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else ()
+            base += tuple(node.module.split(".")) if node.module else ()
+            found |= {(*base, alias.name) for alias in node.names}
+    return {names[1] for names in found if names[0] == "styletx" and len(names) > 1}
+
+
+SOURCES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def test_imports_are_found_wherever_they_are() -> None:
+    source = """
+import os, styletx.images.deep
+from styletx import losses
+from styletx.backbones.registry import VGG19
+from . import devices
+from ..errors import StyletxError
+def late():
+    if True:
+        from styletx.stylizer import Run
+"""
+    assert imports(source, ("styletx",)) == {"images", "losses", "backbones", "stylizer", "devices"}
+    assert imports("from ..errors import StyletxError", ("styletx", "cli")) == {"errors"}
+    assert imports("from . import vgg", ("styletx", "backbones")) == {"backbones"}
+    assert imports("import numpy.typing", ("styletx",)) == set()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_a_module_imports_only_from_lower_floors(path: Path) -> None:
+    own = path.parts[0].removesuffix(".py")
+    assert own in FLOOR, f"{own} has no floor yet; put it on one"
+    source = (PACKAGE / path).read_text(encoding="utf-8")
+    wrong = [
+        name
+        for name in imports(source, ("styletx", *path.parts[:-1]))
+        if name != own
+        and FLOOR.get(name, 0 if name == "__version__" else 99) >= FLOOR[own]
+        # The program's entry is on the command line's floor.
+        and (own, name) != ("__main__", "cli")
+    ]
+    assert not wrong, f"{path}, on floor {FLOOR[own]}, imports {', '.join(sorted(wrong))}"
+
+
+def test_every_floor_is_guarded() -> None:
+    modules = {path.parts[0].removesuffix(".py") for path in SOURCES}
+    assert modules <= FLOOR.keys()
+    assert {"errors", "images", "losses", "optimization", "stylizer", "cli"} <= modules
+
+
+@pytest.mark.parametrize("module", ["styletx", "styletx.cli", "styletx.options", "styletx.errors"])
+def test_torch_is_not_imported_before_it_is_needed(module: str) -> None:
+    code = f"import sys, {module}; print(*sorted(set(sys.modules) & {{'torch', 'numpy', 'PIL'}}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+def test_torch_comes_with_the_first_name_that_needs_it() -> None:
+    code = "import sys, styletx; styletx.stylize; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("True", "")

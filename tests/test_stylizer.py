@@ -1,0 +1,597 @@
+"""The library's front, on small pictures and a small network with random weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import re
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+import styletx
+from styletx import devices, images, losses, optimization
+from styletx.errors import MemoryLimitError, OptionError, PictureError, WeightsError
+from styletx.stylizer import Result, Stylizer
+
+Options = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def quick(tiny_weights: Path) -> Options:
+    """Options of a run that takes a fraction of a second."""
+
+    def options(**changed: Any) -> dict[str, Any]:
+        return {
+            "weights": str(tiny_weights),
+            "style_layers": "relu1_1,relu2_1",
+            "content_layers": "relu2_1",
+            "size": "original",
+            "iterations": 3,
+            "device": "cpu",
+            "precision": "float32",
+        } | changed
+
+    return options
+
+
+@pytest.fixture
+def two_scales(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even a picture of 64×48 px gets a coarser scale, of 32×24 px."""
+    monkeypatch.setattr(optimization, "COARSEST_SIDE", 32)
+
+
+def array(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def png_bits(path: Path) -> int:
+    """The depth that a PNG's header tells (specification, section 11.2.2)."""
+    return path.read_bytes()[24]
+
+
+def one_line(error: pytest.ExceptionInfo[Exception]) -> str:
+    message = str(error.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+# Pictures in and out
+
+
+def test_every_kind_of_source_gives_the_same(content_picture: Path, style_picture: Path, quick: Options) -> None:
+    values = array(content_picture)
+    planes = torch.from_numpy(values.copy()).permute(2, 0, 1)
+    sources: list[Any] = [
+        content_picture,
+        str(content_picture),
+        content_picture.read_bytes(),
+        io.BytesIO(content_picture.read_bytes()),
+        Image.open(content_picture),
+        values,
+        planes,
+        planes[None],
+        planes.float() / 255,
+        values / np.float32(255),
+    ]
+    stylizer = styletx.load_stylizer(style_picture, **quick())
+    results = [stylizer(source).pixels for source in sources]
+    assert not torch.equal(results[0], planes[None].float() / 255)
+    for found in results[1:]:
+        assert torch.equal(found, results[0])
+    for style in (str(style_picture), Image.open(style_picture), array(style_picture)):
+        assert torch.equal(styletx.stylize(content_picture, style, **quick()).pixels, results[0])
+
+
+def test_result_is_what_is_promised(content_picture: Path, style_picture: Path, quick: Options, tmp_path: Path) -> None:
+    result = styletx.stylize(content_picture, style_picture, **quick())
+    assert result.pixels.dtype == torch.float32 and result.pixels.device.type == "cpu"
+    assert result.pixels.shape == (1, 3, 48, 64) and result.pixels.is_contiguous()
+    assert result.pixels.min() >= 0 and result.pixels.max() <= 1
+    assert (result.image.mode, result.image.size, result.alpha, result.bits) == ("RGB", (64, 48), None, 8)
+    rounded = np.rint(result.pixels[0].permute(1, 2, 0).double().numpy() * 255)
+    np.testing.assert_array_equal(np.asarray(result.image), rounded)
+    result.save(tmp_path / "out.png")
+    np.testing.assert_array_equal(array(tmp_path / "out.png"), rounded)
+    for name in ("out.jpg", "out.webp", "out.tif"):
+        result.save(tmp_path / name)
+        assert Image.open(tmp_path / name).size == (64, 48)
+
+
+def test_the_painting_is_approached_and_the_photograph_kept(
+    content_picture: Path, style_picture: Path, quick: Options
+) -> None:
+    """A picture's own losses, computed anew from the result, are lower than before, and as the run says."""
+    stylizer = styletx.load_stylizer(style_picture, **quick(iterations=8, style_weight=10.0, content_weight=2.0))
+    result = stylizer(content_picture)
+
+    def measured(pixels: Tensor) -> tuple[float, float]:
+        with torch.no_grad():
+            found, wanted, photo = (
+                stylizer.network(images.read(source).pixels) for source in (pixels, style_picture, content_picture)
+            )
+
+        def gram(features: Tensor) -> np.ndarray:
+            rows = features[0].flatten(1).double().numpy()
+            return rows @ rows.T / rows.shape[1]
+
+        style = 0.0
+        for layer in ("relu1_1", "relu2_1"):
+            target = gram(wanted[layer])
+            style += ((gram(found[layer]) - target) ** 2).sum() / (target**2).sum() / 2
+        kept = (found["relu2_1"] - photo["relu2_1"]).double().square().sum() / photo["relu2_1"].double().square().sum()
+        return style, float(kept)
+
+    style_before, _ = measured(images.read(content_picture).pixels)
+    style, content = measured(result.pixels)
+    assert style < 0.5 * style_before
+    told = result.metadata["losses"]
+    assert told["style"] == pytest.approx(style, rel=1e-3) and told["content"] == pytest.approx(content, rel=1e-3)
+    assert told["total"] == pytest.approx((10 * style + 2 * content) / 12, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "expected"),
+    [
+        ((48, 64), "original", (48, 64)),
+        ((48, 64), 64, (48, 64)),
+        ((48, 64), 32, (24, 32)),
+        ((48, 64), 100, (75, 100)),  # enlarged
+        ((100, 37), 64, (64, 24)),  # 23.68
+        ((37, 100), 72, (27, 72)),  # 26.64
+        ((50, 50), 33, (33, 33)),
+    ],
+)
+def test_long_side_of_the_result(
+    style_picture: Path, quick: Options, shape: tuple[int, int], size: int | str, expected: tuple[int, int]
+) -> None:
+    content = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    result = styletx.stylize(content, style_picture, **quick(size=size, iterations=1))
+    assert result.pixels.shape == (1, 3, *expected)
+    assert result.metadata["size"] == [expected[1], expected[0]]
+
+
+@pytest.mark.parametrize("size", ["original", 40])
+def test_alpha_is_kept(
+    content_picture: Path, style_picture: Path, quick: Options, tmp_path: Path, size: int | str
+) -> None:
+    alpha = np.tile(np.linspace(1, 255, 64).round().astype(np.uint8), (48, 1))
+    content = np.dstack([array(content_picture), alpha])
+    result = styletx.stylize(content, style_picture, **quick(size=size))
+    height, width = (48, 64) if size == "original" else (30, 40)
+    assert result.image.mode == "RGBA" and result.image.size == (width, height)
+    result.save(tmp_path / "out.png")
+    found = np.asarray(Image.open(tmp_path / "out.png"))[..., 3]
+    expected = np.asarray(Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC))
+    np.testing.assert_allclose(found.astype(int), expected, atol=0 if size == "original" else 2)
+    # A style's transparency is no matter of the result.
+    assert styletx.stylize(content[..., :3].copy(), content, **quick(iterations=1)).alpha is None
+
+
+def test_sixteen_bits_stay_sixteen(style_picture: Path, quick: Options, tmp_path: Path) -> None:
+    content = np.random.default_rng(0).integers(0, 65536, (48, 64, 3)).astype(np.uint16)
+    result = styletx.stylize(content, style_picture, **quick())
+    assert result.bits == 16
+    result.save(tmp_path / "deep.png")
+    assert png_bits(tmp_path / "deep.png") == 16
+    saved = images.read(tmp_path / "deep.png")
+    torch.testing.assert_close(saved.pixels, result.pixels, rtol=0, atol=0.51 / 65535)
+    result.save(tmp_path / "shallow.png", bits=8)
+    assert png_bits(tmp_path / "shallow.png") == 8
+    result.save(tmp_path / "shallow.jpg")
+    assert Image.open(tmp_path / "shallow.jpg").size == (64, 48)
+    plain = styletx.stylize((content // 257).astype(np.uint8), style_picture, **quick(iterations=1))
+    plain.save(tmp_path / "plain.png")
+    assert png_bits(tmp_path / "plain.png") == 8
+
+
+def test_metadata_tells_how_it_was_made(
+    content_picture: Path, style_picture: Path, tiny_weights: Path, quick: Options, tmp_path: Path
+) -> None:
+    options = quick(style_layers="relu1_1=0.25,relu2_1")
+    result = styletx.stylize(str(content_picture), str(style_picture), **options)
+    assert json.loads(json.dumps(result.metadata)) == result.metadata
+    assert set(result.metadata.pop("losses")) == {"total", "content", "style", "tv"}
+    assert result.metadata == {
+        "styletx": styletx.__version__,
+        "torch": torch.__version__,
+        "content": str(content_picture),
+        "style": str(style_picture),
+        "options": dataclasses.asdict(styletx.Options(**options)),
+        "backbone": "vgg19",
+        "weights": {
+            "origin": "file",
+            "file": tiny_weights.name,
+            "sha256": hashlib.sha256(tiny_weights.read_bytes()).hexdigest(),
+        },
+        "style_layers": {"relu1_1": 0.25, "relu2_1": 1.0},
+        "content_layers": {"relu2_1": 1.0},
+        "device": "cpu",
+        "precision": "float32",
+        "size": [64, 48],
+    }
+    result.save(tmp_path / "out.png")
+    assert images.read_metadata(tmp_path / "out.png") == result.metadata
+
+
+def test_paths_may_be_path_objects(
+    content_picture: Path, style_picture: Path, tiny_weights: Path, quick: Options, tmp_path: Path
+) -> None:
+    result = styletx.stylize(
+        content_picture, style_picture, **quick(weights=tiny_weights, init=style_picture, iterations=1)
+    )
+    result.save(tmp_path / "out.png")
+    assert images.read_metadata(tmp_path / "out.png")["options"]["weights"] == str(tiny_weights)
+
+
+# The run
+
+
+def test_style_is_looked_at_once_a_scale(
+    content_picture: Path, style_picture: Path, quick: Options, two_scales: None
+) -> None:
+    stylizer = styletx.load_stylizer(style_picture, **quick())
+    calls: list[tuple[int, ...]] = []
+    stylizer.network.register_forward_hook(lambda module, args, output: calls.append(tuple(args[0].shape[-2:])))
+    counts = []
+    for picture in (content_picture, array(content_picture)[:, ::-1].copy(), array(style_picture)):
+        run = stylizer.start(picture)
+        calls.clear()
+        evaluations = len(list(run))
+        assert set(calls) == {(24, 32), (48, 64)}
+        counts.append(len(calls) - evaluations)
+    # Besides the evaluations: content and style at each of two scales, then only content.
+    assert counts == [4, 2, 2]
+
+
+def test_a_run_can_be_stopped(content_picture: Path, style_picture: Path, quick: Options, two_scales: None) -> None:
+    run = styletx.load_stylizer(style_picture, **quick()).start(content_picture)
+    original = images.read(content_picture).pixels
+    torch.testing.assert_close(run.result.pixels, original, rtol=0, atol=0)
+    assert run.result.metadata["losses"] == {}
+    steps = []
+    for step in run:
+        steps.append(step)
+        assert run.last is step
+        result = run.result
+        assert result.pixels.shape == original.shape
+        torch.testing.assert_close(result.pixels, images.resize(step.pixels, (48, 64)), rtol=0, atol=0)
+        assert result.metadata["losses"] == step.losses
+        if step.scale == 1 and step.iteration == 2:
+            break
+    assert {tuple(step.pixels.shape[-2:]) for step in steps} == {(24, 32), (48, 64)}
+    stopped = run.result
+    assert not torch.equal(stopped.pixels, original)
+    # The same run again starts from its beginning and goes the same way.
+    again = [step.losses for step in run]
+    assert again[: len(steps)] == [step.losses for step in steps] and len(again) == len(steps) + 1
+
+
+def test_a_stylizer_remembers_nothing_of_earlier_pictures(
+    content_picture: Path, style_picture: Path, quick: Options
+) -> None:
+    stylizer = styletx.load_stylizer(style_picture, **quick())
+    first = stylizer(content_picture).pixels
+    stylizer(array(content_picture)[::-1].copy())
+    assert torch.equal(stylizer(content_picture).pixels, first)
+
+
+def test_what_went_in_is_not_changed(content_picture: Path, style_picture: Path, quick: Options) -> None:
+    content = torch.from_numpy(array(content_picture).copy()).permute(2, 0, 1).float() / 255
+    style = torch.from_numpy(array(style_picture).copy()).permute(2, 0, 1).float() / 255
+    before = content.clone(), style.clone()
+    styletx.stylize(content, style, **quick(init="style"))
+    assert torch.equal(content, before[0]) and torch.equal(style, before[1])
+
+
+def test_threads_do_not_disturb_one_another(content_picture: Path, style_picture: Path, quick: Options) -> None:
+    styles = [style_picture, array(style_picture)[:, ::-1, ::-1].copy()]
+    jobs = [(style, {"init": "noise", "seed": number, "size": 80}) for number, style in enumerate(styles)]
+
+    def repaint(job: tuple[Any, dict[str, Any]]) -> Tensor:
+        style, options = job
+        return styletx.stylize(content_picture, style, **quick(iterations=6, **options)).pixels
+
+    alone = [repaint(job) for job in jobs]
+    together: list[Tensor | None] = [None, None]
+    start = threading.Barrier(2)
+
+    def work(number: int) -> None:
+        start.wait(20)
+        together[number] = repaint(jobs[number])
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for one, other in zip(alone, together, strict=True):
+        assert other is not None and torch.equal(one, other)
+
+
+# Where it starts
+
+
+def first_step(content: Any, style: Any, options: dict[str, Any]) -> Tensor:
+    run = styletx.load_stylizer(style, **options).start(content)
+    return next(iter(run)).pixels
+
+
+def test_noise_comes_from_the_seed_alone(content_picture: Path, style_picture: Path, quick: Options) -> None:
+    def repainted(seed: int, around: int) -> Tensor:
+        torch.manual_seed(around)
+        np.random.seed(around)
+        return styletx.stylize(content_picture, style_picture, **quick(init="noise", seed=seed)).pixels
+
+    assert torch.equal(repainted(5, around=1), repainted(5, around=2))
+    assert not torch.equal(repainted(5, around=1), repainted(6, around=1))
+    noise = first_step(content_picture, style_picture, quick(init="noise", seed=5))
+    assert noise.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert noise.std().item() == pytest.approx(12**-0.5, abs=0.02)
+
+
+def test_content_style_or_a_file_to_start_from(content_picture: Path, style_picture: Path, quick: Options) -> None:
+    photo, painting = (images.read(path).pixels for path in (content_picture, style_picture))
+    for init, expected in (("content", photo), ("style", painting), (str(style_picture), painting)):
+        found = first_step(content_picture, style_picture, quick(init=init))
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    with pytest.raises(PictureError, match=r"nowhere\.png"):
+        styletx.load_stylizer(style_picture, **quick(init="nowhere.png"))
+
+
+# Weights and layers
+
+
+def weights_file(tiny_weights: Path, folder: Path, change: Callable[[Tensor], Tensor]) -> str:
+    state = {name: change(tensor) for name, tensor in safetensors.torch.load_file(tiny_weights).items()}
+    safetensors.torch.save_file(state, folder / "changed.safetensors")
+    return str(folder / "changed.safetensors")
+
+
+@pytest.mark.parametrize("factor", [float("nan"), 1e20])
+def test_weights_that_give_no_numbers(
+    content_picture: Path, style_picture: Path, tiny_weights: Path, quick: Options, tmp_path: Path, factor: float
+) -> None:
+    weights = weights_file(tiny_weights, tmp_path, lambda tensor: tensor * factor)
+    with pytest.raises(WeightsError) as error:
+        styletx.stylize(content_picture, style_picture, **quick(weights=weights))
+    assert weights in one_line(error)
+
+
+def test_shallow_weights_are_used_as_far_as_they_reach(
+    content_picture: Path, style_picture: Path, quick: Options
+) -> None:
+    with pytest.warns(UserWarning) as caught:
+        stylizer = styletx.load_stylizer(style_picture, **quick(style_layers=None, content_layers=None))
+    messages = [str(warning.message) for warning in caught]
+    assert [len(message.splitlines()) for message in messages] == [1] * len(messages)
+    assert any("style" in message and "relu1_1, relu2_1" in message for message in messages)
+    assert any("content" in message and "relu2_1" in message for message in messages)
+    assert list(stylizer.style_layers) == ["relu1_1", "relu2_1"] and list(stylizer.content_layers) == ["relu2_1"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        asked_for = styletx.load_stylizer(style_picture, **quick())
+        assert torch.equal(stylizer(content_picture).pixels, asked_for(content_picture).pixels)
+
+
+@pytest.mark.parametrize("kind", ["style_layers", "content_layers"])
+def test_a_layer_asked_for_by_name_must_be_there(style_picture: Path, quick: Options, kind: str) -> None:
+    with pytest.raises(WeightsError) as error:
+        styletx.load_stylizer(style_picture, **quick(**{kind: "relu1_1,relu4_2"}))
+    assert "relu4_2" in one_line(error) and "relu2_1" in one_line(error)
+    with pytest.raises(OptionError) as unknown:
+        styletx.load_stylizer(style_picture, **quick(**{kind: "relu1_1,relu9_9"}))
+    assert "relu9_9" in one_line(unknown)
+
+
+def test_weights_of_layers_matter(content_picture: Path, style_picture: Path, quick: Options) -> None:
+    even, double, shallow = (
+        styletx.stylize(content_picture, style_picture, **quick(style_layers=layers)).pixels
+        for layers in ("relu1_1,relu2_1", "relu1_1=2,relu2_1=2", "relu1_1=9,relu2_1")
+    )
+    assert torch.equal(even, double)
+    assert not torch.equal(even, shallow)
+
+
+# What cannot work
+
+
+def test_an_unknown_option_is_told(content_picture: Path, style_picture: Path) -> None:
+    with pytest.raises(OptionError, match="'sise'"):
+        styletx.stylize(content_picture, style_picture, sise=5)
+
+
+def test_a_result_too_small_is_told(style_picture: Path, quick: Options) -> None:
+    stylizer = styletx.load_stylizer(style_picture, **quick(size=64))
+    with pytest.raises(OptionError) as error:
+        stylizer.start(np.zeros((20, 200, 3), np.uint8))
+    assert "64×6" in one_line(error) and "--size" in one_line(error) and "<array>" in one_line(error)
+    stylizer.options = styletx.Options(**quick(size=160))
+    assert stylizer.start(np.zeros((20, 200, 3), np.uint8)).size == (16, 160)
+
+
+def suggested(error: pytest.ExceptionInfo[MemoryLimitError]) -> int:
+    found = re.search(r"--size (\d+)", one_line(error))
+    assert found
+    return int(found[1])
+
+
+def test_too_little_memory_is_told_beforehand(
+    monkeypatch: pytest.MonkeyPatch, style_picture: Path, quick: Options
+) -> None:
+    content = np.zeros((300, 400, 3), np.uint8)
+    stylizer = styletx.load_stylizer(style_picture, **quick())
+    monkeypatch.setattr(devices, "available_memory", lambda device: None)
+    assert stylizer.start(content).size == (300, 400)
+    monkeypatch.setattr(devices, "available_memory", lambda device: 50 * 2**20)
+    with pytest.raises(MemoryLimitError) as error:
+        stylizer.start(content)
+    size = suggested(error)
+    assert "<array>" in one_line(error) and "400×300" in one_line(error)
+    assert 16 <= size < 400
+    stylizer.options = styletx.Options(**quick(size=size))
+    assert max(stylizer.start(content).size) == size
+    # The size is the largest but for rounding.
+    stylizer.options = styletx.Options(**quick(size=size + 3))
+    with pytest.raises(MemoryLimitError):
+        stylizer.start(content)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(100, 3000), st.integers(100, 3000), st.floats(0.1, 0.999))
+def test_the_size_suggested_does_fit(
+    monkeypatch: pytest.MonkeyPatch, memory: Stylizer, height: int, width: int, share: float
+) -> None:
+    need = 1000 * height * width
+    monkeypatch.setattr(devices, "available_memory", lambda device: int(share * need))
+    with pytest.raises(MemoryLimitError) as error:
+        memory._check_memory("photo", (height, width))
+    smaller = images.fit((height, width), suggested(error))
+    assume(min(smaller) >= images.MIN_SIDE)
+    memory._check_memory("photo", smaller)
+
+
+@pytest.fixture
+def memory(style_picture: Path, quick: Options, monkeypatch: pytest.MonkeyPatch) -> Stylizer:
+    """A stylizer that takes a thousand bytes a pixel."""
+    monkeypatch.setattr(Stylizer, "_bytes_per_pixel", lambda self: 1000.0)
+    return styletx.load_stylizer(style_picture, **quick())
+
+
+def test_no_size_is_suggested_that_is_refused(monkeypatch: pytest.MonkeyPatch, memory: Stylizer) -> None:
+    # Enough for 100 pixels, and the smallest picture of this shape has 16×21.
+    monkeypatch.setattr(devices, "available_memory", lambda device: 100_000)
+    with pytest.raises(MemoryLimitError) as error:
+        memory.start(np.zeros((48, 64, 3), np.uint8))
+    assert not re.search(r"--size \d", one_line(error))
+
+
+def test_memory_that_runs_out_on_the_way_is_told(
+    monkeypatch: pytest.MonkeyPatch, content_picture: Path, style_picture: Path, quick: Options
+) -> None:
+    run = styletx.load_stylizer(style_picture, **quick()).start(content_picture)
+    healthy, calls = losses.PerceptualLoss.forward, 0
+
+    def forward(self: losses.PerceptualLoss, pixels: Tensor) -> dict[str, Tensor]:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nOf the allocated memory")
+        return healthy(self, pixels)
+
+    monkeypatch.setattr(losses.PerceptualLoss, "forward", forward)
+    with pytest.raises(MemoryLimitError) as error:
+        list(run)
+    assert str(content_picture) in one_line(error)
+    assert 16 <= suggested(error) < 64
+    assert run.last is not None and run.last.iteration == 2
+    assert run.result.pixels.shape == (1, 3, 48, 64)
+
+
+def test_a_bug_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, content_picture: Path, style_picture: Path, quick: Options
+) -> None:
+    stylizer = styletx.load_stylizer(style_picture, **quick())
+
+    def forward(self: losses.PerceptualLoss, pixels: Tensor) -> dict[str, Tensor]:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(losses.PerceptualLoss, "forward", forward)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        stylizer(content_picture)
+
+
+# Extremes
+
+
+def sound(result: Result) -> bool:
+    pixels = result.pixels
+    assert all(np.isfinite(list(result.metadata["losses"].values())))
+    return bool(pixels.isfinite().all() and pixels.min() >= 0 and pixels.max() <= 1)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"style_weight": 1e9},
+        {"content_weight": 1e9},
+        {"style_weight": 1e-9},
+        {"content_weight": 1e-9},
+        {"content_weight": 0.0},
+        {"style_weight": 0.0, "init": "noise"},
+        {"tv_weight": 1e6},
+        {"style_weight": 1e30, "content_weight": 1e-30},
+        {"style_weight": 1e38, "content_weight": 1e38, "tv_weight": 1e38},
+        {"style_weight": 1e308, "content_weight": 1e308, "init": "noise"},
+    ],
+    ids=str,
+)
+def test_extreme_weights(
+    content_picture: Path, style_picture: Path, quick: Options, optimizer: str, weights: dict[str, Any]
+) -> None:
+    run = styletx.load_stylizer(style_picture, **quick(iterations=12, optimizer=optimizer, **weights)).start(
+        content_picture
+    )
+    steps = list(run)
+    assert sound(run.result)
+    # It gets better, unless it started from the best there is: the photograph, where style hardly counts.
+    assert steps[-1].losses["total"] < steps[0].losses["total"] or steps[-1].losses["content"] < 1e-6
+    # An ordinary photograph comes out as a picture, not as one black or white plane.
+    values = run.result.pixels
+    assert 0.05 < values.mean() < 0.95
+    assert ((values > 0.02) & (values < 0.98)).float().mean() > 0.3
+
+
+def plain(*colour: int, height: int = 48, width: int = 64) -> np.ndarray:
+    return np.full((height, width, 3), colour, np.uint8)
+
+
+PLAIN = {
+    "black": plain(0, 0, 0),
+    "white": plain(255, 255, 255),
+    "grey": plain(128, 128, 128),
+    "red": plain(255, 0, 0),
+    "smallest": np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8),
+    "narrow": np.random.default_rng(1).integers(0, 256, (16, 90, 3), dtype=np.uint8),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("role", ["content", "style", "both"])
+def test_plain_and_tiny_pictures(
+    content_picture: Path, style_picture: Path, quick: Options, name: str, role: str
+) -> None:
+    content: Any = content_picture if role == "style" else PLAIN[name]
+    style: Any = style_picture if role == "content" else PLAIN[name]
+    result = styletx.stylize(content, style, **quick(iterations=8, style_weight=1e4))
+    assert sound(result)
+    assert result.pixels.shape[-2:] == (content.shape[:2] if isinstance(content, np.ndarray) else (48, 64))
+    if role == "both":
+        # It is its own style already.
+        torch.testing.assert_close(result.pixels, images.read(content).pixels, rtol=0, atol=2 / 255)
+
+
+@pytest.mark.parametrize("style_size", [16, 150])
+def test_style_size(content_picture: Path, style_picture: Path, quick: Options, style_size: int) -> None:
+    stylizer = styletx.load_stylizer(style_picture, **quick(style_size=style_size))
+    seen: list[tuple[int, ...]] = []
+    stylizer.network.register_forward_hook(lambda module, args, output: seen.append(tuple(args[0].shape[-2:])))
+    run = stylizer.start(content_picture)
+    seen.clear()
+    assert len(list(run)) == 3 and sound(run.result)
+    assert [size for size in seen if size != (48, 64)] == [(style_size * 3 // 4, style_size)] or style_size == 150
+    assert max(max(size) for size in seen) == max(64, style_size)
