@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import time
 
 import torch
@@ -26,20 +27,18 @@ def choose(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = torch.device("meta")
-    if device.type not in ("cpu", "cuda", "mps"):
+    # Not left to torch.device, which wraps an index round at 256.
+    if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", name):
         raise OptionError(f"no device is called {name!r}; choose auto, cpu, cuda, cuda:N or mps.")
-    if device.type == "cuda":
+    kind, _, index = name.partition(":")
+    if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
+        if int(index or 0) >= count:
             have = f"has {count} CUDA device(s), counted from 0" if count else "has no CUDA device"
             raise OptionError(f"--device {name}: this machine {have}; use --device auto or cpu.")
-    if device.type == "mps" and not _has_mps():
+    if kind == "mps" and not _has_mps():
         raise OptionError("--device mps: this machine has no Apple GPU; use --device auto or cpu.")
-    return device
+    return torch.device(name)
 
 
 def dtype(precision: str, device: torch.device) -> torch.dtype:
@@ -84,7 +83,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether torch raised this because memory ran out, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and ("out of memory" in str(error) or "can't allocate memory" in str(error))
+    return isinstance(error, RuntimeError) and any(
+        text in str(error) for text in ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+    )
 
 
 def describe(device: torch.device) -> str:

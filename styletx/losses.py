@@ -121,10 +121,8 @@ class PerceptualLoss(nn.Module):
         self.style_targets = style_targets
         self.content_shares = _shares(content_layers or dict.fromkeys(content_targets, 1.0))
         self.style_shares = _shares(style_layers or dict.fromkeys(style_targets, 1.0))
-        whole = content_weight + style_weight + tv_weight
-        self.content_weight = content_weight / whole
-        self.style_weight = style_weight / whole
-        self.tv_weight = tv_weight / whole
+        weights = _shares({"content": content_weight, "style": style_weight, "tv": tv_weight})
+        self.content_weight, self.style_weight, self.tv_weight = weights.values()
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """The losses of a picture.
@@ -172,8 +170,10 @@ def style_targets(network: nn.Module, pixels: Tensor, layers: Iterable[str]) -> 
 
 
 def _shares(weights: Mapping[str, float]) -> dict[str, float]:
-    whole = sum(weights.values())
-    return {layer: weight / whole for layer, weight in weights.items()}
+    # By the largest first, since the sum of very large weights is infinite.
+    largest = max(weights.values())
+    whole = sum(weight / largest for weight in weights.values())
+    return {name: weight / largest / whole for name, weight in weights.items()}
 
 
 def _wide(values: Tensor) -> Tensor:

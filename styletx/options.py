@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +74,7 @@ class Options:
         250_000_000, Help("Picture", "Largest picture to read, in pixels.", 256, metavar="N", default="250 million")
     )
     style_weight: float = _option(
-        180.0, Help("Look", "Weight of the style loss: more is more painting.", 0, metavar="W")
+        60.0, Help("Look", "Weight of the style loss: more is more painting.", 0, metavar="W")
     )
     content_weight: float = _option(
         1.0, Help("Look", "Weight of the content loss: more is more photograph.", 0, metavar="W")
@@ -115,6 +117,9 @@ class Options:
     )
 
     def __post_init__(self) -> None:
+        for name in ("weights", "init"):
+            if isinstance(path := getattr(self, name), os.PathLike):
+                object.__setattr__(self, name, os.fspath(path))
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
         if not self.style_weight and not self.content_weight:
@@ -132,11 +137,18 @@ def flag(name: str) -> str:
 
 def command(content: str, style: str, options: Mapping[str, Any]) -> str:
     """The shell command that repeats a run: what is not default, each value quoted where it must be."""
-    words = ["styletx", "run", content, style]
+    flags: list[str] = []
     for name, value in options.items():
         if name in DEFAULTS and value != DEFAULTS[name]:
-            words += [flag(name)] if value is True else [flag(name), str(value)]
-    return shlex.join(words)
+            flags += [flag(name)] if value is True else [flag(name), str(value)]
+    pictures = [content, style]
+    # A name that begins with a dash would be taken for a flag.
+    words = (
+        [*flags, "--", *pictures]
+        if any(one.startswith("-") and one != "-" for one in pictures)
+        else [*pictures, *flags]
+    )
+    return shlex.join(["styletx", "run", *words])
 
 
 def layer_weights(layers: str) -> dict[str, float]:
@@ -169,16 +181,21 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         return
     if about.choices and value not in about.choices:
         raise OptionError(f"{flag(field.name)} cannot be {value!r}; choose one of {', '.join(about.choices)}.")
-    if field.name in ("style_layers", "content_layers"):
-        layer_weights(value)
     if about.minimum is not None:
         _check_number(field, about, value)
+    elif not isinstance(value, type(field.default) if field.default is not None else str):
+        kind = "True or False" if isinstance(field.default, bool) else "text"
+        raise OptionError(f"{flag(field.name)} cannot be {value!r}; it is {kind}.")
+    if field.name in ("style_layers", "content_layers"):
+        layer_weights(value)
 
 
 def _check_number(field: dataclasses.Field[Any], about: Help, value: Any) -> None:
     kinds = (int, float) if isinstance(field.default, float) else (int,)
     ends = f"at least {about.minimum:g}" if about.maximum is None else f"from {about.minimum:g} to {about.maximum:g}"
-    if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
+    # Compared before it is made a float, which overflows on a whole number of 400 digits.
+    finite = isinstance(value, kinds) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    if not finite:
         kind = "a number" if float in kinds else "a whole number"
         other = " or 'original'" if field.name == "size" else ""
         raise OptionError(f"{flag(field.name)} cannot be {value!r}; it is {kind} {ends}{other}.")

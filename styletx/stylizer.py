@@ -254,10 +254,16 @@ class Stylizer:
         available = devices.available_memory(self.device) or 0
         needed = math.prod(size) * self._bytes_per_pixel()
         # Where the estimate promised that it would fit, the largest size is one that it did not promise.
-        share = min(math.sqrt(available / needed), 0.8)
+        largest = int(max(size) * min(math.sqrt(available / needed), 0.8))
+        while largest and math.prod(images.fit(size, largest)) > math.prod(size) * available / needed:
+            largest -= 1
+        fits = largest and min(images.fit(size, largest)) >= images.MIN_SIDE
+        advice = (
+            f"the largest size that fits is --size {largest}" if fits else "free some memory or take another --device"
+        )
         return MemoryLimitError(
             f"{name}: at {size[1]}×{size[0]} px it needs about {needed / 2**30:.1f} GiB, and {self.device} has "
-            f"{available / 2**30:.1f} GiB free; the largest size that fits is --size {int(max(size) * share)}."
+            f"{available / 2**30:.1f} GiB free; {advice}."
         )
 
 

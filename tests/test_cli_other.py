@@ -1,0 +1,228 @@
+"""The other commands, and bad input to all of them: one line, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image, PngImagePlugin
+
+from styletx import __version__, backbones, images, optimization
+from styletx.cli import COMMANDS, main
+from styletx.options import FIELDS, flag
+
+PICTURES = ["photo.png", "painting.png"]
+
+
+class Stdin(io.BytesIO):
+    name = "<stdin>"
+
+
+class Bomb:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("exploded",)
+
+
+@pytest.fixture(autouse=True)
+def folder(
+    content_picture: Path, style_picture: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """A folder that holds good and bad pictures and weights, to work in."""
+    monkeypatch.chdir(content_picture.parent)
+    monkeypatch.setenv("STYLETX_WEIGHTS", str(tiny_weights))
+    Path("text.jpg").write_text("I am a picture, believe me.")
+    Path("cut.png").write_bytes(content_picture.read_bytes()[:900])
+    Path("empty.png").touch()
+    Path("folder.png").mkdir()
+    Path("bad.safetensors").write_bytes(os.urandom(5000))
+    Path("bad.pth").write_bytes(pickle.dumps({"features.0.weight": Bomb()}))
+    yield
+    assert not Path("exploded").exists()
+
+
+def call(*arguments: str, **options: Any) -> Result:
+    return CliRunner().invoke(main, arguments, **options)
+
+
+def refused(result: Result) -> str:
+    """The one error line of something that was refused; click may say above it how to call the command."""
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit) and "Traceback" not in result.output and not result.stdout
+    *above, error = result.stderr.splitlines()
+    assert error.startswith("Error: ") and not any(line.startswith("Error") for line in above)
+    return error
+
+
+BAD = {
+    "no content": ("nowhere.png painting.png", "nowhere.png: there is no such file"),
+    "no style": ("photo.png nowhere.png", "nowhere.png: there is no such file"),
+    "one picture": ("photo.png", "Missing argument 'STYLE'"),
+    "folder": ("folder.png painting.png", "folder.png is a folder"),
+    "text": ("text.jpg painting.png", "text.jpg"),
+    "truncated": ("photo.png cut.png", "cut.png"),
+    "empty": ("empty.png painting.png", "empty.png is empty"),
+    "init": ("@ --init nowhere.png", "nowhere.png: there is no such file"),
+    "extension": ("@ -o out.bmp", "end it in one of .png"),
+    "no extension": ("@ -o out", "end it in one of .png"),
+    "output folder": ("@ -o folder.png", "folder.png is a folder"),
+    "under a file": ("@ -o photo.png/out.png", "photo.png/out.png cannot be written"),
+    "unwritable": ("@ -o /proc/out.png", "/proc/out.png cannot be written"),
+    "film extension": ("@ --timelapse out.avi", "end it in one of .gif"),
+    "film unwritable": ("@ --timelapse /proc/out.gif", "/proc/"),
+    "text as number": ("@ --size big", "'big' is neither a whole number of px nor 'original'"),
+    "fraction": ("@ --iterations 1.5", "--iterations"),
+    "none": ("@ --iterations 0", "--iterations cannot be 0; it must be from 1"),
+    "tiny": ("@ --size 15", "--size cannot be 15; it must be from 16"),
+    "too flat": ("@ --size 16", "give a larger --size"),
+    "negative": ("@ --style-weight -1", "--style-weight cannot be -1.0; it must be at least 0"),
+    "not a number": ("@ --tv-weight nan", "--tv-weight cannot be nan"),
+    "stages": ("@ --save-every 0", "--save-every"),
+    "both zero": ("@ --style-weight 0 --content-weight 0", "give one of them a weight"),
+    "unknown option": ("@ --stlye-weight 3", "Did you mean"),
+    "unknown optimizer": ("@ --optimizer lbgfs", "did you mean 'lbfgs'?"),
+    "unknown layer": ("@ --style-layers relu1_9", "no layer of vgg19 is called 'relu1_9'; did you mean 'relu1_"),
+    "deep layer": ("@ --content-layers relu4_2", "does not reach relu4_2; choose among"),
+    "layer list": ("@ --style-layers relu1_1=0", "is no list of layers"),
+    "unknown backbone": ("@ --backbone vgg91", "did you mean 'vgg19'?"),
+    "unknown device": ("@ --device tpu9", "no device is called 'tpu9'; choose auto"),
+    "absent device": ("@ --device cuda:63", "use --device auto or cpu"),
+    "no weights": ("@ --weights nowhere.pth", "nowhere.pth: there is no such weights file"),
+    "garbage weights": ("@ --weights bad.safetensors", "bad.safetensors: is damaged"),
+    "code as weights": ("@ --weights bad.pth", "bad.pth: is damaged, or holds more than tensors"),
+    "picture as weights": ("@ --weights photo.png", "photo.png: is damaged"),
+    "empty stdin": ("- painting.png", "<stdin> is empty"),
+    "json to stdout": ("@ -o - --json", "--json cannot go there too"),
+    "stages to stdout": ("@ -o - --save-every 3", "--save-every has no place"),
+    "over the limit": ("@ --max-pixels 1000", "over the limit of 1,000"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), BAD.values(), ids=BAD)
+def test_bad_input_is_refused_before_any_work(arguments: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def begun(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the optimisation began")
+
+    def contents() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()}
+
+    monkeypatch.setattr(optimization, "coarse_to_fine", begun)
+    before = contents()
+    assert told in refused(call("run", *shlex.split(arguments.replace("@", " ".join(PICTURES))), input=Stdin()))
+    assert contents() == before
+
+
+def test_bad_variables_are_refused_like_bad_flags() -> None:
+    assert "did you mean 'adam'" in refused(call("run", *PICTURES, env={"STYLETX_OPTIMIZER": "adan"}))
+    assert "--size cannot be 4" in refused(call("run", *PICTURES, env={"STYLETX_SIZE": "4"}))
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("rum", "run"), ("docter", "doctor"), ("wieghts", "weights")])
+def test_an_unknown_command_gets_the_nearest(typed: str, meant: str) -> None:
+    assert refused(call(typed)) == f"Error: no command is called {typed!r}; did you mean {meant!r}?"
+
+
+def test_help_groups_every_option_with_its_default_and_unit() -> None:
+    shown = call("run", "-h", terminal_width=200).stdout
+    sections = dict(zip(*[iter(re.split(r"^(\w+):\n", shown, flags=re.MULTILINE)[1:])] * 2, strict=True))
+    assert list(sections) == ["Options", *dict.fromkeys(field.metadata["help"].group for field in FIELDS.values())]
+    for name, field in FIELDS.items():
+        entries = re.split(r"^  (?=-)", sections[field.metadata["help"].group], flags=re.MULTILINE)
+        (entry,) = (entry for entry in entries if entry.startswith(f"{flag(name)} "))
+        assert isinstance(field.default, bool) or "[default: " in entry
+    assert re.search(r"--size PX +Long side of the result in px, or 'original'\. +\[default: 512\]", shown)
+    assert "[default: (outputs/CONTENT-STYLE.png)]" in sections["Options"]
+    assert all(f"  {name} " in call("-h").stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", ["photo.png", "a b 'c'.png", "-dash.png", "ü$(x).png", "-"])
+def test_the_command_that_info_prints_repeats_the_run(name: str) -> None:
+    data = Path("photo.png").read_bytes()
+    if name != "-":
+        Path(name).write_bytes(data)
+    options = "--size 32 --iterations 4 --init noise --seed 7 --tv-weight 0.125 --style-layers relu1_1=0.3,relu2_1"
+    run = call("run", "-o", "first.png", *options.split(), "--", name, "painting.png", input=Stdin(data))
+    assert run.exit_code == 0, run.output
+    facts = json.loads(call("info", "first.png", "--json").stdout)
+    text = call("info", "first.png").stdout
+    (line,) = re.findall(r"^command +(.*)$", text, flags=re.MULTILINE)
+    program, *arguments = shlex.split(line)
+    assert program == "styletx" and facts["command"] == line
+    again = call(*arguments, "-o", "again.png", input=Stdin(data), env={"STYLETX_WEIGHTS": None})
+    assert again.exit_code == 0, again.output
+    assert np.array_equal(np.asarray(Image.open("first.png")), np.asarray(Image.open("again.png")))
+    assert images.read_metadata("again.png")["losses"] == facts["losses"]
+
+
+def test_info_tells_options_seed_version_weights_and_sources(tiny_weights: Path) -> None:
+    call("run", *PICTURES, "--size", "32", "--iterations", "1", "--seed", "41", "-o", "out.png")
+    text = call("info", "out.png").stdout
+    sha256 = backbones.find(backbones.architecture("vgg19"), file=tiny_weights).sha256
+    for told in ("seed 41", "size 32", f"styletx         {__version__}", sha256, "photo.png", "painting.png"):
+        assert told in text
+
+
+@pytest.mark.parametrize("metadata", [{"options": [1]}, {"content": 3, "style": None}, {"note": "\x1b[31mred\x07"}])
+def test_info_survives_metadata_that_others_wrote(metadata: dict[str, Any]) -> None:
+    information = PngImagePlugin.PngInfo()
+    information.add_text("styletx", json.dumps(metadata))
+    Image.new("RGB", (20, 20)).save("odd.png", pnginfo=information)
+    result = call("info", "odd.png", color=True)
+    assert result.exit_code == 0 and "command" in result.stdout and "\x1b" not in result.stdout
+
+
+@pytest.mark.parametrize("file", ["photo.png", "text.jpg", "nowhere.png", "folder.png"])
+def test_info_refuses_what_holds_no_run(file: str) -> None:
+    assert file in refused(call("info", file))
+
+
+def test_weights_are_listed_as_text_and_as_json() -> None:
+    rows = {row["name"]: row for row in json.loads(call("weights", "--json").stdout)}
+    assert list(rows) == list(backbones.ARCHITECTURES)
+    assert (rows["vgg19"]["origin"], rows["vgg19"]["path"], rows["vgg19"]["size"]) == (None, None, 574_673_361)
+    assert rows["compact"]["origin"] == "bundled"
+    assert rows["compact"]["size"] == Path(rows["compact"]["path"]).stat().st_size
+    text = call("weights").stdout
+    assert re.search(r"vgg19 +574\.7 MB +not here\n +styletx weights fetch vgg19; CC BY 4\.0", text)
+
+
+def test_fetching_offline_or_a_wrong_name_says_what_to_do() -> None:
+    assert "download https://download.pytorch.org/models/vgg19" in refused(call("weights", "fetch", "vgg19"))
+    assert "did you mean 'vgg16'?" in refused(call("weights", "fetch", "vgg166"))
+    fetched = call("weights", "fetch", "compact")
+    assert fetched.exit_code == 0 and Path(fetched.stdout.strip()).is_file()
+
+
+def test_doctor_tells_ten_facts(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = call("doctor", "--device", "cpu", "--precision", "float32").stdout.splitlines()
+    facts = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
+    assert len(lines) == len(facts) == 10
+    assert facts["styletx"] == __version__ and facts["torch"] == f"{torch.__version__}, pillow {PIL.__version__}"
+    assert facts["device"].startswith("cpu (") and facts["device"].endswith(", asked for")
+    assert facts["precision"] == "float32, asked for"
+    assert facts["threads"] == str(torch.get_num_threads())
+    assert re.fullmatch(r"\d+\.\d GiB free|unknown", facts["memory"])
+    assert facts["weights"] == f"vgg19 to relu2_1, file: {tiny_weights}"
+    assert facts["cache"] == os.environ["STYLETX_CACHE"]
+    assert facts["network"] == "not used (--offline)"
+
+
+def test_doctor_says_which_weights_are_missing_or_bad() -> None:
+    assert (
+        "vgg19: not here; get them with: styletx weights fetch vgg19"
+        in call("doctor", "--backbone", "vgg19", env={"STYLETX_WEIGHTS": None}).stdout
+    )
+    assert "bad.pth: is damaged" in call("doctor", "--weights", "bad.pth").stdout
+    assert "did you mean" in refused(call("doctor", "--backbone", "vgg91"))
+    assert "no device is called" in refused(call("doctor", "--device", "tpu9"))
