@@ -148,7 +148,7 @@ def _decode_array(array: npt.NDArray[Any], name: str, max_pixels: int) -> decodi
 
 
 def _picture(decoded: decoding.Decoded, name: str) -> Picture:
-    pixels = torch.from_numpy(np.require(decoded.colour.transpose(2, 0, 1), requirements="CW"))[None]
+    pixels = torch.from_numpy(np.require(decoded.colour.transpose(2, 0, 1), requirements=["C", "W"]))[None]
     if decoded.alpha is None or bool((decoded.alpha == 1).all()):
         return Picture(pixels, None, name, decoded.bits)
     alpha = torch.from_numpy(np.ascontiguousarray(decoded.alpha))[None, None]
