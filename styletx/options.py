@@ -95,7 +95,12 @@ class Options:
     seed: int = _option(
         0, Help("Search", "Seed of the noise that --init noise starts from.", 0, 2**63 - 1, metavar="N")
     )
-    backbone: str = _option("vgg19", Help("Network", "Network that sees for us.", metavar="NAME"))
+    backbone: str = _option(
+        "auto",
+        Help(
+            "Network", "Network that sees for us; auto is vgg19 if its weights are here, else compact.", metavar="NAME"
+        ),
+    )
     weights: str | None = _option(
         None,
         Help(

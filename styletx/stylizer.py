@@ -115,6 +115,12 @@ class Stylizer:
         reached = backbones.reached(architecture, weights.state)
         self.style_layers = _choose_layers("style", options.style_layers, architecture.style_layers, reached)
         self.content_layers = _choose_layers("content", options.content_layers, architecture.content_layers, reached)
+        if options.backbone == "auto" and architecture.name != "vgg19":
+            warnings.warn(
+                f"seen by the bundled {architecture.name} network; to have the full VGG-19, which is a 548 MB "
+                "download, run: styletx weights fetch vgg19",
+                stacklevel=3,
+            )
         self.backbone = backbones.build(
             architecture,
             weights,
