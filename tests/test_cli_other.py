@@ -157,9 +157,9 @@ def test_the_command_that_info_prints_repeats_the_run(name: str) -> None:
     facts = json.loads(call("info", "first.png", "--json").stdout)
     text = call("info", "first.png").stdout
     (line,) = re.findall(r"^command +(.*)$", text, flags=re.MULTILINE)
-    program, *arguments = shlex.split(line)
+    program, command, *arguments = shlex.split(line)
     assert program == "styletx" and facts["command"] == line
-    again = call(*arguments, "-o", "again.png", input=Stdin(data), env={"STYLETX_WEIGHTS": None})
+    again = call(command, "-o", "again.png", *arguments, input=Stdin(data), env={"STYLETX_WEIGHTS": None})
     assert again.exit_code == 0, again.output
     assert np.array_equal(np.asarray(Image.open("first.png")), np.asarray(Image.open("again.png")))
     assert images.read_metadata("again.png")["losses"] == facts["losses"]

@@ -30,9 +30,7 @@ def command(file: str, as_json: bool) -> None:
 
 def _source(name: Any) -> str:
     """A picture's name as the command line takes it."""
-    if name == "<stdin>":
-        return "-"
-    return f"./{name}" if str(name).startswith("-") else str(name)
+    return "-" if name == "<stdin>" else str(name)
 
 
 def _shown(value: Any) -> str:
