@@ -12,6 +12,7 @@ run.result.save("out.png")
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import os
 import warnings
@@ -111,6 +112,9 @@ class Stylizer:
         self.device = devices.choose(options.device)
         self.initial = self._read_initial()
         architecture = backbones.choose(options.backbone, options.weights)
+        for given in (options.style_layers, options.content_layers):
+            named = None if given is None else tuple(layer_weights(given))
+            backbones.check(architecture, named, options.pooling, options.padding)
         weights = backbones.find(architecture, file=options.weights, offline=options.offline or None, progress=progress)
         reached = backbones.reached(architecture, weights.state)
         self.style_layers = _choose_layers("style", options.style_layers, architecture.style_layers, reached)
@@ -218,9 +222,13 @@ class Stylizer:
         return targets
 
     def _read_initial(self) -> Tensor | None:
-        if self.options.init in ("content", "style", "noise"):
+        init, known = self.options.init, ("content", "style", "noise")
+        if init in known:
             return None
-        return images.read(self.options.init, max_pixels=self.options.max_pixels).pixels
+        near = difflib.get_close_matches(init, known, n=1)
+        if near and not os.path.exists(init):
+            raise OptionError(f"--init {init}: there is no such file; did you mean {near[0]!r}?")
+        return images.read(init, max_pixels=self.options.max_pixels).pixels
 
     def _initial(self, content: Tensor, size: tuple[int, int]) -> Tensor:
         if self.options.init == "content":
@@ -249,16 +257,23 @@ class Stylizer:
         evaluation = max(0, sum(kept.values()) - parameters) / side**2
         return EVALUATION_PEAK * evaluation + PICTURES_KEPT * 3 * 4
 
+    def _bytes(self, size: tuple[int, int]) -> float:
+        # A pass without gradients, as the style gets, needs about a third of one with them.
+        style = images.fit(
+            (self.style.pixels.shape[-2], self.style.pixels.shape[-1]), self.options.style_size or max(size)
+        )
+        return max(math.prod(size), math.prod(style) / 3) * self._bytes_per_pixel()
+
     def _check_memory(self, name: str, size: tuple[int, int]) -> None:
         available = devices.available_memory(self.device)
-        if available is not None and math.prod(size) * self._bytes_per_pixel() > available:
+        if available is not None and self._bytes(size) > available:
             raise self._out_of_memory(name, size)
 
     def _out_of_memory(self, name: str, size: tuple[int, int]) -> MemoryLimitError:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         available = devices.available_memory(self.device) or 0
-        needed = math.prod(size) * self._bytes_per_pixel()
+        needed = self._bytes(size)
         # Where the estimate promised that it would fit, the largest size is one that it did not promise.
         largest = int(max(size) * min(math.sqrt(available / needed), 0.8))
         while largest and math.prod(images.fit(size, largest)) > math.prod(size) * available / needed:
@@ -273,7 +288,7 @@ class Stylizer:
         )
 
 
-# Calibrated by benchmarks/memory.py: the peak of an evaluation over what it keeps for its backward pass.
+# Measured: the peak of an evaluation over what it keeps for its backward pass.
 EVALUATION_PEAK = 1.4
 # L-BFGS remembers ten steps of two pictures each; content, best picture, gradient and their like make up the rest.
 PICTURES_KEPT = 32

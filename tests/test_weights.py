@@ -365,7 +365,7 @@ def test_two_processes_at_once_share_one_download(server: Server, cache: Path) -
         time.sleep(0.01)
     time.sleep(0.5)
     server.hold.set()
-    hashes = {process.communicate(timeout=30)[0].strip() for process in processes}
+    hashes = {process.communicate(timeout=300)[0].strip() for process in processes}
     assert [process.returncode for process in processes] == [0, 0]
     assert hashes == {hashlib.sha256((cache / "tiny.safetensors").read_bytes()).hexdigest()}
     assert server.requests == [None]

@@ -26,6 +26,7 @@ __all__ = [
     "Weights",
     "architecture",
     "build",
+    "check",
     "choose",
     "fetch",
     "find",
@@ -86,7 +87,7 @@ def load(
         OutputError: the cache cannot be written to.
     """
     chosen = choose(name, weights)
-    _check(chosen, layers, pooling, padding)
+    check(chosen, layers, pooling, padding)
     found = find(chosen, file=weights, offline=offline, progress=progress)
     return build(chosen, found, layers, pooling=pooling, padding=padding)
 
@@ -115,7 +116,7 @@ def build(
 
     Arguments and errors are those of `load`.
     """
-    _check(architecture, layers, pooling, padding)
+    check(architecture, layers, pooling, padding)
     served = reached(architecture, weights.state)
     wanted = tuple(
         dict.fromkeys((*architecture.style_layers, *architecture.content_layers) if layers is None else layers)
@@ -133,8 +134,12 @@ def build(
     return Backbone(architecture, module, Source(weights.path, weights.origin, weights.sha256), wanted, served)
 
 
-def _check(architecture: Architecture, layers: Sequence[str] | None, pooling: str, padding: str) -> None:
-    """Raise OptionError unless every name is known."""
+def check(architecture: Architecture, layers: Sequence[str] | None, pooling: str, padding: str) -> None:
+    """Find out before any weights are looked for whether these names are known.
+
+    Raises:
+        OptionError: one is not; the message offers the nearest.
+    """
     for layer in layers or ():
         _check_known(f"layer of {architecture.name}", layer, architecture.layers)
     _check_known("pooling", pooling, POOLINGS)

@@ -36,7 +36,7 @@ def check_output(
     name = shown(os.fspath(path))
     if os.path.isdir(path):
         raise OutputError(f"{name} is a folder; name a file in it")
-    format = _format_of(name)
+    format = _format_of(path)
     longest = encoding.LONGEST_SIDE.get(format)
     if size and longest and max(size) > longest:
         raise OutputError(
@@ -83,7 +83,7 @@ def write(
     """
     path = target if isinstance(target, str | os.PathLike) else None
     name = shown(os.fspath(path)) if path is not None else str(getattr(target, "name", "<stream>"))
-    format = (format or (_format_of(name) if path is not None else "PNG")).upper()
+    format = (format or (_format_of(path) if path is not None else "PNG")).upper()
     if format not in encoding.FORMATS.values():
         raise OutputError(
             f"{name}: cannot write {format}; choose from {', '.join(sorted(set(encoding.FORMATS.values())))}"
@@ -142,9 +142,10 @@ def _output_errors(name: str) -> Iterator[None]:
         raise OutputError(f"{name} cannot be written ({reason}); choose another place") from error
 
 
-def _format_of(name: str) -> str:
-    extension = os.path.splitext(name)[1].lower()
+def _format_of(path: str | os.PathLike[str]) -> str:
+    extension = os.path.splitext(os.fspath(path))[1].lower()
     if extension not in encoding.FORMATS:
+        name, extension = shown(os.fspath(path)), extension and shown(extension)
         known = ", ".join(encoding.FORMATS)
         raise OutputError(f"{name}: cannot write a file that ends in '{extension}'; end it in one of {known}")
     return encoding.FORMATS[extension]
