@@ -19,7 +19,7 @@ from styletx import images
 Objective = Callable[[Tensor], dict[str, Tensor]]
 
 COARSEST_SIDE = 128  # long side in px below which shapes are too crude for a further scale to pay
-COARSE_ITERATIONS = 2.4  # times as many at the coarser scales, where they cost a quarter or less
+COARSE_ITERATIONS = 3  # times as many at the coarser scales, where they cost a quarter or less
 DIVERGED = 1.5  # times the best loss: further than a healthy step ever overshoots
 WINDOW = 10  # evaluations over which a picture is watched for change
 STILL = 0.25 / 255  # mean change of a pixel over a window that nobody sees, nor a few times as much

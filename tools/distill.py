@@ -479,7 +479,7 @@ def main() -> None:
     if arguments.stage == "measure":
         stage = STAGES["whole"]
         solve(student, stage, Gallery(student, stage, Pictures(seed=2)))
-        print("\n".join(rows(measure(student, stage, side=256, count=24, evaluations=60))))
+        print("\n".join(rows(measure(student, stage, side=256, count=16, evaluations=50))))
     else:
         output = arguments.output or RUNS / f"{arguments.stage}.safetensors"
         train(arguments.stage, arguments.steps, arguments.rate, student, arguments.resume, output)
