@@ -276,7 +276,7 @@ class Stylizer:
         needed = self._bytes(size)
         # Where the estimate promised that it would fit, the largest size is one that it did not promise.
         largest = int(max(size) * min(math.sqrt(available / needed), 0.8))
-        while largest and math.prod(images.fit(size, largest)) > math.prod(size) * available / needed:
+        while largest and self._bytes(images.fit(size, largest)) > available:
             largest -= 1
         fits = largest and min(images.fit(size, largest)) >= images.MIN_SIDE
         advice = (
