@@ -258,11 +258,7 @@ class Stylizer:
         return EVALUATION_PEAK * evaluation + PICTURES_KEPT * 3 * 4
 
     def _bytes(self, size: tuple[int, int]) -> float:
-        # A pass without gradients, as the style gets, needs about a third of one with them.
-        style = images.fit(
-            (self.style.pixels.shape[-2], self.style.pixels.shape[-1]), self.options.style_size or max(size)
-        )
-        return max(math.prod(size), math.prod(style) / 3) * self._bytes_per_pixel()
+        return math.prod(size) * self._bytes_per_pixel()
 
     def _check_memory(self, name: str, size: tuple[int, int]) -> None:
         available = devices.available_memory(self.device)
