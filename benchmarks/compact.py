@@ -26,7 +26,7 @@ import torchvision
 
 SIZE = 512
 RELU5_1 = 30  # how many of torchvision's VGG-19 modules reach it
-# Photographs held out of the training, see docs/compact-backbone.md, and our own paintings.
+# Photographs and paintings that come with the project, none of which was trained on.
 UNSEEN_CONTENT = sorted((measure.ROOT / "assets/content").glob("*.jpg"))
 UNSEEN_STYLES = sorted((measure.ROOT / "assets/styles").glob("*.jpg"))
 

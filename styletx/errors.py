@@ -11,6 +11,16 @@ Every message is one line that names the thing and says what to do. Anything els
 keeps its traceback.
 """
 
+import difflib
+from collections.abc import Iterable
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """What to say after an unknown name: the nearest of those there are, or else all of them."""
+    known = tuple(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}."
+
 
 class StyletxError(Exception):
     """Base of everything that a person can put right; the command line prints its one line."""

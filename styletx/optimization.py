@@ -117,7 +117,7 @@ def optimize(
             pixels, gradient = best_pixels, best_gradient
             method = OPTIMIZERS[optimizer]()
             length /= 2
-            best_losses = losses | best_losses
+            best_losses = losses | best_losses  # names them all, even if no evaluation was ever finite
         elif losses["total"] < best_losses["total"]:
             best_losses, best_pixels, best_gradient = losses, pixels, gradient
         yield best_losses, best_pixels

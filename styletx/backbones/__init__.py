@@ -6,7 +6,6 @@ what the weights reach before it settles on layers.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from torch import nn
 
 from styletx.backbones.registry import ARCHITECTURES, Architecture, architecture
 from styletx.backbones.weights import Progress, Source, Weights, fetch, find, listing, locate, reached
-from styletx.errors import OptionError, WeightsError
+from styletx.errors import OptionError, WeightsError, hint
 
 __all__ = [
     "ARCHITECTURES",
@@ -150,8 +149,4 @@ def _check_known(kind: str, name: str, known: Iterable[str]) -> None:
     known = tuple(known)
     if name in known:
         return
-    near = difflib.get_close_matches(name, known, n=1)
-    raise OptionError(
-        f"no {kind} is called {name!r}; "
-        + (f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}.")
-    )
+    raise OptionError(f"no {kind} is called {name!r}; {hint(name, known)}")

@@ -5,7 +5,6 @@ To add one, add an `Architecture` to `ARCHITECTURES`; nothing else in the progra
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from styletx.backbones import vgg
-from styletx.errors import OptionError
+from styletx.errors import OptionError, hint
 
 VGG16 = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)
 VGG19 = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4)
@@ -97,7 +96,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(
             name="compact",
             build=partial(vgg.VGG, COMPACT_VGG19, readouts=COMPACT_READOUTS),
-            convert=vgg.as_float32,
+            convert=dict,
             layers=vgg.layer_names(COMPACT_VGG19),
             style_layers=GATYS_STYLE_LAYERS,
             # In a quick run relu4_2 alone leaves edges too loose; relu3_1 beside it holds them for the same style.
@@ -116,7 +115,5 @@ def architecture(name: str) -> Architecture:
         OptionError: there is none; the message offers the nearest.
     """
     if name not in ARCHITECTURES:
-        near = difflib.get_close_matches(name, ARCHITECTURES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(ARCHITECTURES)}."
-        raise OptionError(f"no backbone is called {name!r}; {hint}")
+        raise OptionError(f"no backbone is called {name!r}; {hint(name, ARCHITECTURES)}")
     return ARCHITECTURES[name]

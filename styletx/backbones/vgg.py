@@ -123,8 +123,3 @@ def from_torchvision(state: Mapping[str, Tensor], blocks: Sequence[Sequence[int]
         for kind in ("weight", "bias")
         if f"features.{index}.{kind}" in state
     }
-
-
-def as_float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict stored in float16 under this module's own names."""
-    return {name: tensor.float() for name, tensor in state.items()}

@@ -18,7 +18,7 @@ from styletx.cli.flags import GroupedCommand, option_flags
 from styletx.errors import OptionError, OutputError, PictureError
 
 if TYPE_CHECKING:
-    from styletx.stylizer import Result, Run
+    from styletx.stylizer import Result
 
 OUTPUTS = Path("outputs")
 
@@ -104,7 +104,8 @@ def command(
         # A second, impatient Ctrl-C shall not cost the picture.
         with _handled(signal.SIGINT, signal.SIG_IGN):
             if to_stdout:
-                _write_stdout(run)
+                run.result.save(sys.stdout.buffer)
+                sys.stdout.buffer.flush()
             elif output is None:
                 target = _save_numbered(run.result, target)
             else:
@@ -171,14 +172,6 @@ def _check_stdout(as_json: bool, save_every: int | None) -> None:
         raise OutputError("stdout is closed; name a file with -o FILE.")
     if sys.stdout.isatty():
         raise OutputError("a picture is not written to a terminal; name a file with -o FILE, or redirect stdout.")
-
-
-def _write_stdout(run: Run) -> None:
-    from styletx import images
-
-    result = run.result
-    images.write(sys.stdout.buffer, result.pixels, alpha=result.alpha, metadata=result.metadata, bits=result.bits)
-    sys.stdout.buffer.flush()
 
 
 @contextlib.contextmanager
