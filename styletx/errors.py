@@ -5,6 +5,7 @@
     ├── OutputError         a place that cannot be written to
     ├── OptionError         an option whose value cannot work
     ├── WeightsError        network weights that are missing, wrong or too shallow
+    ├── TrainingError       a training that cannot begin or go on
     └── MemoryLimitError    more memory asked for than there is
 
 Every message is one line that names the thing and says what to do. Anything else that is raised is a bug, and
@@ -42,6 +43,10 @@ class OptionError(StyletxError, ValueError):
 
 class WeightsError(StyletxError):
     """Network weights that are missing, wrong, or do not reach the layers asked for."""
+
+
+class TrainingError(StyletxError):
+    """A training that cannot begin or go on."""
 
 
 class MemoryLimitError(StyletxError, MemoryError):

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from styletx.backbones import classifiers
 from styletx.backbones.registry import ARCHITECTURES, Architecture, architecture
+from styletx.backbones.smoothing import Smoothed
 from styletx.backbones.weights import Progress, Source, Weights, fetch, find, listing, locate, reached
 from styletx.errors import OptionError, WeightsError, hint
 
@@ -21,12 +23,14 @@ __all__ = [
     "Architecture",
     "Backbone",
     "Progress",
+    "Smoothed",
     "Source",
     "Weights",
     "architecture",
     "build",
     "check",
     "choose",
+    "classifier_names",
     "fetch",
     "find",
     "listing",
@@ -37,6 +41,7 @@ __all__ = [
 
 POOLINGS = ("max", "average")
 PADDINGS = ("reflect", "zeros")
+classifier_names = classifiers.names
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,10 @@ def load(
     layers: Sequence[str] | None = None,
     *,
     weights: str | os.PathLike[str] | None = None,
+    seed: int = 0,
     pooling: str = "max",
     padding: str = "reflect",
+    smooth: bool = False,
     offline: bool | None = None,
     progress: Progress | None = None,
 ) -> Backbone:
@@ -74,9 +81,11 @@ def load(
     Args:
         name: of the network, or "auto" (see `choose`).
         layers: what to return; None is the network's style and content layers, as far as the weights reach.
-        weights: a file of weights to use instead of the cache or a download.
+        weights: a file of weights to use instead of the cache or a download, or "random".
+        seed: of random weights.
         pooling: "max" or "average".
         padding: "reflect" or "zeros".
+        smooth: return smoothed activations, see `Smoothed`.
         offline: never touch the network; None takes it from `STYLETX_OFFLINE`.
         progress: called during a download.
 
@@ -87,8 +96,8 @@ def load(
     """
     chosen = choose(name, weights)
     check(chosen, layers, pooling, padding)
-    found = find(chosen, file=weights, offline=offline, progress=progress)
-    return build(chosen, found, layers, pooling=pooling, padding=padding)
+    found = find(chosen, file=weights, seed=seed, offline=offline, progress=progress)
+    return build(chosen, found, layers, pooling=pooling, padding=padding, smooth=smooth)
 
 
 def choose(name: str, weights: str | os.PathLike[str] | None = None) -> Architecture:
@@ -110,6 +119,7 @@ def build(
     *,
     pooling: str = "max",
     padding: str = "reflect",
+    smooth: bool = False,
 ) -> Backbone:
     """Build a network from weights that were found, as deep as the deepest of `layers`.
 
@@ -129,6 +139,8 @@ def build(
         )
     module = architecture.build(wanted, pooling=pooling, padding=padding)
     module.load_state_dict({name: weights.state[name] for name in module.state_dict()}, assign=True)
+    if smooth:
+        module = Smoothed(module)
     module.eval().requires_grad_(False)
     return Backbone(architecture, module, Source(weights.path, weights.origin, weights.sha256), wanted, served)
 

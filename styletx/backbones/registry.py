@@ -1,19 +1,22 @@
 """Every network that can see for styletx: one entry each.
 
-To add one, add an `Architecture` to `ARCHITECTURES`; nothing else in the program names a network.
+To add one, add an `Architecture` to `ARCHITECTURES`; nothing else in the program names a network. Any other classifier
+of torchvision has an entry made for it when it is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cache, partial
 
 from torch import Tensor, nn
 
-from styletx.backbones import vgg
+from styletx.backbones import classifiers, vgg
 from styletx.errors import OptionError, hint
 
+VGG11 = ((64,), (128,), (256,) * 2, (512,) * 2, (512,) * 2)
+VGG13 = ((64,) * 2, (128,) * 2, (256,) * 2, (512,) * 2, (512,) * 2)
 VGG16 = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)
 VGG19 = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4)
 # Chosen by measurement, see docs/compact-backbone.md; the layers that are looked at are wider than those between.
@@ -24,6 +27,9 @@ COMPACT_READOUTS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu
 GATYS_STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 GATYS_CONTENT_LAYERS = ("relu4_2",)
 
+TORCHVISION_LICENCE = "BSD 3-Clause, torchvision"
+SIZE_TOLERANCE = 1024  # bytes; half of the last place of a size in MiB is 524
+
 
 @dataclass(frozen=True)
 class Download:
@@ -33,11 +39,13 @@ class Download:
         url: a state dict that `torch.load(weights_only=True)` reads.
         sha256: the first digits of its SHA-256, as many as the publisher states.
         size: bytes.
+        tolerance: how many bytes the size may be off, where the publisher rounds it.
     """
 
     url: str
     sha256: str
     size: int
+    tolerance: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,9 @@ class Architecture:
         licence: of the published weights.
         download: where they are published, if they are.
         bundled: file name inside this package, if it ships with it.
+        whole: makes the network as it was published, classifier and all; None if `build` makes all there is.
+        parts: what to tell apart in the whole network, each with the name of its module there: the layers, and what
+            lies between and after them.
     """
 
     name: str
@@ -65,19 +76,73 @@ class Architecture:
     licence: str
     download: Download | None = None
     bundled: str | None = None
+    whole: Callable[[], nn.Module] | None = None
+    parts: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
-def _torchvision_vgg(name: str, blocks: Sequence[Sequence[int]], download: Download) -> Architecture:
+def _torchvision_vgg(
+    name: str, blocks: Sequence[Sequence[int]], download: Download, licence: str = TORCHVISION_LICENCE
+) -> Architecture:
+    batch_norm = name.endswith("_bn")
     return Architecture(
         name=name,
         build=partial(vgg.VGG, blocks),
-        convert=partial(vgg.from_torchvision, blocks=blocks),
+        convert=partial(vgg.from_torchvision, blocks=blocks, batch_norm=batch_norm),
         layers=vgg.layer_names(blocks),
         style_layers=GATYS_STYLE_LAYERS,
         content_layers=GATYS_CONTENT_LAYERS,
-        licence="CC BY 4.0, Simonyan & Zisserman",
+        licence=licence,
         download=download,
+        whole=partial(classifiers.whole, name),
+        parts=vgg.torchvision_modules(blocks, batch_norm),
     )
+
+
+def _classifier(
+    name: str,
+    layers: Sequence[str],
+    style_layers: Sequence[str],
+    content_layers: Sequence[str],
+    download: Download,
+    *,
+    after: Sequence[str] = (),
+    licence: str = TORCHVISION_LICENCE,
+) -> Architecture:
+    return Architecture(
+        name=name,
+        build=partial(classifiers.Classifier, name),
+        convert=classifiers.convert,
+        layers=tuple(layers),
+        style_layers=tuple(style_layers),
+        content_layers=tuple(content_layers),
+        licence=licence,
+        download=download,
+        whole=partial(classifiers.whole, name),
+        parts={part: part for part in (*layers, *after)},
+    )
+
+
+def _resnet(name: str, blocks: Sequence[int], download: Download) -> Architecture:
+    ends = [f"layer{stage}.{count - 1}" for stage, count in enumerate(blocks, 1)]
+    return _classifier(
+        name,
+        (
+            "relu",
+            "maxpool",
+            *(f"layer{stage}.{block}" for stage, count in enumerate(blocks, 1) for block in range(count)),
+        ),
+        # Those of Wang et al. (2021), after the published program.
+        style_layers=("relu", *ends),
+        content_layers=ends[2:3],
+        download=download,
+        after=("avgpool", "fc"),
+    )
+
+
+def _rounded(file: str, mebibytes: float) -> Download:
+    """A file of torchvision's, whose size it states in MiB to three places; its name ends in its hash."""
+    url = f"https://download.pytorch.org/models/{file}"
+    return Download(url, file.removesuffix(".pth")[-8:], round(mebibytes * 2**20), SIZE_TOLERANCE)
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -87,11 +152,39 @@ ARCHITECTURES: dict[str, Architecture] = {
             "vgg19",
             VGG19,
             Download("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d", 574_673_361),
+            "CC BY 4.0, Simonyan & Zisserman",
         ),
         _torchvision_vgg(
             "vgg16",
             VGG16,
             Download("https://download.pytorch.org/models/vgg16-397923af.pth", "397923af", 553_433_881),
+            "CC BY 4.0, Simonyan & Zisserman",
+        ),
+        _torchvision_vgg("vgg13", VGG13, _rounded("vgg13-19584684.pth", 507.545)),
+        _torchvision_vgg("vgg11", VGG11, _rounded("vgg11-8a719046.pth", 506.84)),
+        _torchvision_vgg("vgg19_bn", VGG19, _rounded("vgg19_bn-c79401a0.pth", 548.143)),
+        _torchvision_vgg("vgg16_bn", VGG16, _rounded("vgg16_bn-6c64b313.pth", 527.866)),
+        _torchvision_vgg("vgg13_bn", VGG13, _rounded("vgg13_bn-abd245e5.pth", 507.59)),
+        _torchvision_vgg("vgg11_bn", VGG11, _rounded("vgg11_bn-6002323d.pth", 506.881)),
+        _resnet("resnet18", (2, 2, 2, 2), _rounded("resnet18-f37072fd.pth", 44.661)),
+        _resnet("resnet50", (3, 4, 6, 3), _rounded("resnet50-0676ba61.pth", 97.781)),
+        _classifier(
+            "alexnet",
+            [f"features.{index}" for index in (1, 2, 4, 5, 7, 9, 11, 12)],
+            style_layers=[f"features.{index}" for index in (1, 4, 7, 9, 11)],
+            content_layers=["features.9"],
+            download=_rounded("alexnet-owt-7be5be79.pth", 233.087),
+            after=("classifier.1", "classifier.4", "classifier.6"),
+        ),
+        _classifier(
+            "efficientnet_b0",
+            [f"features.{stage}" for stage in range(9)],
+            # The last stage at each scale.
+            style_layers=[f"features.{stage}" for stage in (1, 2, 3, 5, 7)],
+            content_layers=["features.5"],
+            download=_rounded("efficientnet_b0_rwightman-7f5810bc.pth", 20.451),
+            after=("avgpool", "classifier.1"),
+            licence="Apache 2.0, R. Wightman, by way of torchvision",
         ),
         Architecture(
             name="compact",
@@ -112,8 +205,22 @@ def architecture(name: str) -> Architecture:
     """The entry of that name.
 
     Raises:
-        OptionError: there is none; the message offers the nearest.
+        OptionError: there is none, nor a classifier of torchvision; the message offers the nearest. Or it is one that
+            makes no maps of features.
     """
-    if name not in ARCHITECTURES:
-        raise OptionError(f"no backbone is called {name!r}; {hint(name, ARCHITECTURES)}")
-    return ARCHITECTURES[name]
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    if name in classifiers.names():
+        return _other(name)
+    raise OptionError(f"no backbone is called {name!r}; {hint(name, ARCHITECTURES)}")
+
+
+@cache
+def _other(name: str) -> Architecture:
+    """An entry for a classifier of torchvision that has none."""
+    found = classifiers.layers(name)
+    url, sha256, size = classifiers.published(name)
+    style_layers, content_layers = classifiers.default_layers(found)
+    return _classifier(
+        name, tuple(found), style_layers, content_layers, Download(url, sha256, size, SIZE_TOLERANCE)
+    )

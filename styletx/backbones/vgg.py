@@ -15,6 +15,7 @@ from torch import Tensor, nn
 # ImageNet statistics, which every network trained by torchvision's recipe expects.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+BATCH_NORM_EPSILON = 1e-5  # torch's own, with which torchvision's networks were trained
 
 
 class VGG(nn.Module):
@@ -81,16 +82,10 @@ class VGG(nn.Module):
                 block = name[4]
                 features = self._pool(features)
             # In place, as a convolution's backward pass does not look at its output: a third of the memory.
-            features = F.relu_(convolution(self._pad(features)))
+            features = F.relu_(convolution(pad(features, (1, 1, 1, 1), self.padding)))
             if name in self.layers:
                 found[name] = self.readouts[name](features) if name in self.readouts else features
         return found
-
-    def _pad(self, features: Tensor) -> Tensor:
-        # Reflection needs two pixels to reflect; what a deep layer has left of a tiny picture is repeated.
-        small = min(features.shape[-2:]) < 2
-        mode = "constant" if self.padding == "zeros" else "replicate" if small else "reflect"
-        return F.pad(features, (1, 1, 1, 1), mode=mode)
 
     def _pool(self, features: Tensor) -> Tensor:
         # A side of one pixel stays as it is, so that tiny pictures reach the deep layers too.
@@ -108,18 +103,59 @@ def layer_names(blocks: Sequence[Sequence[int]]) -> tuple[str, ...]:
     )
 
 
-def torchvision_indices(blocks: Sequence[Sequence[int]]) -> dict[str, int]:
+def pad(features: Tensor, margins: Sequence[int], padding: str) -> Tensor:
+    """Features `[B, C, H, W]` with margins left, right, above and below, filled as `padding` says."""
+    # A reflection is smaller than what it reflects; what a deep layer has left of a tiny picture is repeated.
+    small = min(features.shape[-2:]) <= max(margins)
+    mode = "constant" if padding == "zeros" else "replicate" if small else "reflect"
+    return F.pad(features, list(margins), mode=mode)
+
+
+def torchvision_indices(blocks: Sequence[Sequence[int]], batch_norm: bool = False) -> dict[str, int]:
     """Layer name to its convolution's index in torchvision's `features`, where ReLUs and pools count too."""
     pools_before = [block for block, widths in enumerate(blocks) for _ in widths]
     names = layer_names(blocks)
-    return {name: 2 * i + pools for i, (name, pools) in enumerate(zip(names, pools_before, strict=True))}
+    modules = 3 if batch_norm else 2
+    return {name: modules * i + pools for i, (name, pools) in enumerate(zip(names, pools_before, strict=True))}
 
 
-def from_torchvision(state: Mapping[str, Tensor], blocks: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-    """The convolutions of a torchvision state dict, under this module's names; the classifier is left out."""
-    return {
-        f"convolutions.{name}.{kind}": state[f"features.{index}.{kind}"]
-        for name, index in torchvision_indices(blocks).items()
-        for kind in ("weight", "bias")
-        if f"features.{index}.{kind}" in state
-    }
+def torchvision_modules(blocks: Sequence[Sequence[int]], batch_norm: bool = False) -> dict[str, str]:
+    """Layers, pools and fully connected layers, by the paper's names, to the names of torchvision's modules."""
+    after = 2 if batch_norm else 1
+    modules = {}
+    for name, index in torchvision_indices(blocks, batch_norm).items():
+        modules[name] = f"features.{index + after}"
+        block, convolution = name.removeprefix("relu").split("_")
+        if int(convolution) == len(blocks[int(block) - 1]):
+            modules[f"pool{block}"] = f"features.{index + after + 1}"
+    return modules | {"fc6": "classifier.0", "fc7": "classifier.3", "fc8": "classifier.6"}
+
+
+def from_torchvision(
+    state: Mapping[str, Tensor], blocks: Sequence[Sequence[int]], batch_norm: bool = False
+) -> dict[str, Tensor]:
+    """The convolutions of a torchvision state dict, under this module's names; the classifier is left out.
+
+    A batch normalisation that no longer learns is a scale and a shift, so it becomes part of its convolution.
+    """
+    found = {}
+    for name, index in torchvision_indices(blocks, batch_norm).items():
+        weight, bias = state.get(f"features.{index}.weight"), state.get(f"features.{index}.bias")
+        if batch_norm and weight is not None and bias is not None:
+            weight, bias = _folded(state, f"features.{index + 1}", weight, bias)
+        found |= {f"convolutions.{name}.weight": weight, f"convolutions.{name}.bias": bias}
+    return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+
+def _folded(
+    state: Mapping[str, Tensor], norm: str, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    kinds = ("weight", "bias", "running_mean", "running_var")
+    scale, shift, mean, variance = (state.get(f"{norm}.{kind}") for kind in kinds)
+    if scale is None or shift is None or mean is None or variance is None:
+        return None, None
+    if not scale.shape == shift.shape == mean.shape == variance.shape == bias.shape == weight.shape[:1]:
+        return None, None
+    gain = scale.double() / (variance.double() + BATCH_NORM_EPSILON).sqrt()
+    bias = (bias.double() - mean.double()) * gain + shift.double()
+    return (weight.double() * gain.view(-1, 1, 1, 1)).to(weight.dtype), bias.to(weight.dtype)

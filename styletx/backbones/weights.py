@@ -6,6 +6,7 @@ hash, and trimmed to the tensors that the network uses; only that smaller file s
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import http.client
 import os
@@ -26,6 +27,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from styletx._version import __version__
+from styletx.backbones import untrained
 from styletx.backbones.registry import ARCHITECTURES, Architecture, Download
 from styletx.errors import OutputError, WeightsError
 
@@ -36,6 +38,7 @@ TIMEOUT = 30.0  # seconds that a server may be silent
 FAILURES = 4  # attempts in a row that bring nothing new, before giving up
 PAUSE = 1.0  # seconds before the first new attempt; doubles each time
 CHUNK = 1 << 18  # bytes
+RANDOM = "random"  # given as a file, it stands for weights that were never trained; ./random is a file of that name
 BY_HAND = "download that file elsewhere and give it with --weights FILE"
 
 
@@ -44,9 +47,9 @@ class Source:
     """Where weights came from.
 
     Attributes:
-        path: the file.
-        origin: "file", "cache", "download" or "bundled".
-        sha256: of the file's content, in hex.
+        path: the file; "random" if there is none.
+        origin: "file", "cache", "download", "bundled" or "random".
+        sha256: of the file's content, in hex; empty if there is none.
     """
 
     path: Path
@@ -110,6 +113,7 @@ def find(
     architecture: Architecture,
     *,
     file: str | os.PathLike[str] | None = None,
+    seed: int = 0,
     offline: bool | None = None,
     progress: Progress | None = None,
 ) -> Weights:
@@ -117,7 +121,9 @@ def find(
 
     Args:
         architecture: the network they are for.
-        file: a `.pth` state dict as published, or safetensors; nothing else is looked at then.
+        file: a `.pth` state dict as published, or safetensors; nothing else is looked at then. "random" stands
+            for weights that were never trained.
+        seed: of random weights.
         offline: never touch the network; None takes it from `STYLETX_OFFLINE`.
         progress: called during a download.
 
@@ -125,6 +131,13 @@ def find(
         WeightsError: there are none, or the file found is damaged, hostile, or of another network.
         OutputError: the cache cannot be written to.
     """
+    if file is not None and os.fspath(file) == RANDOM:
+        warnings.warn(
+            f"THE WEIGHTS ARE RANDOM: {architecture.name} (seed {seed}) has learnt nothing, so what it sees shows its "
+            "architecture alone; leave out --weights random for a trained network.",
+            stacklevel=2,
+        )
+        return Weights(Path(RANDOM), RANDOM, "", untrained.state(architecture, seed))
     if file is not None:
         return _read(architecture, Path(file), "file")
     cached = _cached(architecture)
@@ -343,6 +356,8 @@ def _download(name: str, download: Download, partial: Path, progress: Progress |
 
 def _complete(name: str, download: Download, partial: Path, progress: Progress | None) -> None:
     """Receive until `partial` has its full size, with new attempts when the connection breaks off."""
+    if download.tolerance:
+        download = _measured(download)
     missing = download.size - _size(partial)
     if missing > shutil.disk_usage(partial.parent).free:
         raise OutputError(
@@ -363,6 +378,24 @@ def _complete(name: str, download: Download, partial: Path, progress: Progress |
                     f"({error}); `styletx weights fetch {name}` goes on from there, or {BY_HAND}."
                 ) from error
             time.sleep(PAUSE * 2**failures)
+
+
+def _measured(download: Download) -> Download:
+    """The download with its size to the byte, as the server tells it."""
+    request = urllib.request.Request(
+        download.url, headers={"User-Agent": f"styletx/{__version__}"}, method="HEAD"
+    )
+    try:
+        with _open(download, request) as response:
+            size = response.length or 0
+    except _BrokenOffError as error:
+        raise WeightsError(f"{download.url}: cannot be downloaded ({error}); try again later, or {BY_HAND}.") from error
+    if abs(size - download.size) > download.tolerance:
+        raise WeightsError(
+            f"{download.url}: the server offers {size} bytes where about {download.size} are published (a "
+            f"network's log-in page?); {BY_HAND}."
+        )
+    return dataclasses.replace(download, size=size, tolerance=0)
 
 
 def _receive(download: Download, partial: Path, progress: Progress | None) -> None:

@@ -15,6 +15,7 @@ from styletx.errors import StyletxError, hint
 # A command's module is imported when the command is called, so that help and --version stay quick.
 COMMANDS = {
     "run": "Repaint a photograph in the style of a painting.",
+    "train": "Train a network that repaints in one style in a single pass.",
     "info": "Tell how a picture was made, and the command that repeats it.",
     "weights": "List the networks' weights and where they are; fetch them.",
     "doctor": "Tell what a run on this machine would use.",

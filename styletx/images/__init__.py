@@ -7,7 +7,7 @@ in place in one step, with an sRGB profile and the metadata of its run.
 from styletx.images.decoding import MIN_SIDE
 from styletx.images.pixels import fit, resize, to_pil
 from styletx.images.reading import MAX_PIXELS, Picture, Source, read, read_metadata
-from styletx.images.writing import check_output, numbered, write
+from styletx.images.writing import check_output, numbered, write, write_bytes
 
 __all__ = [
     "MAX_PIXELS",
@@ -22,4 +22,5 @@ __all__ = [
     "resize",
     "to_pil",
     "write",
+    "write_bytes",
 ]

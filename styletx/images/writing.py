@@ -97,6 +97,16 @@ def write(
             _replace(path, data)
 
 
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a file whole or not at all: beside its place, then renamed.
+
+    Raises:
+        OutputError: it cannot be written; a file that was there is left as it was.
+    """
+    with _output_errors(shown(os.fspath(path))):
+        _replace(path, data)
+
+
 def _replace(path: str | os.PathLike[str], data: bytes) -> None:
     target, mode = _resolved(path)
     temporary = _temporary_beside(target)

@@ -1,0 +1,56 @@
+"""What a training shows of itself: sheets of samples, a log, a loss curve."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from styletx import images
+
+
+def sheet(pictures: Sequence[Tensor], columns: int = 4) -> Tensor:
+    """Pictures `[1, 3, H, W]` of any sizes on one white sheet, `[1, 3, rows × H, columns × W]`."""
+    height = max(picture.shape[-2] for picture in pictures)
+    width = max(picture.shape[-1] for picture in pictures)
+    padded = [
+        F.pad(picture, (0, width - picture.shape[-1], 0, height - picture.shape[-2]), value=1.0) for picture in pictures
+    ]
+    padded += [torch.ones_like(padded[0])] * (-len(padded) % columns)
+    rows = [torch.cat(padded[start : start + columns], dim=3) for start in range(0, len(padded), columns)]
+    return torch.cat(rows, dim=2)
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The measurements of a training so far, one a checkpoint."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def curve(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Plot the held-out photographs' content and style loss over the steps.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for name in ("content", "style"):
+        axes.plot([one["step"] for one in records], [one[name] for one in records], marker="o", label=name)
+    axes.set(xlabel="step", ylabel="loss of held-out photographs", yscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    images.write_bytes(path, buffer.getvalue())

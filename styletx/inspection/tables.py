@@ -1,0 +1,145 @@
+"""A network in numbers: what each layer sees of the picture, what it weighs, and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from styletx import backbones
+from styletx.errors import OptionError
+from styletx.inspection.tracing import trace
+
+SIDE = 224  # px, the pictures that classifiers are published for
+STACKS = ((2, 3), (3, 3), (1, 5), (1, 7))  # layers and side of their kernels
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of a table.
+
+    Attributes:
+        name: as `--layer` takes it; pools and the classifier's layers have names too.
+        channels: how many.
+        size: (h, w) of each channel's map; (1, 1) in the classifier.
+        stride: pixels from one position to the next; None where positions are no more.
+        receptive_field: side of the square of pixels that one position sees; None if that is the whole picture,
+            whatever its size.
+        window: that side through windows alone. It differs where a layer is weighed by a mean over the picture
+            (squeeze and excitation, Hu et al. 2018): then each position sees all of it, but this square in detail.
+        parameters: since the row above, with those of batch normalisations.
+        macs: multiply-adds since the row above.
+    """
+
+    name: str
+    channels: int
+    size: tuple[int, int]
+    stride: int | None
+    receptive_field: int | None
+    window: int | None
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """A network's layers and their sums.
+
+    Attributes:
+        backbone: its name.
+        size: (H, W) of the picture in px.
+        layers: from the picture down.
+        parameters: of the whole network.
+        classifier_parameters: of those, how many come after the last layer with a map.
+        macs: multiply-adds for one picture.
+    """
+
+    backbone: str
+    size: tuple[int, int]
+    layers: tuple[Layer, ...]
+    parameters: int
+    classifier_parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Convolutions one after the other, each with as many channels as it gets.
+
+    Attributes:
+        layers: how many.
+        kernel: side of each one's kernel.
+        receptive_field: side of what the last one sees.
+        weights: in units of channels².
+    """
+
+    layers: int
+    kernel: int
+    receptive_field: int
+    weights: int
+
+
+def table(name: str, size: tuple[int, int] = (SIDE, SIDE)) -> Table:
+    """Measure a network. Needs no weights, no internet and no time.
+
+    Args:
+        name: of a backbone.
+        size: (H, W) of the picture in px.
+
+    Raises:
+        OptionError: there is no such backbone, or it cannot look at a picture of that size.
+    """
+    architecture = backbones.choose(name)
+    with torch.device("meta"):
+        whole = architecture.whole or partial(architecture.build, architecture.layers)
+        module = whole().eval()
+    parts = architecture.parts if architecture.whole else {}
+    try:
+        found = trace(module, parts, size)
+    except RuntimeError as error:
+        raise OptionError(
+            f"{architecture.name} cannot look at {size[1]}×{size[0]} px ({str(error).splitlines()[0]}); give a larger "
+            "--size."
+        ) from error
+    rows = []
+    before = 0
+    for part, seen in found.seen.items():
+        shape, sight = seen.shape, seen.sight
+        rows.append(
+            Layer(
+                part,
+                shape[1],
+                (shape[2], shape[3]) if len(shape) == 4 else (1, 1),
+                sight.stride,
+                None if sight.everything else sight.width,
+                sight.width,
+                sum(found.parameters[before : seen.time]),
+                sum(found.macs[before : seen.time]),
+            )
+        )
+        before = seen.time
+    last = max(seen.time for part, seen in found.seen.items() if part in architecture.layers)
+    return Table(
+        architecture.name,
+        size,
+        tuple(rows),
+        sum(parameter.numel() for parameter in module.parameters()),
+        sum(found.parameters[last:]),
+        sum(found.macs),
+    )
+
+
+def stacks() -> tuple[Stack, ...]:
+    """What stacks of small kernels see and weigh, beside single large ones (Simonyan & Zisserman 2015, section 2.3)."""
+    found = []
+    for count, kernel in STACKS:
+        with torch.device("meta"):
+            module = nn.Sequential(
+                *(nn.Conv2d(3, 3, kernel, padding=kernel // 2, bias=False) for _ in range(count))
+            )
+        sight = trace(module, {"last": str(count - 1)}, (SIDE, SIDE)).seen["last"].sight
+        weights = sum(parameter.numel() for parameter in module.parameters()) // 9
+        found.append(Stack(count, kernel, sight.width or 0, weights))
+    return tuple(found)
