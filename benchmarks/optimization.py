@@ -28,7 +28,7 @@ from torch import Tensor
 
 import styletx
 from styletx import devices, images, optimization
-from styletx.stylizer import Stylizer
+from styletx.stylizers import Stylizer
 
 SIZE = 512
 PAIRS_ITERATIONS = 30  # with three times as many at 256 and 128 px: 58 evaluations of full size

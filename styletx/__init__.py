@@ -15,8 +15,9 @@ from styletx.errors import (
 from styletx.options import Options
 
 if TYPE_CHECKING:
+    from styletx.batches import batch
     from styletx.optimization import Step
-    from styletx.stylizer import Result, Run, Stylizer, load_stylizer, stylize
+    from styletx.stylizers import Result, Run, Stylizer, load_stylizer, stylize
 
 __all__ = [
     "MemoryLimitError",
@@ -31,18 +32,20 @@ __all__ = [
     "Stylizer",
     "WeightsError",
     "__version__",
+    "batch",
     "load_stylizer",
     "stylize",
 ]
 
 # torch takes seconds to import, so what needs it is imported when it is first asked for.
 _LAZY = {
-    "Result": "styletx.stylizer",
-    "Run": "styletx.stylizer",
+    "batch": "styletx.batches",
+    "Result": "styletx.stylizers",
+    "Run": "styletx.stylizers",
     "Step": "styletx.optimization",
-    "Stylizer": "styletx.stylizer",
-    "load_stylizer": "styletx.stylizer",
-    "stylize": "styletx.stylizer",
+    "Stylizer": "styletx.stylizers",
+    "load_stylizer": "styletx.stylizers",
+    "stylize": "styletx.stylizers",
 }
 
 

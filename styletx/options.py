@@ -82,6 +82,9 @@ class Options:
     tv_weight: float = _option(
         0.0, Help("Look", "Weight of the total variation loss: more is smoother.", 0, metavar="W")
     )
+    strength: float = _option(
+        1.0, Help("Look", "How much of the result shows over the photograph, from 0 to 1.", 0, 1, metavar="S")
+    )
     style_layers: str | None = _option(
         None, Help("Look", "Layers that carry style, as NAME[=WEIGHT],…", metavar="LAYERS", default="the backbone's")
     )
@@ -93,7 +96,7 @@ class Options:
     )
     optimizer: str = _option("lbfgs", Help("Search", "How the pixels are moved.", choices=("lbfgs", "adam")))
     seed: int = _option(
-        0, Help("Search", "Seed of the noise that --init noise starts from.", 0, 2**63 - 1, metavar="N")
+        0, Help("Search", "Seed of --init noise and of --weights random.", 0, 2**63 - 1, metavar="N")
     )
     backbone: str = _option(
         "auto",
@@ -105,13 +108,16 @@ class Options:
         None,
         Help(
             "Network",
-            "Its weights: a torchvision .pth or a .safetensors file.",
-            metavar="FILE",
+            "Its weights: a torchvision .pth or a .safetensors file, or random.",
+            metavar="FILE|random",
             default="cache, download or bundled",
         ),
     )
     pooling: str = _option("max", Help("Network", "How the network pools.", choices=("max", "average")))
     padding: str = _option("reflect", Help("Network", "What it sees beyond the edge.", choices=("reflect", "zeros")))
+    smooth_activations: bool = _option(
+        False, Help("Network", "Smooth what it sees by a softmax; for residual networks.")
+    )
     offline: bool = _option(False, Help("Network", "Never use the internet."))
     device: str = _option(
         "auto", Help("Machine", "Where to run: auto, cpu, cuda, cuda:N or mps.", metavar="auto|cpu|cuda[:N]|mps")
@@ -119,6 +125,13 @@ class Options:
     precision: str = _option(
         "auto",
         Help("Machine", "Of the convolutions; auto measures which is faster.", choices=("auto", "float32", "bfloat16")),
+    )
+
+    engine: str = _option(
+        "torch", Help("Machine", "What runs a trained style; onnx is ONNX Runtime.", choices=("torch", "onnx"))
+    )
+    compile: bool = _option(
+        False, Help("Machine", "Compile a trained style first: costs a minute, pays over many pictures.")
     )
 
     def __post_init__(self) -> None:
@@ -132,6 +145,8 @@ class Options:
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Options)}
+# Those that mean something with a trained style; the others belong to the search for a picture.
+TRAINED = ("size", "max_pixels", "strength", "offline", "device", "precision", "engine", "compile")
 DEFAULTS = {name: field.default for name, field in FIELDS.items()}
 
 

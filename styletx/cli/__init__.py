@@ -14,10 +14,14 @@ from styletx.errors import StyletxError, hint
 
 # A command's module is imported when the command is called, so that help and --version stay quick.
 COMMANDS = {
-    "run": "Repaint a photograph in the style of a painting.",
+    "run": "Repaint a photograph in the style of a painting, or in a trained style.",
+    "styles": "List the trained styles that come with it.",
+    "batch": "Repaint whole folders, on one machine or a cluster.",
     "train": "Train a network that repaints in one style in a single pass.",
     "info": "Tell how a picture was made, and the command that repeats it.",
     "weights": "List the networks' weights and where they are; fetch them.",
+    "backbones": "List the networks that can see for styletx.",
+    "inspect": "Look inside a network: its layers in numbers, and what they see of a picture.",
     "doctor": "Tell what a run on this machine would use.",
 }
 
@@ -71,6 +75,7 @@ def main() -> None:
 
     \b
     styletx run photo.jpg painting.jpg          writes outputs/photo-painting.png
+    styletx run photo.jpg mosaic                a trained style, in a second
     styletx run photo.jpg painting.jpg -o my.jpg --size 1024
 
     Every option of run can also be set in the environment: STYLETX_SIZE=1024.

@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from styletx.optimization import Step
-from styletx.stylizer import Run
+from styletx.stylizers import Run
 
 
 def bar(run: Run, quiet: bool) -> Iterator[Step]:
@@ -19,8 +19,10 @@ def bar(run: Run, quiet: bool) -> Iterator[Step]:
     with tqdm(total=1.0, bar_format=layout, disable=_is_silent(quiet), dynamic_ncols=True, smoothing=0.05) as shown:
         for step in run:
             height, width = step.pixels.shape[-2:]
-            shown.set_description_str(f"scale {step.scale + 1}/{step.scales} ({width}×{height})", refresh=False)
-            shown.set_postfix_str(f"loss {step.losses['total']:.4f}", refresh=False)
+            scale = f"scale {step.scale + 1}/{step.scales} " if step.scales > 1 else ""
+            shown.set_description_str(f"{scale}({width}×{height})", refresh=False)
+            if step.losses:
+                shown.set_postfix_str(f"loss {step.losses['total']:.4f}", refresh=False)
             shown.update(step.progress - shown.n)
             yield step
         # It may have settled before all the evaluations that were planned.

@@ -18,7 +18,7 @@ from styletx.cli.flags import GroupedCommand, option_flags
 from styletx.errors import OptionError, OutputError, PictureError
 
 if TYPE_CHECKING:
-    from styletx.stylizer import Result
+    from styletx.stylizers import Result
 
 OUTPUTS = Path("outputs")
 
@@ -53,14 +53,15 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Repaint the photograph CONTENT in the style of the painting STYLE.
+    """Repaint the photograph CONTENT in the style STYLE: a painting, or a trained style.
 
+    A trained style is one of those that `styletx styles` lists, or a .safetensors file of `styletx train`.
     CONTENT may be '-', to read it from stdin; the result then goes to stdout unless -o names a file.
     """
     from styletx import images
     from styletx.cli import films, progress
     from styletx.options import Options
-    from styletx.stylizer import Stylizer
+    from styletx.stylizers import prepare
 
     started = time.perf_counter()
     chosen = Options(**options)
@@ -80,9 +81,8 @@ def command(
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
         picture = images.read(_stdin() if content == "-" else content, max_pixels=chosen.max_pixels)
-        painting = images.read(style, max_pixels=chosen.max_pixels)
         with progress.download_bar(quiet) as downloaded:
-            stylizer = Stylizer(painting, chosen, progress=downloaded)
+            stylizer = prepare(style, chosen, progress=downloaded)
         run = stylizer.start(picture)
         if not to_stdout:
             images.check_output(place, size=run.size)

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,10 +19,11 @@ from safetensors.torch import save
 
 from styletx import images
 from styletx._version import __version__
-from styletx.errors import TrainingError, WeightsError
+from styletx.errors import OptionError, TrainingError, WeightsError, hint
 from styletx.feedforward.network import Layout, Transformer
 
 KEY = "styletx"  # of the header's entry
+SUFFIXES = (".safetensors", ".onnx")
 BUNDLED = resources.files("styletx.feedforward") / "models"
 
 
@@ -44,6 +46,25 @@ def bundled() -> dict[str, Path]:
     """The styles that come with styletx: name to file."""
     folder = Path(str(BUNDLED))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def find(style: str | os.PathLike[str]) -> Path | None:
+    """The model file that a name or a path means; None if it is no model's and so may be a picture's.
+
+    Raises:
+        OptionError: there is neither a file nor a style of that name.
+    """
+    path = Path(style)
+    if path.suffix.lower() in SUFFIXES:
+        return path
+    if path.is_file():
+        return None
+    styles = bundled()
+    if str(style) in styles:
+        return styles[str(style)]
+    if not path.suffix and not os.path.lexists(path) and path.name == str(style):
+        raise OptionError(f"{style}: there is neither a file nor a style of that name; {hint(str(style), styles)}")
+    return None
 
 
 def write(path: Path, network: Transformer, about: dict[str, Any]) -> None:
@@ -83,6 +104,16 @@ def read_torch(path: Path) -> dict[str, Any]:
     return state
 
 
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a model file says of its network: layout, style, options, losses, versions.
+
+    Raises:
+        WeightsError: it is no model of ours, or it is damaged.
+    """
+    with _opened(Path(path)) as (_, about):
+        return about
+
+
 def read(path: str | os.PathLike[str]) -> Model:
     """Read a network; nothing in the file is executed.
 
@@ -90,30 +121,29 @@ def read(path: str | os.PathLike[str]) -> Model:
         WeightsError: it is no model of ours, or it is damaged.
     """
     path = Path(path)
-    wrong = WeightsError(
-        f"{path}: is no style that styletx can read; give a .safetensors file written by styletx train."
-    )
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})[KEY])
-            layout = Layout(**about["layout"])
-            with torch.device("meta"):
-                network = Transformer(layout)
-            expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
-            # Shapes first, for a header may promise more than memory holds.
-            if {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()} != {  # noqa: SIM118
-                name: tuple(shape) for name, shape in expected.items()
-            }:
-                raise wrong
-            state = {name: file.get_tensor(name).float() for name in expected}
-    except FileNotFoundError:
-        raise WeightsError(f"{path}: there is no such file.") from None
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise wrong from error
+    with _opened(path) as (file, about):
+        with torch.device("meta"):
+            network = Transformer(Layout(**about["layout"]))
+        expected = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
+        # Shapes first, for a header may promise more than memory holds.
+        if expected != {name: file.get_slice(name).get_shape() for name in file.keys()}:  # noqa: SIM118
+            raise ValueError("its tensors are not those of its layout")
+        state = {name: file.get_tensor(name).float() for name in expected}
     if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
         raise WeightsError(f"{path}: holds weights that are not finite numbers; the file is damaged, get it again.")
     network.load_state_dict(state, assign=True)
     network.eval().requires_grad_(False)
-    with contextlib.suppress(AttributeError):
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(str(about.get("name") or path.stem), network, about)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file, dict(json.loads((file.metadata() or {})[KEY]))
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: there is no such file.") from None
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise WeightsError(
+            f"{path}: is no style that styletx can read ({error}); give a .safetensors file written by styletx train."
+        ) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -17,8 +19,8 @@ class Muon(torch.optim.Optimizer):
         momentum: how much of the last steps' average is kept.
     """
 
-    def __init__(self, parameters: list[Tensor], lr: float, momentum: float = 0.95) -> None:
-        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+    def __init__(self, parameters: Sequence[Tensor], lr: float, momentum: float = 0.95) -> None:
+        super().__init__(list(parameters), {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -40,4 +42,5 @@ def orthogonal(matrix: Tensor) -> Tensor:
         # Newton-Schulz: all singular values go towards 1 without a decomposition.
         square = update @ update.mT
         update = 3.4445 * update + (-4.7750 * square + 2.0315 * square @ square) @ update
-    return update.mT if matrix.shape[0] > matrix.shape[1] else update
+    result: Tensor = update.mT if matrix.shape[0] > matrix.shape[1] else update
+    return result

@@ -8,8 +8,10 @@ style and not of the photograph.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +37,8 @@ class Layout:
             convolve each channel by itself, and narrow again (Sandler et al. 2018).
         smooth: enlarge with bilinear interpolation instead of the nearest pixel.
         skip: whether a block's input is added to what the block makes of it, F(x) + x.
+        bridges: whether the stem's stages are added to those of the same size on the way back, which knew only
+            what fits through the blocks of where things are (Ronneberger et al. 2015, with a sum).
     """
 
     widths: tuple[int, ...] = (16, 48, 96)
@@ -44,6 +48,7 @@ class Layout:
     expansion: int = 0
     smooth: bool = True
     skip: bool = True
+    bridges: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -65,13 +70,14 @@ class Layout:
     @property
     def multiple(self) -> int:
         """What the sides of a picture are made a multiple of, in px."""
-        return self.stride * 2 ** (len(self.widths) - 1)
+        return self.stride << (len(self.widths) - 1)
 
 
+DEFAULT = Layout()
 # As published, with instance normalisation: 1,679,235 parameters.
-JOHNSON = Layout(widths=(32, 64, 128), kernel=9, stride=1, smooth=False)
+JOHNSON = Layout(widths=(32, 64, 128), kernel=9, stride=1, smooth=False, bridges=False)
 
-Normalise = Callable[["InstanceNorm", Tensor], Tensor]
+Normalise = Callable[[Any, Tensor], Tensor]  # called with an InstanceNorm and features [B, C, H, W]
 
 
 class InstanceNorm(nn.Module):
@@ -90,7 +96,7 @@ def instance_norm(norm: InstanceNorm, features: Tensor) -> Tensor:
     # For one picture the same as batch normalisation, whose kernel is seven times as fast on a CPU.
     normalised = [
         F.batch_norm(one, None, None, norm.weight, norm.bias, training=True, eps=EPSILON)
-        for one in features.split(1)
+        for one in torch.split(features, 1)
     ]
     return normalised[0] if len(normalised) == 1 else torch.cat(normalised)
 
@@ -184,7 +190,7 @@ class Transformer(nn.Module):
         )
         back = widths[::-1]
         self.head = nn.ModuleList(
-            ResizeConvolution(inputs, outputs, layout.smooth) for inputs, outputs in zip(back, back[1:], strict=False)
+            ResizeConvolution(inputs, outputs, layout.smooth) for inputs, outputs in itertools.pairwise(back)
         )
         self.head_norms = nn.ModuleList(InstanceNorm(width) for width in back[1:])
         self.last = (
@@ -215,12 +221,15 @@ class Transformer(nn.Module):
     def paint(self, pixels: Tensor, normalise: Normalise = instance_norm) -> Tensor:
         """As `forward`, of pictures whose sides are a multiple of `layout.multiple`, without a margin around them."""
         features = (pixels - 0.5) * 4
+        stages = []
         for convolution, norm in zip(self.stem, self.stem_norms, strict=True):
             features = F.relu_(normalise(norm, convolution(features)))
+            stages.append(features)
         for block in self.blocks:
             features = block(features, normalise)
-        for convolution, norm in zip(self.head, self.head_norms, strict=True):
-            features = F.relu_(normalise(norm, convolution(features)))
+        for convolution, norm, stage in zip(self.head, self.head_norms, stages[-2::-1], strict=True):
+            features = normalise(norm, convolution(features))
+            features = F.relu_(features + stage if self.layout.bridges else features)
         # Not added to the photograph, whose contrast the normalised layers no longer know and could not take away.
         painted: Tensor = self.last(features)
         return painted + 0.5

@@ -23,7 +23,7 @@ from styletx import backbones, devices, images, losses
 from styletx.errors import OptionError, TrainingError
 from styletx.feedforward import files, sheets
 from styletx.feedforward.muon import Muon
-from styletx.feedforward.network import Layout, Transformer
+from styletx.feedforward.network import DEFAULT, Layout, Transformer
 from styletx.feedforward.photographs import Crops
 
 WARM_UP = 30  # steps until the rate is what was asked for
@@ -52,7 +52,7 @@ class TrainingOptions:
         weights: its weights file, None for those in the cache or the package.
     """
 
-    layout: Layout = Layout()
+    layout: Layout = DEFAULT
     steps: int = 4000
     batch: int = 4
     crop: int = 256

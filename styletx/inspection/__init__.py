@@ -1,0 +1,26 @@
+"""Looking inside the networks: tables of layers, and pictures and plots of what they see.
+
+`table` and `stacks` count, without weights; `feature_maps`, `gram`, `invert` and `texture` look at a picture with a
+network that `styletx.backbones.load` returns; `sheet` and `heat_map` draw.
+"""
+
+from styletx.inspection.pictures import feature_maps, gram, invert, texture, texture_layers
+from styletx.inspection.plots import check, heat_map, sheet
+from styletx.inspection.tables import SIDE, Layer, Stack, Table, stacks, table
+
+__all__ = [
+    "SIDE",
+    "Layer",
+    "Stack",
+    "Table",
+    "check",
+    "feature_maps",
+    "gram",
+    "heat_map",
+    "invert",
+    "sheet",
+    "stacks",
+    "table",
+    "texture",
+    "texture_layers",
+]

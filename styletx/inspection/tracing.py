@@ -7,6 +7,7 @@ the output sees what any of them sees.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -163,7 +164,7 @@ class _Watcher(TorchDispatchMode):
 
 
 def _sight(func: Any, args: Sequence[Any], sights: list[Sight], output: Tensor) -> Sight:
-    positions = output.shape[-1] * output.shape[-2]
+    positions = math.prod(output.shape[-2:])
     operation = func.overloadpacket
     if operation in WINDOWS:
         size, stride, padding, dilation = WINDOWS[operation](args)

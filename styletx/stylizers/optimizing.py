@@ -1,34 +1,22 @@
-"""The library's front: a style becomes a stylizer, which repaints picture after picture.
-
-stylizer = load_stylizer("painting.jpg", size=768)
-stylizer("photo.jpg").save("out.png")
-
-run = stylizer.start("photo.jpg")       # to watch it, or to stop it
-for step in run:
-    print(step.iteration, step.losses)
-run.result.save("out.png")
-"""
+"""The stylizer of the first engine: the pixels are optimised towards a painting's style."""
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
 
-import PIL.Image
 import torch
 from torch import Tensor
 
 from styletx import backbones, devices, images, losses, optimization
-from styletx._version import __version__
 from styletx.errors import MemoryLimitError, OptionError, WeightsError
 from styletx.optimization import Step
-from styletx.options import FIELDS, Options, layer_weights
+from styletx.options import Options, layer_weights
+from styletx.stylizers.base import Stylizer
 
 # The peak of an evaluation over what it keeps for its backward pass. With it, the estimate for VGG-19 to relu3_1 at
 # 1024×768 was 1.97 GiB where 2.0 were measured.
@@ -37,73 +25,10 @@ EVALUATION_PEAK = 1.4
 PICTURES_KEPT = 32
 
 
-@dataclass(frozen=True)
-class Result:
-    """A repainted picture.
+class OptimizingStylizer(Stylizer):
+    """Repaints pictures in the style of a painting, by optimisation.
 
-    Attributes:
-        pixels: `[1, 3, H, W]` float32 sRGB in [0, 1], on the CPU.
-        alpha: `[1, 1, H, W]` in [0, 1], taken over from the content picture; None if that is opaque.
-        bits: depth that `save` writes where the file format can, that of the content picture: 8 or 16.
-        metadata: how it was made: names, options, weights, versions, losses; embedded by `save`.
-    """
-
-    pixels: Tensor
-    alpha: Tensor | None
-    bits: int
-    metadata: dict[str, Any]
-
-    @property
-    def image(self) -> PIL.Image.Image:
-        """The picture as an 8-bit PIL image, RGB or RGBA."""
-        return images.to_pil(self.pixels, self.alpha)
-
-    def save(self, target: str | os.PathLike[str] | BinaryIO, *, bits: int | None = None) -> None:
-        """Write a PNG, JPEG, WebP or TIFF file, by the path's extension, or PNG to a stream, with its metadata.
-
-        Raises:
-            OutputError: it cannot be written there; what was there stays.
-        """
-        images.write(target, self.pixels, alpha=self.alpha, metadata=self.metadata, bits=bits or self.bits)
-
-
-def stylize(content: images.Source, style: images.Source, **options: Any) -> Result:
-    """Repaint one picture in the style of another.
-
-    Args:
-        content: the photograph: a path, bytes, an open file, a PIL image, an array or a tensor.
-        style: the painting, likewise.
-        options: fields of `Options`.
-
-    Raises:
-        StyletxError: something asked for cannot work; its message says what to do.
-    """
-    return load_stylizer(style, **options)(content)
-
-
-def load_stylizer(style: images.Source, *, progress: backbones.Progress | None = None, **options: Any) -> Stylizer:
-    """Prepare a style once, to repaint any number of pictures in it.
-
-    Args:
-        style: the painting: a path, bytes, an open file, a PIL image, an array or a tensor.
-        progress: called with bytes done and bytes in all while a network's weights are downloaded.
-        options: fields of `Options`.
-
-    Raises:
-        StyletxError: something asked for cannot work; its message says what to do.
-    """
-    unknown = [name for name in options if name not in FIELDS]
-    if unknown:
-        raise OptionError(f"no option is called {unknown[0]!r}; see styletx.Options for those there are.")
-    chosen = Options(**options)
-    return Stylizer(images.read(style, max_pixels=chosen.max_pixels), chosen, progress=progress)
-
-
-class Stylizer:
-    """Repaints pictures in one style, by optimisation.
-
-    The style's targets are kept from one picture to the next. One thread at a time may use it; threads with a
-    stylizer each do not disturb one another.
+    The style's targets are kept from one picture to the next.
 
     Args:
         style: the painting.
@@ -112,7 +37,8 @@ class Stylizer:
     """
 
     def __init__(self, style: images.Picture, options: Options, *, progress: backbones.Progress | None = None) -> None:
-        self.style = style
+        self.painting = style
+        self.style = style.name
         self.options = options
         self.device = devices.choose(options.device)
         self.initial = self._read_initial()
@@ -140,38 +66,6 @@ class Stylizer:
         self.dtype = devices.dtype(options.precision, self.device)
         self.network = self.backbone.module.to(self.device, self.dtype).to(memory_format=torch.channels_last)
         self._style_targets: dict[tuple[int, int], dict[str, Tensor]] = {}
-
-    def __call__(self, content: images.Source) -> Result:
-        """Repaint a picture.
-
-        Args:
-            content: a path, bytes, an open file, a PIL image, an array or a tensor.
-
-        Raises:
-            StyletxError: something asked for cannot work; its message says what to do.
-        """
-        run = self.start(content)
-        for _ in run:
-            pass
-        return run.result
-
-    def start(self, content: images.Source) -> Run:
-        """Check a picture and make ready to repaint it; nothing is computed until the run is iterated.
-
-        Raises:
-            StyletxError: something asked for cannot work; its message says what to do.
-        """
-        picture = images.read(content, max_pixels=self.options.max_pixels)
-        size = (picture.pixels.shape[-2], picture.pixels.shape[-1])
-        if self.options.size != "original":
-            size = images.fit(size, int(self.options.size))
-        if min(size) < images.MIN_SIDE:
-            raise OptionError(
-                f"{picture.name}: would be {size[1]}×{size[0]} px, and {images.MIN_SIDE} px a side is the least "
-                "that can be styled; give a larger --size."
-            )
-        self._check_memory(picture.name, size)
-        return Run(self, picture, size)
 
     def steps(self, picture: images.Picture, size: tuple[int, int]) -> Iterator[Step]:
         """Repaint a picture at a size (H, W), coarse to fine.
@@ -208,9 +102,21 @@ class Stylizer:
                 raise
             raise self._out_of_memory(picture.name, size) from None
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """As `Stylizer.about`."""
+        source = self.backbone.source
+        return {
+            "backbone": self.backbone.architecture.name,
+            "weights": {"origin": source.origin, "file": source.path.name, "sha256": source.sha256},
+            "style_layers": self.style_layers,
+            "content_layers": self.content_layers,
+            "precision": str(self.dtype).removeprefix("torch."),
+        }
+
     def _style_targets_at(self, share: float, long_side: int) -> dict[str, Tensor]:
         # The style shrinks with the scale, so that its strokes keep their size relative to the picture.
-        style = self.style.pixels
+        style = self.painting.pixels
         wanted = (self.options.style_size or long_side) * share
         size = images.fit((style.shape[-2], style.shape[-1]), max(1, round(wanted)))
         if size not in self._style_targets:
@@ -241,7 +147,7 @@ class Stylizer:
         if self.options.init == "noise":
             generator = torch.Generator().manual_seed(self.options.seed)
             return torch.rand(1, 3, *size, generator=generator).to(self.device)
-        pixels = self.style.pixels if self.initial is None else self.initial
+        pixels = self.painting.pixels if self.initial is None else self.initial
         return images.resize(pixels.to(self.device), size)
 
     def _bytes_per_pixel(self) -> float:
@@ -262,7 +168,8 @@ class Stylizer:
         evaluation = max(0, sum(kept.values()) - parameters) / side**2
         return EVALUATION_PEAK * evaluation + PICTURES_KEPT * 3 * 4
 
-    def _check_memory(self, name: str, size: tuple[int, int]) -> None:
+    def check(self, name: str, size: tuple[int, int]) -> None:
+        """As `Stylizer.check`."""
         available = devices.available_memory(self.device)
         if available is not None and math.prod(size) * self._bytes_per_pixel() > available:
             raise self._out_of_memory(name, size)
@@ -285,57 +192,6 @@ class Stylizer:
             f"{name}: at {size[1]}×{size[0]} px it needs about {needed / 2**30:.1f} GiB, and {self.device} has "
             f"{available / 2**30:.1f} GiB free; {advice}."
         )
-
-
-@dataclass
-class Run:
-    """One picture being repainted. Iterate it for its `Step`s, as far as you like; `result` is what there is by then.
-
-    Attributes:
-        stylizer: what repaints it.
-        picture: the content picture.
-        size: (H, W) of the result in px.
-        last: the latest step, None before the first.
-    """
-
-    stylizer: Stylizer
-    picture: images.Picture
-    size: tuple[int, int]
-    last: Step | None = field(default=None, init=False)
-
-    def __iter__(self) -> Iterator[Step]:
-        for step in self.stylizer.steps(self.picture, self.size):
-            self.last = step
-            yield step
-
-    @property
-    def result(self) -> Result:
-        """The best picture so far, at full size; the content picture itself before the first step."""
-        pixels = self.picture.pixels if self.last is None else self.last.pixels
-        alpha = None if self.picture.alpha is None else images.resize(self.picture.alpha, self.size)
-        pixels = images.resize(pixels, self.size).contiguous().cpu()
-        return Result(pixels, alpha, self.picture.bits, self.metadata)
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """How the picture is made, as it is embedded in files."""
-        stylizer = self.stylizer
-        source = stylizer.backbone.source
-        return {
-            "styletx": __version__,
-            "torch": torch.__version__,
-            "content": self.picture.name,
-            "style": stylizer.style.name,
-            "options": dataclasses.asdict(stylizer.options),
-            "backbone": stylizer.backbone.architecture.name,
-            "weights": {"origin": source.origin, "file": source.path.name, "sha256": source.sha256},
-            "style_layers": stylizer.style_layers,
-            "content_layers": stylizer.content_layers,
-            "device": stylizer.device.type,
-            "precision": str(stylizer.dtype).removeprefix("torch."),
-            "size": [self.size[1], self.size[0]],
-            "losses": {} if self.last is None else self.last.losses,
-        }
 
 
 def _choose_layers(

@@ -1,0 +1,265 @@
+"""Whole folders: a plan of jobs, an engine that does them, and a manifest of what was done.
+
+for record in styletx.batch("photos", ["painting.jpg", "mosaic"], "outputs", size=768):
+    print(record.output, record.error)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from styletx.batches import files, plan
+from styletx.batches.manifest import Manifest, Recipe, Record
+from styletx.batches.plan import Job
+from styletx.errors import OptionError, OutputError, PictureError, hint
+from styletx.options import FIELDS, Options
+
+if TYPE_CHECKING:
+    from styletx.batches.painting import Painted, Task
+
+__all__ = ["ENGINES", "Batch", "Engine", "Job", "Record", "batch", "engine_named"]
+
+Path_: TypeAlias = str | os.PathLike[str]
+
+
+class Engine(Protocol):
+    """What does the work, here or elsewhere."""
+
+    def __call__(self, tasks: Sequence[Task], deliver: Callable[[Painted], Record]) -> Iterator[Record]:
+        """Repaint every task and hand what became of it to `deliver`, whose results are yielded, in any order.
+
+        Raises:
+            StyletxError: a style cannot be had, or the engine cannot start.
+        """
+        ...
+
+
+def _local(workers: int | None, address: str | None) -> Engine:
+    from styletx.batches.local import LocalEngine
+
+    if address is not None:
+        raise OptionError("--address is for --engine ray; give that too, or leave it away.")
+    return LocalEngine(workers)
+
+
+def _ray(workers: int | None, address: str | None) -> Engine:
+    from styletx.batches.cluster import RayEngine
+
+    return RayEngine(workers, address)
+
+
+ENGINES: dict[str, Callable[[int | None, str | None], Engine]] = {"local": _local, "ray": _ray}
+
+
+def engine_named(name: str, *, workers: int | None = None, address: str | None = None) -> Engine:
+    """An engine of `ENGINES`.
+
+    Raises:
+        OptionError: there is none of that name, or it cannot work here.
+    """
+    if name not in ENGINES:
+        raise OptionError(f"--engine {name!r}: there is no such engine; {hint(name, ENGINES)}")
+    return ENGINES[name](workers, address)
+
+
+def batch(
+    sources: Path_ | Sequence[Path_],
+    styles: Path_ | Sequence[Path_],
+    output: Path_,
+    *,
+    engine: str | Engine = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    pattern: Sequence[str] = (),
+    format: str = "png",
+    overwrite: bool = False,
+    **options: Any,
+) -> Iterator[Record]:
+    """Repaint files and whole folders in one or several styles; what was done before is not done again.
+
+    Args:
+        sources: a file, a folder, an address, a list "@list.txt", or several of them.
+        styles: a picture, the name of a bundled style, a model file, or several of them.
+        output: the folder for the results and their manifest.
+        engine: "local", "ray", or an `Engine` of your own.
+        workers: how many processes or actors; as many as suit the machine if None.
+        address: of the Ray cluster; one that is here, or is started here, if None.
+        pattern: what to take from folders, as ["*.jpg"]; all pictures if empty.
+        format: of the results: png, jpg, webp or tif.
+        overwrite: whether to replace results that were made otherwise.
+        options: fields of `Options`.
+
+    Returns:
+        A generator that does the work, and gives a record of each picture when it is done, in any order. A picture
+        that fails is a record with an error.
+
+    Raises:
+        StyletxError: it cannot start; the message says what to do.
+    """
+    unknown = [name for name in options if name not in FIELDS]
+    if unknown:
+        raise OptionError(f"no option is called {unknown[0]!r}; see styletx.Options for those there are.")
+    chosen = engine_named(engine, workers=workers, address=address) if isinstance(engine, str) else engine
+    whole = Batch(
+        _several(sources),
+        _several(styles),
+        output,
+        Options(**options),
+        pattern=pattern,
+        format=format,
+        overwrite=overwrite,
+    )
+    whole.check()
+    return whole.run(chosen)
+
+
+def _several(given: Path_ | Sequence[Path_]) -> Sequence[Path_]:
+    return [given] if isinstance(given, str | os.PathLike) else given
+
+
+class Batch:
+    """A batch that was planned and not yet run. Arguments and errors are those of `batch`."""
+
+    def __init__(
+        self,
+        sources: Sequence[Path_],
+        styles: Sequence[Path_],
+        output: Path_,
+        options: Options,
+        *,
+        pattern: Sequence[str] = (),
+        format: str = "png",
+        overwrite: bool = False,
+    ) -> None:
+        self.jobs = plan.make(sources, styles, output, pattern=pattern, format=format)
+        self.output = files.local(output)
+        self.overwrite = overwrite
+        self.format = {"jpg": "JPEG", "tif": "TIFF"}.get(format, format.upper())
+        self.options = dataclasses.asdict(options)
+        self.manifest = Manifest(self.output)
+
+    @cached_property
+    def tasks(self) -> list[Task]:
+        """The jobs, with what is known of their outputs."""
+        from styletx.batches.painting import Task
+
+        recipes = {
+            style: Recipe(style, _style_sha256(style), self.options) for style in {job.style: 0 for job in self.jobs}
+        }
+        tasks = []
+        for job in self.jobs:
+            recipe, is_there = recipes[job.style], files.exists(job.output)
+            made_from = self.manifest.source_of(job.output, recipe) if is_there else None
+            tasks.append(Task(job, recipe, self.format, made_from, is_there and not self.overwrite))
+        return tasks
+
+    def state(self, task: Task) -> str:
+        """What will be done of a task: "make", "remake", "skip", "refuse" or "fail"."""
+        if task.job.problem:
+            return "fail"
+        with contextlib.suppress(PictureError):
+            if task.made_from and task.made_from == files.sha256(files.read(task.job.source)):
+                return "skip"
+        if task.is_blocked:
+            return "refuse"
+        return "remake" if files.exists(task.job.output) else "make"
+
+    def check(self) -> None:
+        """Find out whether it can start.
+
+        Raises:
+            OutputError: results that were made otherwise are in the way, or the folder cannot be written to.
+        """
+        blocked = [task.job.output for task in self.tasks if task.is_blocked and task.made_from is None]
+        if blocked:
+            raise OutputError(
+                f"{len(blocked)} of {len(self.jobs)} results are there already and were made otherwise, as "
+                f"{files.shown(blocked[0])}; give --overwrite to make them anew, or name another folder."
+            )
+        self.manifest.check()
+
+    def run(self, engine: Engine) -> Iterator[Record]:
+        """Do the work with an engine; yields a record of each picture, in any order.
+
+        Raises:
+            StyletxError: it cannot start.
+        """
+        began = time.time()
+        with self._locked():
+            try:
+                yield from engine(self.tasks, self._deliver)
+            finally:
+                if not files.is_url(self.output):
+                    files.tidy({os.path.dirname(job.output) for job in self.jobs}, before=began)
+
+    def _deliver(self, painted: Painted) -> Record:
+        """Put a result in place and into the manifest."""
+        task = painted.task
+        record = Record(
+            source=task.job.source,
+            style=task.job.style,
+            output=task.job.output,
+            source_sha256=painted.source_sha256,
+            style_sha256=task.recipe.sha256,
+            options=task.recipe.options,
+            size=painted.size,
+            seconds=painted.seconds,
+            losses=painted.losses,
+            output_sha256=None if painted.data is None else files.sha256(painted.data),
+            error=painted.error,
+            skipped=painted.skipped,
+        )
+        if painted.skipped:
+            return record
+        try:
+            self.manifest.append(record)
+            if painted.data is not None:
+                files.write(task.job.output, painted.data)
+        except OutputError as error:
+            if record.error is not None:
+                return record
+            record = dataclasses.replace(record, output_sha256=None, error=str(error))
+            with contextlib.suppress(OutputError):
+                self.manifest.append(record)
+        return record
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        if files.is_url(self.output):
+            yield
+            return
+        import filelock
+
+        lock = filelock.FileLock(os.path.join(self.output, ".styletx-batch.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise OutputError(
+                f"{files.shown(self.output)}: another batch is writing there; wait for it, or name another folder."
+            ) from None
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise OutputError(
+                f"{files.shown(self.output)} cannot be written to ({reason}); name another folder."
+            ) from error
+        with lock:
+            lock.release()  # of the two times that it is held by now
+            yield
+
+
+def _style_sha256(style: str) -> str | None:
+    """The hash of a style's file: a picture, or a network, bundled or not."""
+    if files.is_url(style):
+        return files.sha256(files.read(style))
+    from styletx.feedforward import files as models
+
+    with contextlib.suppress(OSError):
+        return files.sha256(Path(models.find(style) or style).read_bytes())
+    return None

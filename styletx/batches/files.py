@@ -1,0 +1,207 @@
+"""Where pictures lie: on this machine, or behind an address that fsspec understands (s3://, gs://, https://, …)."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import posixpath
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from styletx.errors import OptionError, OutputError, PictureError
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file in a folder.
+
+    Attributes:
+        path: as the folder was given, with the way from there.
+        relative: the way from the folder, with forward slashes.
+        problem: why what is there cannot be looked into; None for a file.
+    """
+
+    path: str
+    relative: str
+    problem: str | None = None
+
+
+def is_url(path: str) -> bool:
+    """Whether a path is an address for fsspec, and no path of this machine."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+(::|://)", path) is not None
+
+
+def local(path: str | os.PathLike[str]) -> str:
+    """A path as text, and file:// addresses as the paths that they are."""
+    text = os.fsdecode(path)
+    return text.removeprefix("file://") if text.startswith("file:///") else text
+
+
+def shown(name: str) -> str:
+    """A name as messages show it: always one line."""
+    return name if name and name.isprintable() else repr(name)
+
+
+def join(folder: str, relative: str) -> str:
+    """The path of a file in a folder, which is named with forward slashes."""
+    return posixpath.join(folder, relative) if is_url(folder) else os.path.join(folder, *relative.split("/"))
+
+
+def sha256(data: bytes) -> str:
+    """The hash by which pictures are told apart, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def exists(path: str) -> bool:
+    """Whether anything is there."""
+    if is_url(path):
+        system, place = _remote(path)
+        return bool(system.exists(place))
+    return os.path.lexists(path)
+
+
+def is_folder(path: str) -> bool:
+    """Whether it is a folder."""
+    if is_url(path):
+        system, place = _remote(path)
+        return bool(system.isdir(place))
+    return os.path.isdir(path)
+
+
+def read(path: str) -> bytes:
+    """What a file holds.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
+    name = shown(path)
+    if is_url(path):
+        system, place = _remote(path)
+        try:
+            return bytes(system.cat_file(place))
+        except FileNotFoundError as error:
+            raise PictureError(f"{name}: there is no such file; check the address") from error
+        except Exception as error:  # each of fsspec's file systems has exceptions of its own
+            raise PictureError(f"{name} cannot be read ({_reason(error)}); check the address") from error
+    try:
+        # A pipe could make it wait for ever.
+        if stat.S_ISREG(os.stat(path).st_mode):
+            return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise PictureError(f"{name}: there is no such file; check the name") from error
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{name} cannot be read ({_reason(error)}); check the file and its permissions") from error
+    raise PictureError(f"{name} is no ordinary file; save the picture to a file first")
+
+
+def write(path: str, data: bytes) -> None:
+    """Put a file in place as a whole, or not at all; makes its folder.
+
+    Raises:
+        OutputError: it cannot be written; what was there stays.
+    """
+    if not is_url(path):
+        from styletx import images  # a plan is made without torch
+
+        images.write_bytes(path, data)
+        return
+    system, place = _remote(path)
+    try:
+        system.makedirs(posixpath.dirname(place), exist_ok=True)
+        system.pipe_file(place, data)
+    except Exception as error:  # each of fsspec's file systems has exceptions of its own
+        raise OutputError(f"{shown(path)} cannot be written ({_reason(error)}); choose another place") from error
+
+
+def tidy(folders: Iterable[str], before: float) -> None:
+    """Remove what was left in these folders by writers that were killed in the middle of it.
+
+    Args:
+        folders: of this machine.
+        before: time since when nothing is touched, for it may still be written.
+    """
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            for left in Path(folder).glob(".styletx-*.tmp"):
+                if left.stat().st_mtime < before:
+                    left.unlink()
+
+
+def walk(folder: str, without: str) -> Iterator[Found]:
+    """The files in a folder and its folders, in order of their names; hidden ones are passed over.
+
+    Links to folders are followed, but a folder is gone through only once, so that links may loop.
+
+    Args:
+        folder: where to look.
+        without: a folder that is not looked into.
+    """
+    found = _walk_remote(folder, without) if is_url(folder) else _walk_local(folder, without)
+    yield from sorted(found, key=lambda one: one.relative)
+
+
+def _walk_local(folder: str, without: str) -> Iterator[Found]:
+    seen = {os.path.realpath(without)}
+    # Links come after all that is really there, so that a file is named by its own place if it has one.
+    folders, links = [(folder, "")], list[tuple[str, str]]()
+    while folders or links:
+        path, relative = folders.pop() if folders else links.pop(0)
+        if (real := os.path.realpath(path)) in seen:
+            continue
+        seen.add(real)
+        try:
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+        except OSError as error:
+            problem = f"{shown(path)} cannot be looked into ({_reason(error)}); change its permissions"
+            yield Found(path, relative, problem)
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if not entry.is_dir():
+                yield Found(entry.path, relative + entry.name)
+            elif entry.is_symlink():
+                links.append((entry.path, f"{relative}{entry.name}/"))
+            else:
+                folders.append((entry.path, f"{relative}{entry.name}/"))
+
+
+def _walk_remote(folder: str, without: str) -> Iterator[Found]:
+    system, root = _remote(folder)
+    root = root.rstrip("/")
+    excluded = _remote(without)[1].rstrip("/") + "/" if is_url(without) else None
+    try:
+        places = system.find(root)
+    except Exception as error:
+        problem = f"{shown(folder)} cannot be listed ({_reason(error)}); check the address"
+        yield Found(folder, "", problem)
+        return
+    for place in places:
+        relative = place[len(root) :].lstrip("/")
+        hidden = any(part.startswith(".") for part in relative.split("/"))
+        if not hidden and not (excluded and place.startswith(excluded)):
+            yield Found(posixpath.join(folder, relative), relative)
+
+
+def _remote(url: str) -> tuple[Any, str]:
+    """Fsspec's file system for an address, and the place in it."""
+    try:
+        import fsspec
+    except ImportError as error:
+        raise OptionError(
+            f"{shown(url)} is an address, which takes fsspec; run: pip install 'styletx[cluster]'"
+        ) from error
+    try:
+        system, place = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise OptionError(f"{shown(url)} cannot be reached ({_reason(error)}); check how it begins") from error
+    return system, place
+
+
+def _reason(error: Exception) -> str:
+    return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split()).lower()

@@ -1,0 +1,203 @@
+"""What a batch did: `manifest.jsonl` in the output folder, a line a picture, only ever added to.
+
+A line is added before its picture is put in place. Killed between the two, the batch leaves a line whose picture is
+not there, or is another one, which the picture's hash tells; it never leaves a picture that no line explains.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from styletx.batches import files, plan
+from styletx.errors import OutputError
+from styletx.options import DEFAULTS
+
+# They change how fast or where a picture is made, but not what it shows.
+_ELSEWHERE = ("device", "offline", "max_pixels")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A style with the options that it is used with.
+
+    Attributes:
+        style: as it was given.
+        sha256: of the style's file; None for a bundled style, which has a name only.
+        options: the fields of `Options` that were given.
+    """
+
+    style: str
+    sha256: str | None
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one picture.
+
+    Attributes:
+        source: path or address of the photograph.
+        style: as it was given.
+        output: path or address of the result.
+        source_sha256: of the photograph's file; None if it could not be read.
+        style_sha256: of the style's file; None for a bundled style.
+        options: every field of `Options`.
+        size: width and height of the result in px.
+        seconds: spent on this picture, without waiting for others.
+        losses: the final ones.
+        output_sha256: of the result's file; None if there is none.
+        error: why there is no result; None if there is one.
+        skipped: whether it was there already, made from the same source with the same style and options.
+    """
+
+    source: str
+    style: str
+    output: str
+    source_sha256: str | None = None
+    style_sha256: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+    seconds: float = 0.0
+    losses: Mapping[str, float] = field(default_factory=dict)
+    output_sha256: str | None = None
+    error: str | None = None
+    skipped: bool = False
+
+
+class Manifest:
+    """The manifest of an output folder.
+
+    Args:
+        folder: the output folder, or its address.
+
+    Raises:
+        OutputError: it cannot be read or written there.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.path = files.join(folder, plan.MANIFEST)
+        self._lock = threading.Lock()
+        self._unwritten: list[str] = []
+        self._text = b""  # an address cannot be added to, so there the whole is written again
+        # For each output the hashes of its files so far, and what each was made from.
+        self._made: dict[str, dict[str, tuple[str | None, str]]] = {}
+        if files.is_url(self.path) and files.exists(self.path):
+            self._text = files.read(self.path)
+        for record in self.records():
+            self._note(record)
+
+    def check(self) -> None:
+        """Make the folder and the manifest if they are not there yet.
+
+        Raises:
+            OutputError: they cannot be made or written to.
+        """
+        self._append([])
+
+    def records(self) -> Iterator[Record]:
+        """The records so far, with outputs in this folder wherever it is now; a line that was cut off is left out."""
+        if files.is_url(self.path):
+            yield from self._parsed(self._text.splitlines())
+        elif files.exists(self.path):
+            try:
+                with open(self.path, "rb") as lines:
+                    yield from self._parsed(lines)
+            except OSError as error:
+                raise self._unfit("read", error) from error
+
+    def source_of(self, output: str, recipe: Recipe) -> str | None:
+        """The hash of the source from which what is at `output` was made by this recipe; None if it was not."""
+        made = self._made.get(self._relative(output), {})
+        if not made or not files.exists(output):
+            return None
+        if files.is_url(output):  # to fetch it only to look at its hash would take as long as to make it
+            source, key = list(made.values())[-1]
+        else:
+            source, key = made.get(files.sha256(files.read(output)), (None, ""))
+        return source if key == _key(recipe.style, recipe.sha256, recipe.options) else None
+
+    def append(self, record: Record) -> None:
+        """Add a record.
+
+        Raises:
+            OutputError: it cannot be written; it is added with the next one that can.
+        """
+        values = {name: value for name, value in dataclasses.asdict(record).items() if name != "skipped"}
+        line = json.dumps(values | {"output": self._relative(record.output)})
+        with self._lock:
+            # A failure shall be told of later if it cannot be now; a result that no line explains is not put in place.
+            try:
+                self._append([*self._unwritten, line])
+                self._unwritten = []
+            except OutputError:
+                if record.error is not None:
+                    self._unwritten.append(line)
+                raise
+            self._note(record)
+
+    def _append(self, lines: list[str]) -> None:
+        data = "".join(f"{line}\n" for line in lines).encode()
+        if files.is_url(self.path):
+            cut_off = bool(self._text) and not self._text.endswith(b"\n")
+            text = self._text + (b"\n" if cut_off else b"") + data
+            files.write(self.path, text)
+            self._text = text
+            return
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            with open(self.path, "a+b", buffering=0) as file:
+                end = file.seek(0, os.SEEK_END)
+                if end and data:
+                    file.seek(end - 1)
+                    if file.read(1) != b"\n":  # the last line was cut off when its writer was killed
+                        data = b"\n" + data
+                try:
+                    if file.write(data) != len(data):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                except OSError:
+                    file.truncate(end)
+                    raise
+        except OSError as error:
+            raise self._unfit("written", error) from error
+
+    def _unfit(self, done: str, error: OSError) -> OutputError:
+        reason = (error.strerror or str(error)).lower()
+        return OutputError(
+            f"{files.shown(self.path)} cannot be {done} ({reason}); see to that, or name another folder."
+        )
+
+    def _parsed(self, lines: Any) -> Iterator[Record]:
+        names = {one.name for one in dataclasses.fields(Record)}
+        for line in lines:
+            try:
+                values = json.loads(line)
+                record = Record(**{name: value for name, value in values.items() if name in names})
+                yield dataclasses.replace(record, output=files.join(self.folder, record.output))
+            except (ValueError, TypeError, AttributeError):
+                continue  # cut off, or not ours
+
+    def _note(self, record: Record) -> None:
+        if record.output_sha256:
+            key = _key(record.style, record.style_sha256, record.options)
+            made = self._made.setdefault(self._relative(record.output), {})
+            made.pop(record.output_sha256, None)
+            made[record.output_sha256] = (record.source_sha256, key)
+
+    def _relative(self, output: str) -> str:
+        if files.is_url(self.folder):
+            return output.removeprefix(self.folder.rstrip("/") + "/")
+        return os.path.relpath(output, self.folder).replace(os.sep, "/")
+
+
+def _key(style: str, sha256: str | None, options: Mapping[str, Any]) -> str:
+    # A line of an earlier version lacks the options that came later, which it used by their defaults.
+    chosen = {name: value for name, value in {**DEFAULTS, **options}.items() if name not in _ELSEWHERE}
+    return files.sha256(json.dumps([sha256 or style, chosen], sort_keys=True).encode())

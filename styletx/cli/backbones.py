@@ -1,0 +1,39 @@
+"""`styletx backbones`: the networks that can see for styletx."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command()
+@click.option("--all", "every", is_flag=True, help="Name all classifiers of torchvision too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+def command(every: bool, as_json: bool) -> None:
+    """List the networks that --backbone takes, with the layers they take style and content from."""
+    from styletx import backbones
+
+    rows = [
+        {
+            "name": architecture.name,
+            "style_layers": architecture.style_layers,
+            "content_layers": architecture.content_layers,
+            "layers": architecture.layers,
+            "licence": architecture.licence,
+            "here": backbones.locate(architecture) is not None,
+        }
+        for architecture in backbones.ARCHITECTURES.values()
+    ]
+    others = [name for name in backbones.classifier_names() if name not in backbones.ARCHITECTURES] if every else []
+    if as_json:
+        click.echo(json.dumps([*rows, *({"name": name} for name in others)]))
+        return
+    for architecture, row in zip(backbones.ARCHITECTURES.values(), rows, strict=True):
+        here = "here" if row["here"] else "a download"
+        click.echo(f"{architecture.name:16} {here:11} style:   {', '.join(architecture.style_layers)}")
+        click.echo(f"{'':28} content: {', '.join(architecture.content_layers)}")
+    if every:
+        click.echo("\n" + click.wrap_text(", ".join(others), 110))
+    else:
+        click.echo("\nAny other classifier of torchvision goes by its name there: styletx backbones --all")

@@ -1,0 +1,115 @@
+"""Sheets and plots as pictures, drawn by matplotlib, which comes with `pip install 'styletx[plots]'`."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from styletx.errors import OptionError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RESOLUTION = 100  # px an inch
+SHOWN = 39  # maps on a sheet, few enough to be looked at; with the photograph five rows of eight
+
+
+def check() -> None:
+    """Find out before any work whether plots can be drawn.
+
+    Raises:
+        OptionError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise OptionError("plots are drawn by matplotlib, which is not here; pip install 'styletx[plots]'") from error
+
+
+def sheet(maps: Tensor, title: str, pixels: Tensor | None = None, shown: int = SHOWN) -> Tensor:
+    """The feature maps that vary most, each with its channel's number, beside the photograph.
+
+    Args:
+        maps: `[C, h, w]`.
+        title: above them.
+        pixels: the photograph, `[1, 3, H, W]` in [0, 1].
+        shown: how many maps at most.
+
+    Returns:
+        The picture of them, `[1, 3, H, W]` in [0, 1].
+
+    Raises:
+        OptionError: matplotlib is not installed.
+    """
+    strongest = maps.flatten(1).std(1).argsort(descending=True, stable=True)[:shown].sort().values.tolist()
+    tiles: list[tuple[str, Any, str | None]] = [(str(one), maps[one].numpy(), "magma") for one in strongest]
+    if pixels is not None:
+        tiles.insert(0, ("photograph", pixels[0].permute(1, 2, 0).cpu().numpy(), None))
+    columns = min(len(tiles), max(4, math.ceil(math.sqrt(len(tiles) * 1.5))))
+    rows = math.ceil(len(tiles) / columns)
+    height = 1.15 * maps.shape[1] / maps.shape[2] + 0.22
+    figure = _figure(1.2 * columns, height * rows + 0.5)
+    figure.suptitle(title, fontsize=11)
+    for place, (name, values, colours) in enumerate(tiles, 1):
+        axes = figure.add_subplot(rows, columns, place)
+        axes.imshow(values, cmap=colours, vmin=None if colours is None else 0, interpolation="nearest")
+        axes.set_title(name, fontsize=7, pad=2)
+        axes.set_axis_off()
+    return _drawn(figure)
+
+
+def heat_map(gram: Tensor, title: str) -> Tensor:
+    """A Gram matrix, the most active channels first, and how alike each two channels are.
+
+    Args:
+        gram: `[C, C]`.
+        title: above it.
+
+    Returns:
+        The picture of it, `[1, 3, H, W]` in [0, 1].
+
+    Raises:
+        OptionError: matplotlib is not installed.
+    """
+    check()
+    from matplotlib.colors import LogNorm
+
+    order = gram.diagonal().argsort(descending=True, stable=True)
+    ordered = gram[order][:, order].abs().double()
+    norms = ordered.diagonal().sqrt().clamp_min(1e-30)
+    alike = ordered / norms[:, None] / norms[None, :]
+    largest = max(float(ordered.max()), 1e-30)
+    figure = _figure(9.4, 4.5)
+    figure.suptitle(title, fontsize=11)
+    panels: list[tuple[str, Tensor, dict[str, Any]]] = [
+        ("Gram matrix: mean product of two channels", ordered, {"norm": LogNorm(largest * 1e-4, largest, clip=True)}),
+        ("the same, by the channels' own strength", alike, {"vmin": 0, "vmax": 1}),
+    ]
+    for place, (name, values, scale) in enumerate(panels, 1):
+        axes = figure.add_subplot(1, 2, place)
+        drawn = axes.imshow(values.numpy(), cmap="magma", interpolation="nearest", **scale)
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel("channel, the most active first", fontsize=8)
+        axes.tick_params(labelsize=7)
+        figure.colorbar(drawn, ax=axes, fraction=0.046).ax.tick_params(labelsize=7)
+    return _drawn(figure)
+
+
+def _figure(width: float, height: float) -> Figure:
+    check()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=RESOLUTION, layout="constrained", facecolor="white")
+
+
+def _drawn(figure: Figure) -> Tensor:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    drawn = np.asarray(canvas.buffer_rgba())[..., :3]
+    return torch.from_numpy(drawn.copy()).permute(2, 0, 1)[None].float() / 255

@@ -1,0 +1,89 @@
+"""The stylizer of the second engine: a network trained for one style repaints a picture in one pass."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styletx import devices, images
+from styletx.errors import MemoryLimitError
+from styletx.feedforward import files, inference
+from styletx.optimization import Step
+from styletx.options import DEFAULTS, TRAINED, Options, flag
+from styletx.stylizers.base import Result, Run, Stylizer
+
+BATCH = 8  # pictures that keep a GPU busy; a CPU is busy with one
+
+
+class TransformingStylizer(Stylizer):
+    """Repaints pictures in the style that a network was trained for.
+
+    Args:
+        path: of the model file.
+        options: how to repaint; those that only a painting has a use for are named in a warning.
+    """
+
+    def __init__(self, path: Path, options: Options) -> None:
+        self.options = options
+        self.device = devices.choose(options.device)
+        idle = [flag(name) for name, value in DEFAULTS.items() if getattr(options, name) != value]
+        if idle := [name for name in idle if name not in map(flag, TRAINED)]:
+            warnings.warn(
+                f"{', '.join(idle)}: of no effect with a trained style, whose look was settled by its training; "
+                "give a painting instead to choose it.",
+                stacklevel=4,
+            )
+        self.path = path
+        self.dtype = devices.dtype(options.precision, self.device)
+        self.network, self.description = self._load()
+        self.style = str(self.description.get("name") or path.stem)
+        self.batch_size = BATCH if self.device.type == "cuda" else 1
+
+    def _load(self) -> tuple[Callable[[Tensor], Tensor], dict[str, Any]]:
+        model = files.read(self.path)
+        network = model.network.to(self.device, self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.options.compile:
+            return torch.compile(network, dynamic=True), model.about
+        return network, model.about
+
+    def steps(self, picture: images.Picture, size: tuple[int, int]) -> Iterator[Step]:
+        """As `Stylizer.steps`; a large picture is done in tiles, a step each.
+
+        Raises:
+            MemoryLimitError: the size does not fit into the device's memory.
+        """
+        yield from self._repaint(picture.name, images.resize(picture.pixels.to(self.device), size))
+
+    def finish(self, runs: Sequence[Run]) -> list[Result]:
+        """As `Stylizer.finish`; pictures of one size go through the network at once."""
+        if len(runs) < 2 or len({run.size for run in runs}) > 1:
+            return super().finish(runs)
+        pixels = torch.cat([images.resize(run.picture.pixels.to(self.device), run.size) for run in runs])
+        for step in self._repaint(runs[0].picture.name, pixels):
+            for index, run in enumerate(runs):
+                run.last = Step(0, 1, 1, 1, step.progress, {}, step.pixels[index : index + 1])
+        return [run.result for run in runs]
+
+    def _repaint(self, name: str, pixels: Tensor) -> Iterator[Step]:
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        try:
+            for progress, painted in inference.repaint(self.network, pixels.to(self.dtype)):
+                yield Step(0, 1, 1, 1, progress, {}, painted.float())
+        except (RuntimeError, MemoryError) as error:
+            if not devices.is_out_of_memory(error):
+                raise
+            height, width = pixels.shape[-2:]
+            raise MemoryLimitError(
+                f"{name}: at {width}×{height} px it does not fit into the memory of {self.device}; give a smaller "
+                "--size, or free some memory."
+            ) from None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """As `Stylizer.about`."""
+        return {"model": self.description, "precision": str(self.dtype).removeprefix("torch.")}

@@ -1,0 +1,107 @@
+"""The transformer network: its layout, its layers against slower ways to the same, any size."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from styletx.errors import OptionError
+from styletx.feedforward.network import (
+    EPSILON,
+    JOHNSON,
+    InstanceNorm,
+    Layout,
+    ResidualBlock,
+    ResizeConvolution,
+    Transformer,
+    instance_norm,
+)
+
+SMALL = Layout(widths=(4, 6, 8), blocks=2)
+
+
+def parameters(layout: Layout) -> int:
+    return sum(parameter.numel() for parameter in Transformer(layout).parameters())
+
+
+def test_johnsons_layout_has_the_published_number_of_parameters() -> None:
+    assert parameters(JOHNSON) == 1_679_235  # PyTorch's fast_neural_style example
+
+
+def test_parameters_of_a_layout_counted_by_hand() -> None:
+    widths, blocks = (4, 6, 8), 2
+    stem = sum(i * o * k * k + o + 2 * o for (i, o), k in zip(pairwise((3, *widths)), (5, 3, 3), strict=True))
+    trunk = blocks * 2 * (8 * 8 * 9 + 8 + 2 * 8)
+    head = (8 * 6 * 9 + 6 + 2 * 6) + (6 * 4 * 9 + 4 + 2 * 4) + (4 * 3 * 9 + 3)
+    assert parameters(SMALL) == stem + trunk + head
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 33), (23, 16), (19, 20), (61, 128)])
+@pytest.mark.parametrize("layout", [SMALL, Layout((4, 6, 8), 1, expansion=2), Layout((4, 4, 8), 1, 9, 1, smooth=False)])
+def test_any_size_comes_out_as_it_went_in(layout: Layout, size: tuple[int, int]) -> None:
+    painted = Transformer(layout)(torch.rand(2, 3, *size))
+    assert painted.shape == (2, 3, *size)
+    assert painted.isfinite().all()
+
+
+@pytest.mark.parametrize(("smooth", "mode"), [(True, "bilinear"), (False, "nearest")])
+def test_a_resize_convolution_is_a_convolution_of_what_was_resized(smooth: bool, mode: str) -> None:
+    layer = ResizeConvolution(5, 7, smooth).double()
+    features = torch.rand(2, 5, 9, 6, dtype=torch.float64)
+    large = F.interpolate(F.pad(features, (1, 1, 1, 1), mode="reflect"), scale_factor=2, mode=mode)
+    expected = F.conv2d(large, layer.weight, layer.bias)[..., 1:-1, 1:-1]
+    torch.testing.assert_close(layer(features), expected, rtol=0, atol=1e-12)
+
+
+def test_instance_norm_is_by_picture_and_channel() -> None:
+    norm = InstanceNorm(3)
+    torch.nn.init.uniform_(norm.weight)
+    torch.nn.init.uniform_(norm.bias)
+    features = torch.rand(2, 3, 8, 9).to(memory_format=torch.channels_last) * 5
+    mean, variance = features.mean((2, 3), keepdim=True), features.var((2, 3), correction=0, keepdim=True)
+    expected = (features - mean) / (variance + EPSILON).sqrt() * norm.weight.view(3, 1, 1) + norm.bias.view(3, 1, 1)
+    torch.testing.assert_close(instance_norm(norm, features), expected)
+
+
+def test_contrast_and_colour_cast_of_a_photograph_make_no_difference() -> None:
+    network, photograph = Transformer(SMALL).eval(), torch.rand(1, 3, 64, 64)
+    changed = photograph * 0.5 + 0.2
+    torch.testing.assert_close(network(photograph), network(changed), rtol=0, atol=2e-3)
+
+
+def test_a_block_without_its_skip_is_the_rest_of_it() -> None:
+    block = ResidualBlock(4, 0, skip=True)
+    features = torch.rand(1, 4, 8, 8)
+    with_skip = block(features)
+    block.skip = False
+    torch.testing.assert_close(with_skip - features, block(features))
+
+
+def test_a_batch_is_what_its_pictures_are() -> None:
+    network, pixels = Transformer(SMALL).eval(), torch.rand(3, 3, 40, 48)
+    one_by_one = torch.cat([network(one) for one in pixels.split(1)])
+    torch.testing.assert_close(network(pixels), one_by_one, rtol=1e-4, atol=1e-5)
+
+
+def test_statistics_can_be_given() -> None:
+    network, pixels = Transformer(SMALL).eval(), torch.rand(1, 3, 48, 40)
+    seen: list[InstanceNorm] = []
+
+    def watched(norm: InstanceNorm, features: torch.Tensor) -> torch.Tensor:
+        seen.append(norm)
+        return instance_norm(norm, features)
+
+    torch.testing.assert_close(network(pixels, watched), network(pixels))
+    assert len(seen) == len({id(norm) for norm in seen}) == 3 + 2 * 2 + 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"widths": ()}, {"widths": (0, 8)}, {"kernel": 4}, {"stride": 3}, {"blocks": -1}, {"widths": (8,) * 5}],
+)
+def test_a_layout_that_cannot_be_built_says_so(wrong: dict[str, object]) -> None:
+    with pytest.raises(OptionError, match="cannot be built"):
+        Layout(**wrong)  # type: ignore[arg-type]
