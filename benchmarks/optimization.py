@@ -28,19 +28,19 @@ from torch import Tensor
 
 import styletx
 from styletx import devices, images, optimization
-from styletx.stylizers import Stylizer
+from styletx.stylizers import OptimizingStylizer
 
 SIZE = 512
 PAIRS_ITERATIONS = 30  # with three times as many at 256 and 128 px: 58 evaluations of full size
 
 
-def load(style: Path, **options: object) -> Stylizer:
+def load(style: Path, **options: object) -> OptimizingStylizer:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that the weights end at relu3_1 is the point here
         return styletx.load_stylizer(style, weights=str(measure.RELU3_1), size=SIZE, **options)
 
 
-def bare_pass(stylizer: Stylizer, pixels: Tensor) -> None:
+def bare_pass(stylizer: OptimizingStylizer, pixels: Tensor) -> None:
     """The bare network's forward and backward: no losses, the layers' gradients given."""
     pixels = pixels.detach().requires_grad_()
     features = list(stylizer.network(pixels).values())

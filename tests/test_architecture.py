@@ -18,7 +18,7 @@ FLOORS = (
     ("backbones", "losses"),
     ("optimization", "feedforward"),
     ("stylizers", "inspection"),
-    ("batch",),
+    ("batches",),
     ("cli", "__main__"),
 )
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
@@ -51,7 +51,7 @@ def late():
     if True:
         from styletx.stylizers import Run
 """
-    assert imports(source, ("styletx",)) == {"images", "losses", "backbones", "stylizer", "devices"}
+    assert imports(source, ("styletx",)) == {"images", "losses", "backbones", "stylizers", "devices"}
     assert imports("from ..errors import StyletxError", ("styletx", "cli")) == {"errors"}
     assert imports("from . import vgg", ("styletx", "backbones")) == {"backbones"}
     assert imports("import numpy.typing", ("styletx",)) == set()

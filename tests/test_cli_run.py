@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from styletx import stylizer
+from styletx import stylizers
 from styletx.cli import films, main
 from styletx.errors import OutputError
 from styletx.options import DEFAULTS, FIELDS, flag
@@ -44,6 +44,10 @@ OTHER = {
     "offline": (None, True),
     "device": ("cpu", "cpu"),
     "precision": ("float32", "float32"),
+    "strength": ("0.5", 0.5),
+    "smooth_activations": (None, True),
+    "engine": ("onnx", "onnx"),
+    "compile": (None, True),
 }
 
 
@@ -83,13 +87,13 @@ def test_it_names_the_result_after_both_pictures_and_keeps_earlier_ones(run: Run
 
 
 def test_two_runs_that_end_at_once_get_a_name_each(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = stylizer.Stylizer.steps
+    steps = stylizers.OptimizingStylizer.steps
 
     def slow(*arguments: Any) -> Any:
         yield from steps(*arguments)
         Path("outputs/photo-painting.png").write_text("another run's")
 
-    monkeypatch.setattr(stylizer.Stylizer, "steps", slow)
+    monkeypatch.setattr(stylizers.OptimizingStylizer, "steps", slow)
     assert run().stderr.splitlines()[-1] == "outputs/photo-painting-2.png"
     assert Path("outputs/photo-painting.png").read_text() == "another run's"
 
@@ -142,7 +146,7 @@ def test_each_option_comes_from_its_flag_then_its_variable_then_its_default(
         raise Stop
 
     monkeypatch.delenv("STYLETX_OFFLINE")
-    monkeypatch.setattr(stylizer, "Stylizer", stop)
+    monkeypatch.setattr(stylizers, "prepare", stop)
     typed, value = OTHER[name]
     given = [flag(name)] if typed is None else [flag(name), typed]
     variable = f"STYLETX_{name.upper()}"
@@ -194,7 +198,7 @@ def test_a_film_ends_with_the_result(run: Run, suffix: str) -> None:
 
 def test_frames_come_further_apart_the_longer_a_run_is(content_picture: Path) -> None:
     film = films.Film((24, 32))
-    pixels = stylizer.images.read(content_picture).pixels
+    pixels = stylizers.images.read(content_picture).pixels
     for _ in range(films.EVERY * films.DENSE):
         film.add(pixels)
     assert len(film.frames) == films.DENSE
@@ -224,7 +228,7 @@ def test_a_film_that_fails_costs_no_picture(run: Run, monkeypatch: pytest.Monkey
         Image.Image if suffix == ".gif" else films.imageio, "save" if suffix == ".gif" else "get_writer", full
     )
     with monkeypatch.context() as patch:
-        patch.setattr(stylizer.Result, "save", lambda self, path: Path(path).write_bytes(b"saved"))
+        patch.setattr(stylizers.Result, "save", lambda self, path: Path(path).write_bytes(b"saved"))
         Path(f"film{suffix}").write_text("old")
         result = run("-o", "out.png", "--timelapse", f"film{suffix}")
     assert result.exit_code == 2 and "no space left on device" in result.stderr.splitlines()[-1]
@@ -232,24 +236,24 @@ def test_a_film_that_fails_costs_no_picture(run: Run, monkeypatch: pytest.Monkey
 
 
 def test_a_stage_that_cannot_be_saved_costs_no_picture(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    save = stylizer.Result.save
+    save = stylizers.Result.save
 
-    def picky(self: stylizer.Result, path: Path) -> None:
+    def picky(self: stylizers.Result, path: Path) -> None:
         if "-0001" in str(path):
             raise OutputError(f"{path} cannot be written (no space left on device); choose another place")
         save(self, path)
 
-    monkeypatch.setattr(stylizer.Result, "save", picky)
+    monkeypatch.setattr(stylizers.Result, "save", picky)
     result = run("-o", "out.png", "--save-every", "1")
     assert result.exit_code == 0 and "Note: out-0001.png cannot be written" in result.stderr
     assert files() == ["out-0002.png", "out.png", "painting.png", "photo.png"]
 
 
 def test_a_picture_that_cannot_be_saved_leaves_no_empty_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: stylizer.Result, path: Path) -> None:
+    def full(self: stylizers.Result, path: Path) -> None:
         raise OutputError(f"{path} cannot be written (no space left on device); choose another place")
 
-    monkeypatch.setattr(stylizer.Result, "save", full)
+    monkeypatch.setattr(stylizers.Result, "save", full)
     assert "no space left" in refused(run("--quiet"))
     assert files("outputs") == []
 

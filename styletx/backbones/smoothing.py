@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
-def smooth(features: Tensor) -> Tensor:
-    """Softmax over all channels and positions (Wang et al. 2021, equation 8).
+# Root mean squares of a layer's activations. Wang et al. take the activations as they are, which for a network whose
+# activations are large leaves little but the largest of them; so measured, the softmax does the same to any network.
+TEMPERATURE = 3.0
 
-    In a residual network a few channels carry activations far above all others, and a Gram matrix, made of products,
-    is then about those few. The softmax of values near one is nearly the same for all; what stands out beyond that is
-    no more than one activation's share.
+
+def smooth(features: Tensor) -> Tensor:
+    """Softmax over all channels and positions (Wang et al. 2021).
+
+    In a residual network a few activations lie far above all others, and a Gram matrix, made of products, is then about
+    those few. After a softmax, what they are more than the others is bounded, and the weak ones count too.
 
     Args:
         features: `[B, C, H, W]`.
 
     Returns:
-        The same shape, float32 or wider, positive; the mean of a picture is 1, so that it depends on no size.
+        The same shape, float32 or wider, positive; the mean of each picture's is 1, whatever its size.
     """
     flat = features.flatten(1)
-    flat = flat if flat.element_size() == 8 else flat.float()
-    return (flat.softmax(1) * flat.shape[1]).view(features.shape)
+    flat = flat if flat.dtype == torch.float64 else flat.float()
+    scale = flat.square().mean(1, keepdim=True).clamp_min(1e-12).sqrt()
+    return ((flat / (TEMPERATURE * scale)).softmax(1) * flat.shape[1]).view(features.shape)
 
 
 class Smoothed(nn.Module):

@@ -387,7 +387,7 @@ def _measured(download: Download) -> Download:
     )
     try:
         with _open(download, request) as response:
-            size = response.length or 0
+            size = int(response.headers["Content-Length"] or 0)
     except _BrokenOffError as error:
         raise WeightsError(f"{download.url}: cannot be downloaded ({error}); try again later, or {BY_HAND}.") from error
     if abs(size - download.size) > download.tolerance:

@@ -80,6 +80,7 @@ def batch(
     pattern: Sequence[str] = (),
     format: str = "png",
     overwrite: bool = False,
+    runtime: str = "torch",
     **options: Any,
 ) -> Iterator[Record]:
     """Repaint files and whole folders in one or several styles; what was done before is not done again.
@@ -94,7 +95,8 @@ def batch(
         pattern: what to take from folders, as ["*.jpg"]; all pictures if empty.
         format: of the results: png, jpg, webp or tif.
         overwrite: whether to replace results that were made otherwise.
-        options: fields of `Options`.
+        runtime: what runs a trained style, which is `Options.engine`.
+        options: other fields of `Options`.
 
     Returns:
         A generator that does the work, and gives a record of each picture when it is done, in any order. A picture
@@ -111,7 +113,7 @@ def batch(
         _several(sources),
         _several(styles),
         output,
-        Options(**options),
+        Options(engine=runtime, **options),
         pattern=pattern,
         format=format,
         overwrite=overwrite,

@@ -163,7 +163,7 @@ def _walk_local(folder: str, without: str) -> Iterator[Found]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if not entry.is_dir():
+            if not os.path.isdir(entry.path):  # the entry's own is_dir fails on a link to itself
                 yield Found(entry.path, relative + entry.name)
             elif entry.is_symlink():
                 links.append((entry.path, f"{relative}{entry.name}/"))

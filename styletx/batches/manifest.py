@@ -6,6 +6,7 @@ not there, or is another one, which the picture's hash tells; it never leaves a 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -163,7 +164,8 @@ class Manifest:
                     if file.write(data) != len(data):
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 except OSError:
-                    file.truncate(end)
+                    with contextlib.suppress(OSError):
+                        file.truncate(end)
                     raise
         except OSError as error:
             raise self._unfit("written", error) from error

@@ -16,6 +16,7 @@ import click
 from styletx.batches import Batch, engine_named, files, plan
 from styletx.cli.flags import Choice, GroupedCommand, option_flags
 from styletx.errors import StyletxError
+from styletx.options import FIELDS, Options
 
 
 @click.command(cls=GroupedCommand)
@@ -48,7 +49,15 @@ from styletx.errors import StyletxError
 @click.option("--contact-sheet/--no-contact-sheet", default=True, help=f"Write {plan.CONTACT_SHEET} into OUT.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON on stdout for each picture.")
-@option_flags()
+@click.option(
+    "--runtime",
+    type=Choice(FIELDS["engine"].metadata["help"].choices),
+    default=FIELDS["engine"].default,
+    show_default=True,
+    help="What runs a trained style; --engine of styletx run.",
+)
+# --engine says here where the work is done.
+@option_flags(*(name for name in FIELDS if name != "engine"))
 def command(
     sources: tuple[str, ...],
     styles: tuple[str, ...],
@@ -65,6 +74,7 @@ def command(
     contact_sheet: bool,
     quiet: bool,
     as_json: bool,
+    runtime: str,
     **options: Any,
 ) -> None:
     """Repaint files, folders and lists of them ('@list.txt') in one or several styles.
@@ -72,10 +82,10 @@ def command(
     Started again, it goes on where it stopped. It ends with 0 if all is done, 1 if pictures failed, 2 if it could not
     start.
     """
-    from styletx.options import Options
-
     chosen = engine_named(engine, workers=workers, address=address)
-    batch = Batch(sources, styles, output, Options(**options), pattern=pattern, format=format, overwrite=overwrite)
+    batch = Batch(
+        sources, styles, output, Options(engine=runtime, **options), pattern=pattern, format=format, overwrite=overwrite
+    )
     if dry_run:
         _print_plan(batch, as_json)
         return
@@ -149,11 +159,16 @@ def _tell(counts: Counter[str], failures: list[str], is_stopped: bool, batch: Ba
 def _write_overviews(batch: Batch, contact_sheet: bool, report: bool) -> None:
     from styletx.batches import report as overviews
 
+    if not (contact_sheet or report):
+        return
+    records = overviews.latest(batch.manifest.records(), (job.output for job in batch.jobs))
     try:
-        if contact_sheet:
-            overviews.write_contact_sheet(batch)
+        if contact_sheet and any(record.output_sha256 for record in records):
+            sheet = overviews.contact_sheet(records)
+            files.write(files.join(batch.output, plan.CONTACT_SHEET), sheet)
         if report:
-            overviews.write_report(batch)
+            page = overviews.page(records, f"styletx: {files.shown(batch.output)}")
+            files.write(files.join(batch.output, plan.REPORT), page)
     except StyletxError as error:
         # The pictures are there; an overview is not worth an error.
         warnings.warn(str(error), stacklevel=1)

@@ -19,7 +19,7 @@ def bar(run: Run, quiet: bool) -> Iterator[Step]:
     with tqdm(total=1.0, bar_format=layout, disable=_is_silent(quiet), dynamic_ncols=True, smoothing=0.05) as shown:
         for step in run:
             height, width = step.pixels.shape[-2:]
-            scale = f"scale {step.scale + 1}/{step.scales} " if step.scales > 1 else ""
+            scale = f"scale {step.scale + 1}/{step.scales} " if step.losses else ""
             shown.set_description_str(f"{scale}({width}×{height})", refresh=False)
             if step.losses:
                 shown.set_postfix_str(f"loss {step.losses['total']:.4f}", refresh=False)

@@ -37,8 +37,6 @@ class Layout:
             convolve each channel by itself, and narrow again (Sandler et al. 2018).
         smooth: enlarge with bilinear interpolation instead of the nearest pixel.
         skip: whether a block's input is added to what the block makes of it, F(x) + x.
-        bridges: whether the stem's stages are added to those of the same size on the way back, which knew only
-            what fits through the blocks of where things are (Ronneberger et al. 2015, with a sum).
     """
 
     widths: tuple[int, ...] = (16, 48, 96)
@@ -48,7 +46,6 @@ class Layout:
     expansion: int = 0
     smooth: bool = True
     skip: bool = True
-    bridges: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -75,7 +72,7 @@ class Layout:
 
 DEFAULT = Layout()
 # As published, with instance normalisation: 1,679,235 parameters.
-JOHNSON = Layout(widths=(32, 64, 128), kernel=9, stride=1, smooth=False, bridges=False)
+JOHNSON = Layout(widths=(32, 64, 128), kernel=9, stride=1, smooth=False)
 
 Normalise = Callable[[Any, Tensor], Tensor]  # called with an InstanceNorm and features [B, C, H, W]
 
@@ -211,25 +208,36 @@ class Transformer(nn.Module):
             `[B, 3, H, W]`, about [0, 1] but not clamped to it.
         """
         height, width = pixels.shape[-2:]
+        left, right, top, bottom = self.padding(height, width)
+        padded = F.pad(pixels, (left, right, top, bottom), mode="reflect")
+        return self.paint(padded, normalise)[..., top : top + height, left : left + width]
+
+    def padding(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """How many px of its reflection `forward` puts around a picture: left, right, top and bottom."""
         multiple = self.layout.multiple
         down, right = -height % multiple, -width % multiple
         # A reflection cannot be larger than what it reflects.
         margin = min(MARGIN, height - 1 - down, width - 1 - right) // multiple * multiple
-        padded = F.pad(pixels, (margin, margin + right, margin, margin + down), mode="reflect")
-        return self.paint(padded, normalise)[..., margin : margin + height, margin : margin + width]
+        return margin, margin + right, margin, margin + down
 
     def paint(self, pixels: Tensor, normalise: Normalise = instance_norm) -> Tensor:
         """As `forward`, of pictures whose sides are a multiple of `layout.multiple`, without a margin around them."""
-        features = (pixels - 0.5) * 4
-        stages = []
-        for convolution, norm in zip(self.stem, self.stem_norms, strict=True):
-            features = F.relu_(normalise(norm, convolution(features)))
-            stages.append(features)
+        features = self.down(pixels, normalise)
         for block in self.blocks:
             features = block(features, normalise)
-        for convolution, norm, stage in zip(self.head, self.head_norms, stages[-2::-1], strict=True):
-            features = normalise(norm, convolution(features))
-            features = F.relu_(features + stage if self.layout.bridges else features)
+        return self.back(features, normalise)
+
+    def down(self, pixels: Tensor, normalise: Normalise = instance_norm) -> Tensor:
+        """From what `paint` takes to what the blocks take."""
+        features = (pixels - 0.5) * 4
+        for convolution, norm in zip(self.stem, self.stem_norms, strict=True):
+            features = F.relu_(normalise(norm, convolution(features)))
+        return features
+
+    def back(self, features: Tensor, normalise: Normalise = instance_norm) -> Tensor:
+        """From what the blocks give to what `paint` gives."""
+        for convolution, norm in zip(self.head, self.head_norms, strict=True):
+            features = F.relu_(normalise(norm, convolution(features)))
         # Not added to the photograph, whose contrast the normalised layers no longer know and could not take away.
         painted: Tensor = self.last(features)
         return painted + 0.5

@@ -25,7 +25,7 @@ from torch import Tensor
 import styletx
 from styletx import devices, images, losses, optimization
 from styletx.errors import MemoryLimitError, OptionError, PictureError, WeightsError
-from styletx.stylizer import Result, Stylizer
+from styletx.stylizers import OptimizingStylizer, Result
 
 Options = Callable[..., dict[str, Any]]
 
@@ -453,25 +453,25 @@ def test_too_little_memory_is_told_beforehand(
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(100, 3000), st.integers(100, 3000), st.floats(0.1, 0.999))
 def test_the_size_suggested_does_fit(
-    monkeypatch: pytest.MonkeyPatch, memory: Stylizer, height: int, width: int, share: float
+    monkeypatch: pytest.MonkeyPatch, memory: OptimizingStylizer, height: int, width: int, share: float
 ) -> None:
     need = 1000 * height * width
     monkeypatch.setattr(devices, "available_memory", lambda device: int(share * need))
     with pytest.raises(MemoryLimitError) as error:
-        memory._check_memory("photo", (height, width))
+        memory.check("photo", (height, width))
     smaller = images.fit((height, width), suggested(error))
     assume(min(smaller) >= images.MIN_SIDE)
-    memory._check_memory("photo", smaller)
+    memory.check("photo", smaller)
 
 
 @pytest.fixture
-def memory(style_picture: Path, quick: Options, monkeypatch: pytest.MonkeyPatch) -> Stylizer:
+def memory(style_picture: Path, quick: Options, monkeypatch: pytest.MonkeyPatch) -> OptimizingStylizer:
     """A stylizer that takes a thousand bytes a pixel."""
-    monkeypatch.setattr(Stylizer, "_bytes_per_pixel", lambda self: 1000.0)
+    monkeypatch.setattr(OptimizingStylizer, "_bytes_per_pixel", lambda self: 1000.0)
     return styletx.load_stylizer(style_picture, **quick())
 
 
-def test_no_size_is_suggested_that_is_refused(monkeypatch: pytest.MonkeyPatch, memory: Stylizer) -> None:
+def test_no_size_is_suggested_that_is_refused(monkeypatch: pytest.MonkeyPatch, memory: OptimizingStylizer) -> None:
     # Enough for 100 pixels, and the smallest picture of this shape has 16×21.
     monkeypatch.setattr(devices, "available_memory", lambda device: 100_000)
     with pytest.raises(MemoryLimitError) as error:

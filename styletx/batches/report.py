@@ -1,0 +1,160 @@
+"""Overviews of a batch to look at: a contact sheet, and a page with sliders between before and after."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import resources
+from string import Template
+
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+
+from styletx import images
+from styletx._version import __version__
+from styletx.batches import files
+from styletx.batches.manifest import Record
+from styletx.errors import PictureError
+from styletx.options import DEFAULTS, flag
+
+CELL = 200  # px, of the contact sheet
+CAPTION = 22
+MOST_CELLS = 240  # more would not be seen; they are taken evenly from all
+PAGE_PICTURE = 640  # px, the long side of a picture in the page
+
+
+def contact_sheet(records: Sequence[Record]) -> bytes:
+    """A JPEG with small pictures of the results.
+
+    Args:
+        records: of a batch; those without a result are left out, and of very many some are taken, evenly.
+
+    Raises:
+        PictureError: there is no result to show.
+    """
+    shown = [record for record in records if record.output_sha256]
+    if not shown:
+        raise PictureError("there is no result yet to put on a contact sheet.")
+    shown = [shown[index * len(shown) // MOST_CELLS] for index in range(MOST_CELLS)] if len(shown) > MOST_CELLS else shown
+    columns = math.ceil(math.sqrt(len(shown) * 1.2))
+    rows = math.ceil(len(shown) / columns)
+    height = CELL + CAPTION
+    sheet = PIL.Image.new("RGB", (columns * CELL, rows * height), "white")
+    draw = PIL.ImageDraw.Draw(sheet)
+    font = PIL.ImageFont.load_default(12)
+    for index, record in enumerate(shown):
+        left, top = index % columns * CELL, index // columns * height
+        if (picture := _small(record.output, CELL - 12)) is not None:
+            sheet.paste(picture, (left + (CELL - picture.width) // 2, top + (CELL - picture.height) // 2))
+        name = _name(record.output)
+        while draw.textlength(name, font) > CELL - 12:
+            name = f"{name.rstrip('…')[:-1]}…"
+        draw.text((left + CELL / 2, top + CELL), name, "#333333", font, "ma")
+    return _jpeg(sheet)
+
+
+def page(records: Sequence[Record], title: str) -> bytes:
+    """A page of HTML that needs no other file: summary, failures, and each result over its source.
+
+    Args:
+        records: of a batch.
+        title: what the page is called.
+    """
+    template = Template(resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
+    done = [record for record in records if record.output_sha256]
+    failed = [record for record in records if record.error]
+    text = template.substitute(
+        title=_escaped(title),
+        summary="".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in _summary(records, done, failed)),
+        failures="" if not failed else f"<h2>Failed</h2><ul>{''.join(map(_failure, failed))}</ul>",
+        pairs="".join(map(_pair, done)),
+    )
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _summary(
+    records: Sequence[Record], done: Sequence[Record], failed: Sequence[Record]
+) -> Iterator[tuple[str, str]]:
+    yield "Pictures", f"{len(done)} done, {len(failed)} failed, {len(records) - len(done) - len(failed)} not begun"
+    styles = Counter(record.style for record in records)
+    yield "Styles", _escaped(", ".join(f"{_name(style)} ({count})" for style, count in styles.items()))
+    yield "Time", f"{sum(record.seconds for record in done):.0f} s of work"
+    chosen = {
+        f"{flag(name)} {value}"
+        for record in done
+        for name, value in record.options.items()
+        if name in DEFAULTS and value != DEFAULTS[name]
+    }
+    yield "Options", _escaped(", ".join(sorted(chosen)) or "all by default")
+    yield "Made with", f"styletx {__version__}"
+
+
+def _failure(record: Record) -> str:
+    return f"<li>{_escaped(record.error or '')}</li>"
+
+
+def _pair(record: Record) -> str:
+    after = _small(record.output, PAGE_PICTURE)
+    if after is None:
+        return f'<figure class="pair"><p>{_escaped(record.output)} is no longer there.</p></figure>'
+    before = _small(record.source, PAGE_PICTURE)
+    name, style = _escaped(_name(record.source)), _escaped(_name(record.style))
+    facts = [f"{record.size[0]}×{record.size[1]} px"] if record.size else []
+    facts += [f"{record.seconds:.1f} s"]
+    facts += [f"{_escaped(name)} {value:.4g}" for name, value in record.losses.items()]
+    slider = ""
+    if before is not None:
+        before = before.resize(after.size)
+        slider = (
+            f'<img class="before" src="{_embedded(before)}" alt="{name}, the photograph">'
+            f'<input type="range" min="0" max="100" value="50" aria-label="How much of {name} is the photograph">'
+        )
+    return (
+        f'<figure class="pair"><div class="stage" style="aspect-ratio: {after.width} / {after.height}">'
+        f'<img src="{_embedded(after)}" alt="{name} in the style of {style}">{slider}</div>'
+        f"<figcaption><b>{name}</b> in {style}<br><small>{', '.join(facts)}</small></figcaption></figure>"
+    )
+
+
+def _small(path: str, side: int) -> PIL.Image.Image | None:
+    """A picture, no larger than `side` px, on white; None if it cannot be read any more."""
+    try:
+        picture = images.read(files.read(path))
+    except PictureError:
+        return None
+    size = (picture.pixels.shape[-2], picture.pixels.shape[-1])
+    size = images.fit(size, min(side, max(size)))
+    alpha = None if picture.alpha is None else images.resize(picture.alpha, size)
+    image = images.to_pil(images.resize(picture.pixels, size), alpha)
+    if alpha is None:
+        return image
+    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def _jpeg(image: PIL.Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=85)
+    return stream.getvalue()
+
+
+def _embedded(image: PIL.Image.Image) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(_jpeg(image)).decode()}"
+
+
+def _name(path: str) -> str:
+    return files.shown(path.replace("\\", "/").rstrip("/").rpartition("/")[2])
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text)
+
+
+def latest(records: Iterable[Record], outputs: Iterable[str]) -> list[Record]:
+    """The last record of each of these outputs, in their order; those without one are left out."""
+    last = {record.output: record for record in records}
+    return [last[output] for output in outputs if output in last]

@@ -1,0 +1,249 @@
+"""Repainting a picture with a trained network: whole where it fits, else in strips, in little memory.
+
+A strip alone would be normalised by its own statistics and differ from the next one. Those of a thumbnail (Chen et
+al. 2022), of a sample of tiles or of an earlier pass are no remedy, for each layer enlarges the error of the one
+before. So the strips go through the network layer by layer: all through one, whose exact statistics are then known,
+before any goes through the next. In between only what the residual blocks work on is kept, in half precision, which
+is a quarter of the picture; the layers before and after them, of many pixels and little work, are run again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from styletx.feedforward.network import EPSILON, InstanceNorm, Normalise, ResidualBlock, Transformer
+
+WHOLE = 2**23  # pixels: 4K, which takes about a gigabyte
+STRIP = 2**21  # pixels
+SHORTEST = 64  # px of a strip, several times the margin around a picture
+
+Part = Callable[[Tensor, Normalise], Tensor]
+
+
+@torch.no_grad()
+def repaint(
+    network: Callable[[Tensor], Tensor],
+    pixels: Tensor,
+    *,
+    whole_pixels: int = WHOLE,
+    tile_pixels: int = STRIP,
+    in_place: bool = False,
+) -> Iterator[tuple[float, Tensor]]:
+    """Repaint pictures of any size.
+
+    Args:
+        network: a `Transformer`, also a compiled one, in eval mode and any precision; or anything else that is called
+            with pixels and returns them, but that has to take a picture of any size at once.
+        pixels: `[B, 3, H, W]`, RGB in [0, 1], on the network's device, from 16 px a side on; of any precision.
+        whole_pixels: how many pixels may go through the network at once; a picture with more is done in strips.
+        tile_pixels: about how many pixels a strip has.
+        in_place: write into `pixels`, which saves the memory of a second picture.
+
+    Yields:
+        The share of the work done, and the canvas `[B, 3, H, W]`, as `pixels` in precision: the pictures, which get
+        repainted, large ones at the very end. With the last share, 1.0, it is finished and in [0, 1].
+    """
+    canvas = pixels if in_place else pixels.clone()
+    count, _, height, width = pixels.shape
+    uncompiled = getattr(network, "_orig_mod", network)
+    if height * width > whole_pixels and isinstance(uncompiled, Transformer):
+        for index in range(count):
+            for done in _LargePicture(uncompiled, canvas[index : index + 1], tile_pixels).repaint():
+                yield (index + done) / count, canvas
+        return
+    at_once = max(1, whole_pixels // (height * width))
+    for start in range(0, count, at_once):
+        some = slice(start, start + at_once)
+        canvas[some] = network(_prepared(pixels[some], network)).clamp(0, 1)
+        yield min(some.stop / count, 1.0), canvas
+
+
+def _prepared(pixels: Tensor, network: object) -> Tensor:
+    parameters = list(network.parameters()) if isinstance(network, nn.Module) else []
+    return pixels.to(parameters[0].dtype if parameters else torch.float32, memory_format=torch.channels_last)
+
+
+class _Strip(NamedTuple):
+    """Rows [start, stop) of the features, to be had from the rows [first, last)."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+    def core(self, output: Tensor) -> Tensor:
+        """The strip's own part of what was made of all its rows, at any scale."""
+        scale = output.shape[-2] // (self.last - self.first)
+        return output[..., (self.start - self.first) * scale : (self.stop - self.first) * scale, :]
+
+
+class _LargePicture:
+    """A picture on its way through a network, in strips.
+
+    Args:
+        network: in eval mode.
+        canvas: `[1, 3, H, W]`, the picture, which is repainted in its place.
+        tile_pixels: about how many pixels a strip has.
+    """
+
+    def __init__(self, network: Transformer, canvas: Tensor, tile_pixels: int) -> None:
+        self.network = network
+        self.canvas = canvas
+        self.tile_pixels = tile_pixels
+        self.statistics = _Statistics()
+        self.dtype = network.last.weight.dtype
+        self.scale = network.layout.multiple
+        left, right, top, bottom = self.padding = network.padding(canvas.shape[-2], canvas.shape[-1])
+        height, width = canvas.shape[-2] + top + bottom, canvas.shape[-1] + left + right
+        self.size = (height // self.scale, width // self.scale)  # of what the residual blocks work on, which is kept
+        self.features = self._room(network.layout.widths[-1])
+
+    def repaint(self) -> Iterator[float]:
+        """Repaint the canvas; yields the share of the work done."""
+        network = self.network
+        passes = len(network.stem) + 1 + sum(len(block.norms) + 1 for block in network.blocks) + len(network.head) + 1
+        work = itertools.chain(self._down(), *map(self._through, network.blocks), self._back())
+        total = passes * len(list(self._strips(0)))
+        for done, _ in enumerate(work, 1):
+            yield done / total
+
+    def _room(self, channels: int) -> Tensor:
+        dtype = torch.float16 if self.dtype == torch.float32 else self.dtype
+        room = torch.empty((1, channels, *self.size), dtype=dtype, device=self.canvas.device)
+        return room.contiguous(memory_format=torch.channels_last)
+
+    def _strips(self, reach: int) -> Iterator[_Strip]:
+        height, width = self.size
+        shortest = SHORTEST // self.scale
+        rows = max(shortest, self.tile_pixels // (width * self.scale**2))
+        # A rest too short for a strip goes to the last one.
+        starts = range(0, max(1, height - shortest + 1), rows)
+        for start, stop in itertools.pairwise((*starts, height)):
+            yield _Strip(start, stop, max(0, start - reach), min(stop + reach, height))
+
+    def _down(self) -> Iterator[None]:
+        layout = self.network.layout
+        # Of the first convolution and then of 3×3 ones, each at the scale that it finds.
+        reach = layout.kernel // 2 + sum(layout.stride << index for index in range(len(layout.widths) - 1))
+        for norm in self.network.stem_norms:
+            for strip in self._strips(math.ceil(reach / self.scale)):
+                given = self.statistics.given_to(norm, self.network.down, self._photograph(strip))
+                self.statistics.add(norm, strip.core(given))
+                if norm is self.network.stem_norms[-1]:
+                    self.features[..., strip.start : strip.stop, :] = strip.core(given)
+                yield
+        for strip in self._strips(0):
+            rows = self.features[..., strip.start : strip.stop, :]
+            rows.copy_(F.relu_(self.statistics.normalise(self.network.stem_norms[-1], rows.to(self.dtype))))
+            yield
+
+    def _photograph(self, strip: _Strip) -> Tensor:
+        left, right, top, bottom = self.padding
+        height = self.canvas.shape[-2]
+        first, last = strip.first * self.scale - top, strip.last * self.scale - top
+        window = self.canvas[..., max(0, first) : last, :].to(self.dtype, memory_format=torch.channels_last)
+        return F.pad(window, (left, right, max(0, -first), max(0, last - height)), mode="reflect")
+
+    def _through(self, block: ResidualBlock) -> Iterator[None]:
+        change, previous = self.features, None
+        for convolution, norm in zip(block.convolutions, block.norms, strict=True):
+            reach = convolution.kernel_size[0] // 2
+            source = change
+            if previous is None or convolution.in_channels != convolution.out_channels:
+                change = self._room(convolution.out_channels)
+            kept = source[..., :0, :]
+            for strip in self._strips(reach):
+                window = torch.cat([kept, source[..., strip.start : strip.last, :]], dim=-2).to(self.dtype)
+                # The next strip needs these, in whose place may soon be what they were made into.
+                kept = source[..., strip.stop - reach : strip.stop, :].clone()
+                if previous is not None:
+                    window = F.relu_(self.statistics.normalise(previous, window))
+                made = strip.core(convolution(window))
+                self.statistics.add(norm, made)
+                change[..., strip.start : strip.stop, :] = made
+                yield
+            previous = norm
+        for strip in self._strips(0):
+            rows = self.features[..., strip.start : strip.stop, :]
+            made = self.statistics.normalise(previous, change[..., strip.start : strip.stop, :].to(self.dtype))
+            rows.copy_(rows + made if block.skip else made)
+            yield
+
+    def _back(self) -> Iterator[None]:
+        layout = self.network.layout
+        reach = sum(self.scale >> index for index in range(len(self.network.head)))
+        reach += layout.stride if layout.stride > 1 else layout.kernel // 2
+        strips = list(self._strips(math.ceil(reach / self.scale)))
+        for norm in self.network.head_norms:
+            for strip in strips:
+                given = self.statistics.given_to(norm, self.network.back, self._kept(strip))
+                self.statistics.add(norm, strip.core(given))
+                yield
+        left, _, top, _ = self.padding
+        height, width = self.canvas.shape[-2:]
+        for strip in strips:
+            painted = strip.core(self.network.back(self._kept(strip), self.statistics.normalise))
+            first = strip.start * self.scale - top
+            painted = painted[..., max(0, -first) : height - first, left : left + width]
+            self.canvas[..., max(0, first) : strip.stop * self.scale - top, :] = painted.clamp(0, 1)
+            yield
+
+    def _kept(self, strip: _Strip) -> Tensor:
+        return self.features[..., strip.first : strip.last, :].to(self.dtype)
+
+
+class _Statistics:
+    """Mean and variance of each norm's channels, pooled over strips in float64 (Chan et al. 1983)."""
+
+    def __init__(self) -> None:
+        self.pooled: dict[InstanceNorm, tuple[int, Tensor, Tensor]] = {}  # count, mean, sum of squared differences
+
+    def add(self, norm: InstanceNorm, features: Tensor) -> None:
+        """Take in a strip's features `[1, C, h, w]`."""
+        statistics = torch.zeros((2, features.shape[1]), device=features.device)
+        # On a CPU three times as fast as torch.var_mean, and the variance is the unbiased one.
+        F.batch_norm(features, statistics[0], statistics[1], training=True, momentum=1)
+        mean, variance = statistics.cpu().double()
+        count = features.shape[-2] * features.shape[-1]
+        squares = variance * (count - 1)
+        if norm in self.pooled:
+            before, mean_before, squares_before = self.pooled[norm]
+            difference = mean - mean_before
+            total = before + count
+            mean = mean_before + difference * count / total
+            squares = squares_before + squares + difference.square() * before * count / total
+            count = total
+        self.pooled[norm] = count, mean, squares
+
+    def normalise(self, norm: InstanceNorm, features: Tensor) -> Tensor:
+        """Normalise a strip's features by the whole picture's statistics."""
+        count, mean, squares = self.pooled[norm]
+        mean, variance = torch.stack([mean, squares / count]).to(features.device, torch.float32)
+        return F.batch_norm(features, mean, variance, norm.weight.float(), norm.bias.float(), eps=EPSILON)
+
+    def given_to(self, norm: InstanceNorm, part: Part, features: Tensor) -> Tensor:
+        """What a norm gets to normalise when a part of the network is called, whose norms before it are known."""
+
+        def normalise(reached: InstanceNorm, features: Tensor) -> Tensor:
+            if reached is norm:
+                raise _Reached(features)
+            return self.normalise(reached, features)
+
+        try:
+            return part(features, normalise)
+        except _Reached as reached:
+            return reached.features
+
+
+class _Reached(Exception):
+    """Ends a call of which the rest is not needed."""
+
+    def __init__(self, features: Tensor) -> None:
+        self.features = features

@@ -1,0 +1,406 @@
+"""A batch on one machine: equal to single runs, resumed after any end, and stopped by no one picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import painting, photo
+from PIL import Image
+
+import styletx
+from styletx import stylizers
+from styletx.batches import Batch, files, local, workers
+from styletx.batches import painting as steps
+from styletx.batches.manifest import Manifest, Recipe, Record
+from styletx.batches.painting import Painted, Started, Task
+from styletx.batches.plan import Job
+from styletx.errors import OptionError, OutputError, PictureError, WeightsError
+from styletx.options import DEFAULTS, Options
+
+SMALL = {"size": 32, "precision": "float32", "device": "cpu"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with six photographs of two sizes in `photos`, a painting, and a trained network."""
+    from styletx.feedforward import files as models
+    from styletx.feedforward.network import Layout, Transformer
+
+    monkeypatch.chdir(tmp_path)
+    Path("photos/deep").mkdir(parents=True)
+    for index in range(6):
+        picture = Image.fromarray(np.roll(photo(), 7 * index, axis=1))
+        picture = picture.transpose(Image.Transpose.ROTATE_90) if index % 3 == 2 else picture
+        picture.save(f"photos/{'deep/' if index == 5 else ''}p{index}.png")
+    Image.fromarray(painting()).save("painting.png")
+    torch.manual_seed(0)
+    models.write(Path("net.safetensors"), Transformer(Layout(widths=(4, 8), blocks=1, kernel=3)), {"name": "net"})
+    return tmp_path
+
+
+def outcome(records: Iterator[Record]) -> Counter[str]:
+    return Counter("failed" if one.error else "skipped" if one.skipped else "done" for one in records)
+
+
+def pictures(folder: str = "out") -> dict[str, np.ndarray]:
+    return {
+        str(path.relative_to(folder)): np.asarray(Image.open(path).convert("RGB"))
+        for path in sorted(Path(folder).rglob("*.png"))
+    }
+
+
+@pytest.mark.parametrize("style", ["net.safetensors", "painting.png"])
+def test_a_batch_gives_what_single_runs_give(style: str, tiny_weights: Path) -> None:
+    options: dict[str, Any] = SMALL | ({"weights": str(tiny_weights), "iterations": 1} if "painting" in style else {})
+    records = list(styletx.batch("photos", style, "out", **options))
+    stylizer = styletx.load_stylizer(style, **options)
+    assert len(records) == 6
+    for record in records:
+        expected = stylizer(record.source)
+        np.testing.assert_array_equal(np.asarray(Image.open(record.output)), np.asarray(expected.image))
+        assert record.losses == pytest.approx(expected.metadata["losses"], rel=1e-6)
+        assert record.size == expected.image.size
+        assert record.source_sha256 == files.sha256(Path(record.source).read_bytes())
+        assert record.output_sha256 == files.sha256(Path(record.output).read_bytes())
+        assert record.options == dataclasses.asdict(Options(**options))
+        assert record.error is None and record.seconds > 0
+        assert styletx.images.read_metadata(record.output)["content"] == record.source
+
+
+def test_pictures_of_one_size_go_through_the_network_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    together: list[list[tuple[int, int]]] = []
+    finish = stylizers.TransformingStylizer.finish
+
+    def spy(self: Any, runs: Sequence[stylizers.Run]) -> list[stylizers.Result]:
+        together.append([run.size for run in runs])
+        return finish(self, runs)
+
+    monkeypatch.setattr(stylizers.TransformingStylizer, "finish", spy)
+    alone = styletx.load_stylizer("net.safetensors", **SMALL)
+    loader = local.Loader()
+    task = Task(Job("", "net.safetensors", ""), Recipe("net.safetensors", None, DEFAULTS | SMALL), "PNG")
+    loader(task.recipe).batch_size = 3
+    waiting = local._Waiting()
+    for name in sorted(map(str, Path("photos").rglob("*.png"))):
+        started = steps.start(dataclasses.replace(task, job=Job(name, task.job.style, name)), loader)
+        assert isinstance(started, Started)
+        waiting.add(started)
+    assert not waiting.has_room(2, 2)
+    done = [one for _ in range(3) for one in steps.finish(waiting.take())]
+    assert sorted(map(len, together)) == [1, 2, 3]
+    assert all(len(set(sizes)) == 1 for sizes in together)
+    assert waiting.count == 0 and waiting.has_room(0, 2)
+    for started, result, _ in done:
+        assert not isinstance(result, str)
+        single = alone(started.task.job.source)
+        assert torch.allclose(result.pixels, single.pixels, atol=1e-5)
+
+
+def test_what_was_done_is_not_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"done": 6}
+    lines = Path("out/manifest.jsonl").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(stylizers, "prepare", lambda *_, **__: pytest.fail("no style is needed"))
+        assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"skipped": 6}
+    assert Path("out/manifest.jsonl").read_bytes() == lines
+    Path("out/p1.png").unlink()
+    Image.fromarray(photo()).save("photos/new.png")
+    again = list(styletx.batch("photos", "net.safetensors", "out", **SMALL))
+    assert sorted(one.output for one in again if not one.skipped) == ["out/new.png", "out/p1.png"]
+
+
+def test_results_made_otherwise_are_refused_or_made_anew() -> None:
+    assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"done": 6}
+    before = pictures()
+    for options in ({"size": 24}, {"strength": 0.5}):
+        with pytest.raises(OutputError, match=r"^6 of 6 results are there already and were made otherwise, as out/"):
+            styletx.batch("photos", "net.safetensors", "out", **SMALL | options)
+    with pytest.raises(OutputError, match="made otherwise"):
+        styletx.batch("photos", "painting.png", "out", **SMALL)
+    assert pictures().keys() == before.keys() and Path("out/p0.png").stat().st_size
+    assert outcome(styletx.batch("photos", "net.safetensors", "out", overwrite=True, **SMALL | {"size": 24})) == {
+        "done": 6
+    }
+    assert {array.shape[:2] for array in pictures().values()} == {(18, 24), (24, 18)}
+    assert outcome(styletx.batch("photos", "net.safetensors", "out", overwrite=True, **SMALL | {"size": 24})) == {
+        "skipped": 6
+    }
+
+
+def test_a_source_that_changed_is_refused_alone_or_made_anew() -> None:
+    assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"done": 6}
+    Image.fromarray(painting()).save("photos/p3.png")
+    before = Path("out/p3.png").read_bytes()
+    (failed,) = [one for one in styletx.batch("photos", "net.safetensors", "out", **SMALL) if one.error]
+    assert failed.error == "out/p3.png is there, made from another source file; --overwrite makes it anew."
+    assert Path("out/p3.png").read_bytes() == before
+    redone = outcome(styletx.batch("photos", "net.safetensors", "out", overwrite=True, **SMALL))
+    assert redone == {"skipped": 5, "done": 1} and Path("out/p3.png").read_bytes() != before
+
+
+def test_a_result_that_someone_edited_stays() -> None:
+    assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"done": 6}
+    Path("out/p3.png").write_bytes(b"edited")
+    with pytest.raises(OutputError, match=r"^1 of 6 results are there already and were made otherwise, as out/p3.png"):
+        styletx.batch("photos", "net.safetensors", "out", **SMALL)
+    assert Path("out/p3.png").read_bytes() == b"edited"
+
+
+def test_a_bad_picture_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("photos/bad.jpg").write_bytes(b"no picture")
+    Path("photos/empty.png").touch()
+    Image.fromarray(photo()[:1]).save("photos/thin.png")
+    Path("list").write_text("photos\nvanished.jpg\n")
+    os.mkfifo("photos/pipe.jpg")
+    records = list(styletx.batch("@list", "net.safetensors", "out", **SMALL))
+    assert outcome(iter(records)) == {"done": 6, "failed": 5}
+    errors = {os.path.basename(one.source): str(one.error) for one in records if one.error}
+    assert errors["vanished.jpg"] == "vanished.jpg: there is no such file; check the name"
+    assert errors["pipe.jpg"].startswith("photos/pipe.jpg is no ordinary file")
+    assert errors["bad.jpg"].startswith("photos/bad.jpg is no picture that can be read")
+    assert all("\n" not in error for error in errors.values())
+    lines = {os.path.basename(one.source): one.error for one in Manifest("out").records()}
+    assert {name: lines[name] for name in errors} == errors and len(lines) == 11
+    assert len(pictures()) == 6
+
+
+def test_a_bug_costs_one_picture_and_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = stylizers.Stylizer.start
+
+    def start(self: Any, content: Any) -> stylizers.Run:
+        if content.name.endswith("p2.png"):
+            raise ZeroDivisionError("by\nzero")
+        return begin(self, content)
+
+    monkeypatch.setattr(stylizers.Stylizer, "start", start)
+    records = list(styletx.batch("photos", "net.safetensors", "out", **SMALL))
+    (failed,) = [one for one in records if one.error]
+    assert failed.error == (
+        "photos/p2.png: ZeroDivisionError: by zero; this is a fault of styletx, please report it with the picture."
+    )
+    assert len(pictures()) == 5
+
+
+def test_a_source_that_vanishes_in_mid_run_fails_alone() -> None:
+    records = styletx.batch("photos", "net.safetensors", "out", **SMALL)
+    for path in Path("photos").rglob("p[345].png"):
+        path.unlink()
+    assert outcome(records) == {"done": 3, "failed": 3}
+
+
+def test_a_place_that_cannot_be_written_fails_alone_and_is_told_in_the_manifest() -> None:
+    Path("out").mkdir()
+    Path("out/deep").touch()  # where a folder should be
+    records = list(styletx.batch("photos", "net.safetensors", "out", **SMALL))
+    (failed,) = [one for one in records if one.error]
+    assert failed.error is not None and failed.error.startswith("out/deep/p5.png cannot be written (")
+    assert failed.output_sha256 is None
+    last = {one.output: one.error for one in Manifest("out").records()}
+    assert last["out/deep/p5.png"] == failed.error and len(pictures()) == 5
+
+
+def test_a_disk_that_fills_up_costs_what_does_not_fit_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource", reason="limits on files are POSIX's")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    Path("out").mkdir()
+    records = styletx.batch("photos", "net.safetensors", "out", **SMALL)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2500, limits[1]))
+    try:
+        done = list(records)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert all(one.error and "cannot be written" in one.error for one in done) and len(done) == 6
+    assert not list(Path("out").rglob(".styletx-*.tmp"))
+    assert len(list(Manifest("out").records())) >= 1
+    assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"done": 6}
+
+
+def test_a_style_that_does_not_work_starts_nothing() -> None:
+    Path("bad.safetensors").write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match=r"^bad.safetensors: is no style"):
+        list(styletx.batch("photos", ["net.safetensors", "bad.safetensors"], "out", **SMALL))
+    with pytest.raises(PictureError, match=r"missing\.jpg"):
+        list(styletx.batch("photos", ["missing.jpg"], "out", **SMALL))
+    with pytest.raises(OptionError, match="there is neither a file nor a style"):
+        list(styletx.batch("photos", ["no-such-style"], "out", **SMALL))
+    assert pictures() == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sise": 3}, "no option is called 'sise'"),
+        ({"engine": "lokal"}, "--engine 'lokal': there is no such engine; did you mean 'local'"),
+        ({"address": "host:1"}, "--address is for --engine ray"),
+        ({"format": "gif"}, "--format cannot be 'gif'"),
+        ({"size": 1}, "--size cannot be 1"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_made(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        styletx.batch("photos", "net.safetensors", "out", **options)
+    assert not Path("out").exists()
+
+
+def test_two_batches_do_not_share_a_folder() -> None:
+    first = styletx.batch("photos", "net.safetensors", "out", **SMALL)
+    next(first)
+    with pytest.raises(OutputError, match="out: another batch is writing there"):
+        list(styletx.batch("photos/deep", "net.safetensors", "out", **SMALL))
+    first.close()  # type: ignore[attr-defined]
+    assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)).total() == 6
+
+
+def test_what_a_killed_writer_left_is_tidied_away() -> None:
+    Path("out/deep").mkdir(parents=True)
+    left = [Path("out/.styletx-0123.tmp"), Path("out/deep/.styletx-4567.tmp")]
+    for path in left:
+        path.touch()
+        os.utime(path, (0, 0))
+    young = Path("out/.styletx-89ab.tmp")
+    young.touch()
+    os.utime(young, (2**33, 2**33))
+    assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"done": 6}
+    assert not any(path.exists() for path in left) and young.exists()
+
+
+def test_a_batch_that_is_left_writes_what_it_has_in_hand_and_ends_its_threads() -> None:
+    before = threading.active_count()
+    records = styletx.batch("photos", "net.safetensors", "out", **SMALL)
+    next(records)
+    records.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+    explained = {one.output for one in Manifest("out").records()}
+    assert {f"out/{name}" for name in pictures()} == explained
+    assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL))["skipped"] == len(explained)
+
+
+def test_only_a_few_pictures_are_in_memory_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive, most = Counter[str](), 0
+    lock = threading.Lock()
+    begin, encode = steps.start, steps.encode
+
+    def start(*arguments: Any) -> Any:
+        nonlocal most
+        with lock:
+            alive["now"] += 1
+            most = max(most, alive["now"])
+        return begin(*arguments)
+
+    def finished(*arguments: Any) -> Any:
+        try:
+            return encode(*arguments)
+        finally:
+            with lock:
+                alive["now"] -= 1
+
+    monkeypatch.setattr(steps, "start", start)
+    monkeypatch.setattr(steps, "encode", finished)
+    for index in range(40):
+        Image.fromarray(np.roll(photo(), index, axis=0)).save(f"photos/many{index}.png")
+    assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"done": 46}
+    threads = max(2, min(8, (os.cpu_count() or 1) // 2))
+    assert most <= (threads + 2) + 2 * threads + 2
+
+
+def test_processes_share_the_work_and_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert outcome(styletx.batch("photos", ["net.safetensors", "painting.png"], "one", **SMALL | QUICK)) == {"done": 12}
+    shared = styletx.batch("photos", ["net.safetensors", "painting.png"], "out", workers=2, **SMALL | QUICK)
+    assert outcome(shared) == {"done": 12}
+    expected = pictures("one")
+    assert pictures().keys() == expected.keys()
+    for name, array in pictures().items():
+        assert np.abs(array.astype(int) - expected[name]).max() <= 1, name
+
+
+QUICK = {"backbone": "compact", "iterations": 1}
+
+
+def test_a_process_that_dies_costs_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[local.Process] = []
+    begin = local.Process.__init__
+
+    def spy(self: local.Process, *arguments: Any) -> None:
+        begin(self, *arguments)
+        seen.append(self)
+
+    monkeypatch.setattr(local.Process, "__init__", spy)
+    for index in range(8):
+        Image.fromarray(np.roll(photo(), index, axis=0)).save(f"photos/many{index}.png")
+    records = []
+    for record in styletx.batch("photos", "net.safetensors", "out", workers=2, **SMALL):
+        if not records:
+            seen[0]._process.kill()
+        records.append(record)
+    assert outcome(iter(records)) == {"done": 14} and len(seen) >= 3
+    assert len({one.output for one in records}) == len(pictures()) == 14
+
+
+class Fragile:
+    """A worker that a certain picture kills."""
+
+    def __init__(self, deadly: str) -> None:
+        self.deadly = deadly
+
+    def paint(self, tasks: Sequence[Task]) -> Iterator[Painted]:
+        for task in tasks:
+            if task.job.source == self.deadly:
+                raise workers.WorkerLost("its process ended")
+            yield Painted(task, data=b"x")
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_picture_that_kills_every_worker_is_given_up_and_takes_no_other_along(count: int) -> None:
+    recipes = [Recipe(style, None, {}) for style in ("s", "t")]
+    tasks = [
+        Task(Job(f"{index}", recipe.style, f"out/{recipe.style}/{index}"), recipe, "PNG")
+        for recipe in recipes
+        for index in range(30)
+    ]
+    shares: list[list[Task]] = []
+
+    def hire(index: int) -> workers.Worker:
+        worker = Fragile("7")
+        paint = worker.paint
+
+        def spy(tasks: Sequence[Task]) -> Iterator[Painted]:
+            shares.append(list(tasks))
+            return paint(tasks)
+
+        worker.paint = spy  # type: ignore[method-assign]
+        return worker
+
+    def deliver(painted: Painted) -> Record:
+        return Record(painted.task.job.source, painted.task.job.style, painted.task.job.output, error=painted.error)
+
+    records = list(workers.share(tasks, hire, count, deliver))
+    assert Counter(one.output for one in records) == Counter(task.job.output for task in tasks)
+    failed = [one for one in records if one.error]
+    assert [(one.source, one.style) for one in sorted(failed, key=lambda one: one.style)] == [("7", "s"), ("7", "t")]
+    assert failed[0].error == "7: 3 workers were lost over it (its process ended); give a smaller --size."
+    assert all(len({task.recipe.style for task in share}) == 1 for share in shares)
+
+
+def test_a_plan_tells_what_will_be_done_of_each() -> None:
+    assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"done": 6}
+    Path("out/p1.png").unlink()
+    Image.fromarray(painting()).save("photos/p3.png")
+    options = Options(**SMALL)
+    for overwrite, changed in [(False, "refuse"), (True, "remake")]:
+        batch = Batch(["photos"], ["net.safetensors"], "out", options, overwrite=overwrite)
+        states = {os.path.basename(task.job.source): batch.state(task) for task in batch.tasks}
+        assert states == {
+            "p0.png": "skip", "p1.png": "make", "p2.png": "skip", "p3.png": changed, "p4.png": "skip", "p5.png": "skip",
+        }  # fmt: skip

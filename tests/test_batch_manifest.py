@@ -1,0 +1,166 @@
+"""The manifest: lines that are only added, what is read back from them, and disks that are full."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from styletx.batches.manifest import Manifest, Recipe, Record
+from styletx.errors import OutputError
+from styletx.options import DEFAULTS
+
+OPTIONS = DEFAULTS | {"size": 64}
+
+
+def record(output: str, data: bytes = b"painted", **changes: object) -> Record:
+    values = Record(
+        source="p/a.jpg",
+        style="s.jpg",
+        output=output,
+        source_sha256="aa",
+        style_sha256="bb",
+        options=OPTIONS,
+        size=(64, 48),
+        seconds=1.5,
+        losses={"total": 0.25},
+        output_sha256=hashlib.sha256(data).hexdigest(),
+    )
+    return dataclasses.replace(values, **changes)  # type: ignore[arg-type]
+
+
+def made(folder: Path, style: str | None = "bb", **options: object) -> str | None:
+    return Manifest(str(folder)).source_of(str(folder / "a.png"), Recipe("s.jpg", style, OPTIONS | options))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An output folder with one result, and its line."""
+    Manifest(str(tmp_path)).append(record(str(tmp_path / "a.png")))
+    (tmp_path / "a.png").write_bytes(b"painted")
+    return tmp_path
+
+
+def test_a_line_says_all_that_was_done(folder: Path) -> None:
+    (line,) = (folder / "manifest.jsonl").read_text().splitlines()
+    assert json.loads(line) == {
+        "source": "p/a.jpg",
+        "style": "s.jpg",
+        "output": "a.png",
+        "source_sha256": "aa",
+        "style_sha256": "bb",
+        "options": OPTIONS,
+        "size": [64, 48],
+        "seconds": 1.5,
+        "losses": {"total": 0.25},
+        "output_sha256": hashlib.sha256(b"painted").hexdigest(),
+        "error": None,
+    }
+
+
+def test_an_output_is_known_by_its_own_hash_and_recipe(folder: Path) -> None:
+    assert made(folder) == "aa"
+    assert made(folder, size=65) is None
+    assert made(folder, style="cc") is None
+    assert made(folder, device="cuda:1", offline=True) == "aa"
+    (folder / "a.png").write_bytes(b"edited")
+    assert made(folder) is None
+    (folder / "a.png").unlink()
+    assert made(folder) is None
+
+
+def test_a_line_whose_picture_was_not_put_in_place_counts_for_nothing(folder: Path) -> None:
+    Manifest(str(folder)).append(record(str(folder / "a.png"), b"newer", source_sha256="dd"))
+    assert made(folder) == "aa"
+    (folder / "a.png").write_bytes(b"newer")
+    assert made(folder) == "dd"
+
+
+def test_the_folder_may_be_moved(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("moved") / "there"
+    folder.rename(elsewhere)
+    assert made(elsewhere) == "aa"
+    assert next(Manifest(str(elsewhere)).records()).output == str(elsewhere / "a.png")
+
+
+def test_an_option_that_an_earlier_version_lacked_has_its_default(folder: Path) -> None:
+    path = folder / "manifest.jsonl"
+    line = json.loads(path.read_text())
+    del line["options"]["tv_weight"]
+    path.write_text(json.dumps(line | {"of a later version": 1}) + "\n")
+    assert made(folder) == "aa"
+    assert made(folder, tv_weight=1.0) is None
+
+
+def test_a_line_that_was_cut_off_costs_no_other(folder: Path) -> None:
+    path = folder / "manifest.jsonl"
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole + whole[:length])
+        manifest = Manifest(str(folder))
+        manifest.append(record(str(folder / "b.png")))
+        names = [os.path.basename(one.output) for one in manifest.records()]
+        # A line of which only the line's end is missing says all it has to say.
+        assert names == ["a.png", *(["a.png"] if length == len(whole) - 1 else []), "b.png"], length
+
+
+def test_lines_that_are_not_ours_are_passed_over(folder: Path) -> None:
+    path = folder / "manifest.jsonl"
+    path.write_bytes(b'[]\n{"output": 5, "source": 1, "style": 2}\nnull\n\xff\xfe\n{}\n' + path.read_bytes())
+    assert [one.source for one in Manifest(str(folder)).records()] == ["p/a.jpg"]
+    assert made(folder) == "aa"
+
+
+def test_threads_do_not_mix_their_lines(folder: Path) -> None:
+    manifest = Manifest(str(folder))
+
+    def add(index: int) -> None:
+        for number in range(20):
+            manifest.append(record(str(folder / f"{index}-{number}.png")))
+
+    threads = [threading.Thread(target=add, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({one.output for one in manifest.records()}) == 81
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_a_full_disk_is_told_of_and_failures_are_written_once_there_is_room(folder: Path) -> None:
+    path, kept = folder / "manifest.jsonl", folder / "kept"
+    manifest = Manifest(str(folder))
+    path.rename(kept)
+    path.symlink_to("/dev/full")
+    for name, changes in [("b.png", {"error": "no", "output_sha256": None}), ("c.png", {})]:
+        with pytest.raises(OutputError, match=r"manifest.jsonl cannot be written \(no space left on device\)"):
+            manifest.append(record(str(folder / name), **changes))
+    path.unlink()
+    kept.rename(path)
+    manifest.append(record(str(folder / "d.png")))
+    assert [os.path.basename(one.output) for one in manifest.records()] == ["a.png", "b.png", "d.png"]
+
+
+def test_a_line_that_fits_only_in_part_is_taken_back(folder: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits on files are POSIX's")
+    path = folder / "manifest.jsonl"
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    manifest = Manifest(str(folder))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"cannot be written \(no space left on device\)"):
+            manifest.append(record(str(folder / "b.png")))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file/manifest.jsonl cannot be written \(.*\); see to that"):
+        Manifest(str(tmp_path / "file")).check()

@@ -1,0 +1,196 @@
+"""The plan of a batch: what is taken from where, and where it goes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from styletx.batches import plan
+from styletx.errors import OptionError, OutputError, PictureError
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def touched(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def planned(*sources: str, styles: tuple[str, ...] = ("s.jpg",), **options: object) -> dict[str, str]:
+    """Where each source goes, of a plan for the folder out."""
+    jobs = plan.make(sources, styles, "out", **options)  # type: ignore[arg-type]
+    return {job.source: job.output.removeprefix("out/") for job in jobs}
+
+
+def test_a_folder_is_mirrored_and_what_is_no_picture_left_out() -> None:
+    touched("photos/b.JPG", "photos/x/y/a.png", "photos/notes.txt", "photos/.hidden.jpg", "photos/.git/c.jpg")
+    assert planned("photos") == {"photos/b.JPG": "b.png", "photos/x/y/a.png": "x/y/a.png"}
+    assert planned("photos/", format="webp")["photos/b.JPG"] == "b.webp"
+
+
+def test_names_that_would_collide_are_told_apart() -> None:
+    touched("p/a.jpg", "p/a.png", "p/A.gif", "p/b.jpg", "q/b.jpg")
+    alone = planned("p")
+    assert alone == {"p/a.jpg": "a.jpg.png", "p/a.png": "a.png.png", "p/A.gif": "A.gif.png", "p/b.jpg": "b.png"}
+    both = planned("p", "q")
+    assert both["p/b.jpg"] == "p/b.png" and both["q/b.jpg"] == "q/b.png"
+    touched("deep/p/b.jpg")
+    assert planned("p", "deep/p")["deep/p/b.jpg"] == "p-2/b.png"
+
+
+def test_a_name_cannot_be_both_a_file_and_a_folder_nor_one_of_the_batchs_own() -> None:
+    touched("p/a.jpg", "p/a.png/b.jpg", "p/contact-sheet.gif", "p/REPORT.html.gif")
+    assert planned("p") == {
+        "p/a.jpg": "a-2.png",
+        "p/a.png/b.jpg": "a.png/b.png",
+        "p/contact-sheet.gif": "contact-sheet.png",
+        "p/REPORT.html.gif": "REPORT.html.png",
+    }
+    assert planned("p", format="jpg")["p/contact-sheet.gif"] == "contact-sheet-2.jpg"
+
+
+def test_several_styles_get_a_folder_each() -> None:
+    touched("p/a.jpg")
+    jobs = plan.make(["p"], ["x/night.jpg", "mosaic", "y/night.png"], "out")
+    assert [job.output for job in jobs] == ["out/night.jpg/a.png", "out/mosaic/a.png", "out/night.png/a.png"]
+    with pytest.raises(OptionError, match=r"the style mosaic is given twice"):
+        plan.make(["p"], ["mosaic", "mosaic"], "out")
+
+
+def test_single_files_keep_their_way_from_what_they_share() -> None:
+    touched("p/x/a.jpg", "p/y/a.jpg", "p/y/b.bmp")
+    assert planned("p/x/a.jpg") == {"p/x/a.jpg": "a.png"}
+    assert planned("p/x/a.jpg", "p/y/a.jpg", "p/y/b.bmp") == {
+        "p/x/a.jpg": "x/a.png",
+        "p/y/a.jpg": "y/a.png",
+        "p/y/b.bmp": "y/b.png",
+    }
+
+
+def test_a_file_that_is_named_twice_is_done_once() -> None:
+    touched("p/a.jpg", "p/x/b.jpg")
+    jobs = plan.make(["p", "p/x", "p/a.jpg", str(Path("p/a.jpg").resolve())], ["s"], "out")
+    assert sorted(os.path.basename(job.source) for job in jobs) == ["a.jpg", "b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "taken"),
+    [
+        (["*.jpg"], {"a.jpg", "x/c.JPG"}),
+        (["x/*"], {"x/c.JPG", "x/d"}),
+        (["?.png", "d"], {"b.png", "x/d"}),
+        (["./a.*"], {"a.jpg"}),
+    ],
+)
+def test_patterns_choose(pattern: list[str], taken: set[str]) -> None:
+    touched("p/a.jpg", "p/b.png", "p/x/c.JPG", "p/x/d")
+    assert set(planned("p", pattern=pattern)) == {f"p/{name}" for name in taken}
+
+
+def test_the_output_folder_inside_a_source_is_no_source() -> None:
+    touched("p/a.jpg", "p/out/a.png", "p/out/sub/b.png")
+    jobs = plan.make(["p"], ["s"], "p/out")
+    assert [(job.source, job.output) for job in jobs] == [("p/a.jpg", "p/out/a.png")]
+    os.symlink("p/out", "elsewhere")
+    assert [job.source for job in plan.make(["p"], ["s"], "elsewhere")] == ["p/a.jpg"]
+
+
+def test_a_source_is_never_overwritten() -> None:
+    touched("p/a.png", "a.png")
+    with pytest.raises(OutputError, match=r"^p is a source too; name another folder"):
+        plan.make(["p/"], ["s"], "p")
+    with pytest.raises(OutputError, match=r"^p/a.png is one of the sources"):
+        plan.make(["p/a.png"], ["s"], "p")
+    os.symlink(os.path.abspath("p"), "link")
+    with pytest.raises(OutputError, match="is one of the sources"):
+        plan.make(["p/a.png"], ["s"], "link")
+
+
+def test_links_are_followed_but_not_round_in_circles() -> None:
+    touched("p/a.jpg", "p/x/b.jpg", "other/c.jpg", "other/deep/d.jpg")
+    os.symlink("..", "p/x/up")
+    os.symlink("x", "p/again")
+    os.symlink(os.path.abspath("other"), "p/linked")
+    os.symlink(os.path.abspath("p"), "other/back")
+    os.symlink("nowhere.jpg", "p/broken.jpg")
+    os.symlink("self.jpg", "p/self.jpg")
+    assert planned("p") == {
+        "p/a.jpg": "a.png",
+        "p/x/b.jpg": "x/b.png",
+        "p/linked/c.jpg": "linked/c.png",
+        "p/linked/deep/d.jpg": "linked/deep/d.png",
+        "p/broken.jpg": "broken.png",
+        "p/self.jpg": "self.png",
+    }
+
+
+def test_a_list_names_files_and_folders_one_a_line() -> None:
+    touched("p/a b.jpg", "p/é.jpg", "q/c.jpg")
+    Path("list.txt").write_text("p/a b.jpg\r\n\np/é.jpg\nq\nmissing.jpg\n", encoding="utf-8")
+    assert planned("@list.txt") == {
+        "p/a b.jpg": "p/a b.png",
+        "p/é.jpg": "p/é.png",
+        "missing.jpg": "missing.png",
+        "q/c.jpg": "c.png",
+    }
+    Path("list.txt").write_bytes(b"p/a b.jpg\0two\nlines.jpg\0")
+    assert planned("@list.txt") == {"p/a b.jpg": "p/a b.png", "two\nlines.jpg": "two\nlines.png"}
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        (["nowhere.jpg"], r"^nowhere.jpg: there is no such file or folder; check the name.$"),
+        (["@nowhere.txt"], r"^@nowhere.txt: there is no such file; check the name$"),
+        (["@empty.txt"], r"^no picture is in @empty.txt"),
+        (["empty"], r"^no picture is in empty; looked for \*.avif.*; --pattern takes others.$"),
+    ],
+)
+def test_sources_that_cannot_be_are_refused(sources: list[str], message: str) -> None:
+    Path("empty").mkdir()
+    Path("empty.txt").touch()
+    with pytest.raises(PictureError, match=message):
+        plan.make(sources, ["s"], "out")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root reads every folder")
+def test_a_folder_that_cannot_be_looked_into_is_a_failure_of_its_own() -> None:
+    touched("p/a.jpg", "p/closed/b.jpg")
+    os.chmod("p/closed", 0)
+    try:
+        jobs = plan.make(["p"], ["s"], "out")
+    finally:
+        os.chmod("p/closed", 0o700)
+    assert [bool(job.problem) for job in jobs] == [False, True]
+
+
+NAMES = st.lists(
+    st.tuples(
+        st.sampled_from(["", "x/", "x/y/", "a.png/"]), st.sampled_from("aAbé"), st.sampled_from([".jpg", ".png", ""])
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(NAMES, st.sampled_from(plan.FORMATS))
+def test_every_output_is_another_place_whatever_the_names(parts: list[tuple[str, str, str]], format: str) -> None:
+    names = list(dict.fromkeys("".join(part) for part in parts))
+    suffix = f".{format}"
+    places = plan._numbered(plan._told_apart(names, suffix), suffix)
+    folded = {place.casefold() for place in places}
+    assert len(folded) == len(names)
+    assert all(place.endswith(suffix) for place in places)
+    assert not any(other.startswith(f"{place}/") for place in folded for other in folded)
+    assert [os.path.dirname(place) for place in places] == [os.path.dirname(name) for name in names]
+    assert plan._numbered(plan._told_apart(names, suffix), suffix) == places

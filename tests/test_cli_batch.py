@@ -1,0 +1,260 @@
+"""`styletx batch`: what it prints, how it ends, and that nothing is lost when it is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from conftest import painting, photo
+from PIL import Image
+
+from styletx.batches import files
+from styletx.batches.manifest import Manifest
+from styletx.cli import main
+from styletx.cli.batch import command
+from styletx.options import FIELDS, flag
+
+Run = Callable[..., Result]
+FIXED = ["-s", "net.safetensors", "-o", "out", "--size", "32", "--device", "cpu", "--precision", "float32"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with three photographs in `photos` and a trained network."""
+    from styletx.feedforward import files as models
+    from styletx.feedforward.network import Layout, Transformer
+
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for index in range(3):
+        Image.fromarray(np.roll(photo(), 9 * index, axis=1)).save(f"photos/p{index}.png")
+    torch.manual_seed(0)
+    models.write(Path("net.safetensors"), Transformer(Layout(widths=(4, 8), blocks=1, kernel=3)), {"name": "net"})
+    return tmp_path
+
+
+@pytest.fixture
+def run() -> Run:
+    """Calls `styletx batch` with the network and a small size."""
+
+    def call(*arguments: str) -> Result:
+        return CliRunner().invoke(main, ["batch", *arguments, *FIXED])
+
+    return call
+
+
+def found(folder: str = "out") -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if not path.name.startswith("."))
+
+
+def test_it_repaints_a_folder_and_says_what_it_did(run: Run) -> None:
+    first = run("photos")
+    assert (first.exit_code, first.stdout) == (0, "")
+    assert first.stderr.splitlines()[-1] == "3 done; see out"
+    assert "3/3" in first.stderr and "pictures" in first.stderr
+    assert found() == ["contact-sheet.jpg", "manifest.jsonl", "p0.png", "p1.png", "p2.png"]
+    assert run("photos").stderr.splitlines()[-1] == "3 there already; see out"
+    assert (run("photos", "-q").stderr, run("photos", "-q").exit_code) == ("", 0)
+
+
+def test_failures_are_listed_at_the_end_and_told_by_the_exit_code(run: Run) -> None:
+    Path("photos/bad.jpg").write_bytes(b"no picture")
+    for said in ("3 done, 1 failed; see out", "3 there already, 1 failed; see out"):
+        ended = run("photos")
+        assert ended.exit_code == 1 and "Traceback" not in ended.output
+        *_, failure, summary = ended.stderr.splitlines()
+        assert failure.startswith("Failed: photos/bad.jpg is no picture that can be read") and summary == said
+    assert "Failed: photos/bad.jpg" in run("photos", "-q").stderr
+
+
+def test_what_cannot_start_ends_with_2_and_one_line(run: Run) -> None:
+    Path("broken.safetensors").touch()
+    for arguments, told in [
+        (["nowhere"], "nowhere: there is no such file or folder"),
+        (["photos", "-o", "photos"], "Error: photos is a source too"),
+        (["photos", "-s", "broken.safetensors"], "broken.safetensors: is no style"),
+        (["photos", "--engine", "rya"], "did you mean 'ray'?"),
+        (["photos", "--size", "3"], "--size cannot be 3"),
+    ]:
+        ended = CliRunner().invoke(main, ["batch", *FIXED[:4], *arguments])
+        lines = [line for line in ended.stderr.splitlines() if line.startswith("Error:")]
+        assert ended.exit_code == 2 and len(lines) == 1 and told in lines[0], ended.output
+        assert "Traceback" not in ended.output
+
+
+def test_a_dry_run_prints_the_plan_and_makes_nothing(run: Run) -> None:
+    ended = run("photos", "--dry-run")
+    assert ended.exit_code == 0 and not Path("out").exists()
+    assert ended.stdout.splitlines()[0] == "make    photos/p0.png in net.safetensors → out/p0.png"
+    run("photos/p0.png")
+    rows = [json.loads(line) for line in run("photos", "--dry-run", "--json").stdout.splitlines()]
+    assert [(row["state"], row["output"]) for row in rows] == [
+        ("skip", "out/p0.png"),
+        ("make", "out/p1.png"),
+        ("make", "out/p2.png"),
+    ]
+
+
+def test_json_tells_of_each_picture(run: Run) -> None:
+    Path("photos/bad.jpg").touch()
+    ended = run("photos", "--json")
+    rows = {row["source"]: row for row in map(json.loads, ended.stdout.splitlines())}
+    assert len(rows) == 4 and ended.exit_code == 1
+    assert rows["photos/bad.jpg"]["error"] and not rows["photos/bad.jpg"]["output_sha256"]
+    for name in ("photos/p0.png", "photos/p1.png", "photos/p2.png"):
+        assert rows[name]["output_sha256"] == files.sha256(Path(rows[name]["output"]).read_bytes())
+
+
+def test_fail_fast_stops_at_the_first_failure(run: Run) -> None:
+    for index in range(60):
+        (Path("photos") / f"a{index}.png").touch()
+    ended = run("photos", "--fail-fast")
+    assert ended.exit_code == 1
+    assert re.search(r"^Stopped: .*1 failed, \d+ left; the same command goes on.$", ended.stderr, re.MULTILINE)
+    assert len(list(Manifest("out").records())) < 60
+
+
+def test_the_output_may_be_any_kind_the_writer_knows(run: Run) -> None:
+    for name, kind in [("jpg", "JPEG"), ("webp", "WEBP"), ("tif", "TIFF")]:
+        assert run("photos/p0.png", "--format", name, "--no-contact-sheet").exit_code == 0
+        assert Image.open(f"out/p0.{name}").format == kind
+
+
+def test_the_contact_sheet_shows_every_result(run: Run) -> None:
+    run("photos")
+    # In grey, for JPEG keeps colours at half the size.
+    sheet = np.asarray(Image.open("out/contact-sheet.jpg").convert("L")).astype(int)
+    assert sheet.shape == (2 * 222, 2 * 200)
+    for index in range(3):
+        left, top = index % 2 * 200, index // 2 * 222
+        cell = sheet[top : top + 200, left : left + 200]
+        result = np.asarray(Image.open(f"out/p{index}.png").convert("L")).astype(int)
+        height, width = result.shape
+        above, before = (200 - height) // 2, (200 - width) // 2
+        assert np.abs(cell[above : above + height, before : before + width] - result).mean() < 12
+        assert cell[: above - 8].min() > 240
+
+
+class Page(HTMLParser):
+    """What a page shows and what it would fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_report_needs_no_other_file_and_tells_all(run: Run) -> None:
+    name = "<b>&\"'\n é\udcff.png"
+    os.rename("photos/p1.png", os.path.join("photos", name))
+    Path("photos/bad <i>.jpg").touch()
+    assert run("photos", "--report").exit_code == 1
+    text = Path("out/report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert not [tag for tag, _ in page.tags if tag in ("b", "i", "link", "iframe") and "caption" in tag]
+    sources = [str(attributes["src"]) for _, attributes in page.tags if "src" in attributes]
+    assert len(sources) == 6 and all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    assert not [tag for tag, attributes in page.tags if "href" in attributes or tag in ("link", "iframe", "object")]
+    sliders = [attributes for tag, attributes in page.tags if tag == "input"]
+    assert len(sliders) == 3 and all(one["type"] == "range" and one["aria-label"] for one in sliders)
+    assert "3 done, 1 failed" in page.text and "photos/bad <i>.jpg" in page.text and "--size 32" in page.text
+    assert "32×24 px" in page.text
+    assert ("i", {}) not in page.tags
+
+
+def test_a_report_tells_the_losses_of_an_optimisation(tiny_weights: Path) -> None:
+    Image.fromarray(painting()).save("painting.png")
+    options = ["--weights", str(tiny_weights), "--iterations", "1", "--size", "32", "--report", "--json"]
+    ended = CliRunner().invoke(main, ["batch", "photos/p0.png", "-s", "painting.png", "-o", "out", *options])
+    losses = json.loads(ended.stdout)["losses"]
+    assert losses["total"] > 0
+    text = Page(Path("out/report.html").read_text(encoding="utf-8")).text
+    for name, value in losses.items():
+        assert f"{name} {value:.4g}" in text
+
+
+def test_every_option_is_here_but_the_one_whose_name_is_taken() -> None:
+    flags = {option for parameter in command.params for option in parameter.opts}
+    assert {flag(name) for name in FIELDS} <= flags
+    assert len(flags) == sum(len(parameter.opts) for parameter in command.params)
+
+
+def started(*arguments: str) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "styletx", "batch", "photos", *FIXED, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def wait_for(count: int, process: subprocess.Popen[bytes]) -> None:
+    """Until so many results are there, or the process has ended."""
+    end = time.monotonic() + 100
+    while time.monotonic() < end and process.poll() is None and len(list(Path("out").glob("*.png"))) < count:
+        time.sleep(0.005)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_sigkill_at_any_instant_leaves_whole_files_and_the_same_command_goes_on() -> None:
+    generator = random.Random(0)
+    for index in range(150):
+        Image.fromarray(np.roll(photo(), index, axis=1)).save(f"photos/q{index}.png")
+    for kill in range(3):
+        process = started("--no-contact-sheet")
+        wait_for(10 + 35 * kill, process)
+        time.sleep(generator.uniform(0, 0.05))
+        process.kill()
+        process.communicate()
+        hashes = {one.output: one.output_sha256 for one in Manifest("out").records()}
+        for path in Path("out").glob("*.png"):
+            assert hashes[str(path)] == files.sha256(path.read_bytes())
+            assert Image.open(path).convert("RGB").size == (32, 24)
+    kept = {path: path.stat().st_mtime_ns for path in Path("out").glob("*.png")}
+    assert 0 < len(kept) < 153
+    process = started("--json")
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert {row["output"] for row in rows if row["skipped"]} == set(map(str, kept))
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+    assert len(list(Path("out").glob("*.png"))) == 153 and not list(Path("out").glob(".*.tmp"))
+    # A picture that was in work when the batch was killed may have a line without having been put in place.
+    assert 153 <= len(list(Manifest("out").records())) <= 153 + 3 * 4
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_batch_that_is_stopped_says_how_far_it_came(number: int) -> None:
+    for index in range(150):
+        Image.fromarray(np.roll(photo(), index, axis=1)).save(f"photos/q{index}.png")
+    process = started()
+    wait_for(5, process)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=300)
+    told = err.decode().replace("\r", "\n").splitlines()[-1]
+    said = re.fullmatch(r"Stopped: (\d+) done, (\d+) left; the same command goes on.", told)
+    assert process.returncode == 1 and said is not None, err
+    assert int(said[1]) + int(said[2]) == 153
+    assert 5 <= int(said[1]) <= len(list(Path("out").glob("*.png")))

@@ -1,0 +1,195 @@
+"""Training: it learns, it can be interrupted, and what goes wrong is said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from styletx import images
+from styletx.cli import main
+from styletx.errors import TrainingError
+from styletx.feedforward import files
+from styletx.feedforward.muon import orthogonal
+from styletx.feedforward.network import Layout, Transformer
+from styletx.feedforward.photographs import Crops
+from styletx.feedforward.training import Training, TrainingOptions
+
+pytest.importorskip("accelerate", reason="training needs the extra styletx[train]")
+pytest.importorskip("matplotlib", reason="training needs the extra styletx[train]")
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+STYLE = ASSETS / "styles" / "mosaic.jpg"
+TINY = Layout(widths=(8, 16), blocks=1)
+QUICK: dict[str, Any] = {"layout": TINY, "crop": 64, "batch": 2, "every": 1000, "style_size": 96, "backbone": "compact"}
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 24 small photographs, cut from our own."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for path in sorted((ASSETS / "content").glob("*.jpg")):
+        with Image.open(path) as picture:
+            picture = picture.convert("RGB").resize((384, 192))
+            for index in range(8):
+                x, y = index % 4 * 96, index // 4 * 96
+                picture.crop((x, y, x + 96, y + 96)).save(folder / f"{path.stem}-{index}.png")
+    return folder
+
+
+@pytest.fixture
+def make(photographs: Path, tmp_path: Path) -> Callable[..., Training]:
+    def made(name: str = "tiny", *, resume: bool = False, **options: Any) -> Training:
+        paths = sorted(photographs.glob("*.png"))
+        chosen = TrainingOptions(**QUICK | {"steps": 6} | options)
+        output = tmp_path / f"{name}.safetensors"
+        return Training(images.read(STYLE), paths, output, chosen, resume=resume, device="cpu", workers=0)
+
+    return made
+
+
+def state(training: Training) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in training.trained.state_dict().items()}
+
+
+def test_it_lowers_the_loss_of_photographs_it_does_not_train_on(make: Callable[..., Training]) -> None:
+    training = make(steps=60)
+    before, _ = training.measure()
+    held = [step.held for step in training if step.held][-1]
+    assert held["total"] < 0.75 * before["total"]
+    assert not set(training.held_out) & set(training.photographs)
+
+
+def test_a_resumed_training_is_the_uninterrupted_one(make: Callable[..., Training]) -> None:
+    whole = make("whole")
+    list(whole)
+    first = make("halved")
+    for step in first:
+        if step.step == 3:
+            break
+    first.save()
+    second = make("halved", resume=True)
+    assert second.done == 3
+    assert [step.step for step in second] == [4, 5, 6]
+    for name, tensor in state(whole).items():
+        assert torch.equal(tensor, state(second)[name]), name
+
+
+def test_what_a_training_leaves(make: Callable[..., Training]) -> None:
+    training = make("mine", steps=4, every=2)
+    list(training)
+    folder = training.folder
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint.pt",
+        "curve.png",
+        "log.jsonl",
+        "samples-000002.png",
+        "samples-000004.png",
+    ]
+    assert [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()] == [2, 4]
+    sheet = np.asarray(Image.open(folder / "samples-000004.png"))
+    assert sheet.std() > 10
+    model = files.read(training.output)
+    assert model.name == "mine"
+    assert model.about["style"] == "mosaic.jpg"
+    assert model.about["steps"] == 4
+    assert model.about["training"]["style_weight"] == 60
+    for name, tensor in model.network.state_dict().items():
+        torch.testing.assert_close(tensor, state(training)[name], rtol=1e-3, atol=1e-4)
+
+
+def test_bad_photographs_are_skipped_and_counted(photographs: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    crops = Crops([bad, next(photographs.glob("*.png"))], 64, seed=0)
+    items = [crops[index] for index in range(8)]
+    assert all(pixels.shape == (3, 64, 64) for pixels, _ in items)
+    assert {name for _, names in items for name in names} == {"bad.png"}
+    assert torch.equal(crops[3][0], items[3][0])
+    with pytest.raises(TrainingError, match="could not be read"):
+        Crops([bad], 64, seed=0)[0]
+
+
+def test_a_diverging_training_stops_and_keeps_what_was_saved(
+    make: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = make(every=2, steps=40)
+    with pytest.raises(TrainingError, match=r"diverges; .*smaller --rate"):
+        for step in training:
+            if step.step == 3:
+                training.trained.last.weight.data.fill_(torch.nan)
+    assert files.read(training.output).about["steps"] == 2
+    assert make(every=2, steps=40, resume=True).done == 2
+
+
+def test_another_trainings_checkpoint_is_refused(make: Callable[..., Training]) -> None:
+    training = make(steps=2)
+    list(training)
+    before = training.output.read_bytes()
+    with pytest.raises(TrainingError, match=r"checkpoint.pt: is of a training with other options"):
+        make(steps=2, style_weight=3.0, resume=True)
+    (training.folder / "checkpoint.pt").write_bytes(b"nonsense")
+    with pytest.raises(TrainingError, match="is no checkpoint that can be read"):
+        make(steps=2, resume=True)
+    assert training.output.read_bytes() == before
+
+
+def test_a_training_can_begin_from_a_trained_style(photographs: Path, tmp_path: Path) -> None:
+    start = files.Model("x", Transformer(Layout((4, 8), blocks=1)), {})
+    paths = sorted(photographs.glob("*.png"))
+    training = Training(
+        images.read(STYLE), paths, tmp_path / "b.safetensors", TrainingOptions(**QUICK), start=start, device="cpu"
+    )
+    assert training.layout == start.network.layout
+    for name, tensor in start.network.state_dict().items():
+        assert torch.equal(tensor, state(training)[name])
+
+
+def test_orthogonal_makes_singular_values_alike() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((8, 40), (40, 8)):
+        values = torch.linalg.svdvals(orthogonal(torch.randn(shape, generator=generator)))
+        assert values.min() > 0.6 and values.max() < 1.3
+
+
+def train(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["train", str(STYLE), *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("photos", "output", "said"),
+    [
+        ("missing", "m.safetensors", "is no folder"),
+        ("empty", "m.safetensors", "0 photographs are too few"),
+        ("empty", "m.pth", "ends in .safetensors"),
+        ("empty", "file/m.safetensors", "cannot be written"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_in_one_line(tmp_path: Path, photos: str, output: str, said: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    done = train("--photos", tmp_path / photos, "-o", tmp_path / output, "--backbone", "compact")
+    assert done.exit_code == 2, done.output
+    assert said in done.stderr
+    assert done.stderr.strip().count("\n") == 0
+
+
+def test_the_command_trains_and_goes_on(photographs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "mine.safetensors"
+    arguments = ["--photos", photographs, "-o", output, "--steps", "3", "--crop", "64", "--batch", "2", "--workers", "1"]
+    arguments += ["--widths", "8,16", "--blocks", "1", "--style-size", "96", "--backbone", "compact", "--json"]
+    done = train(*arguments)
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert (report["steps"], report["stopped"]) == (3, False)
+    assert report["losses"].keys() == {"total", "content", "style", "tv"}
+    assert files.read(output).network.layout == Layout((8, 16), blocks=1)
+    again = train(*arguments, "--resume")
+    assert again.exit_code == 0 and json.loads(again.stdout)["steps"] == 3
