@@ -12,13 +12,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styletx.feedforward.network import EPSILON, InstanceNorm, Normalise, ResidualBlock, Transformer
+from styletx.feedforward.network import EPSILON, Normalise, Transformer
 
 WHOLE = 2**23  # pixels: 4K, which takes about a gigabyte
 STRIP = 2**21  # pixels
@@ -100,16 +100,16 @@ class _LargePicture:
         self.statistics = _Statistics()
         self.dtype = network.last.weight.dtype
         self.scale = network.layout.multiple
-        left, right, top, bottom = self.padding = network.padding(canvas.shape[-2], canvas.shape[-1])
-        height, width = canvas.shape[-2] + top + bottom, canvas.shape[-1] + left + right
-        self.size = (height // self.scale, width // self.scale)  # of what the residual blocks work on, which is kept
+        self.padding = left, right, top, bottom = network.padding(canvas.shape[-2], canvas.shape[-1])
+        height, width = top + canvas.shape[-2] + bottom, left + canvas.shape[-1] + right
+        self.size = (height // self.scale, width // self.scale)  # of what the residual blocks work on
         self.features = self._room(network.layout.widths[-1])
 
     def repaint(self) -> Iterator[float]:
         """Repaint the canvas; yields the share of the work done."""
-        network = self.network
-        passes = len(network.stem) + 1 + sum(len(block.norms) + 1 for block in network.blocks) + len(network.head) + 1
-        work = itertools.chain(self._down(), *map(self._through, network.blocks), self._back())
+        blocks: list[Any] = list(self.network.blocks)
+        passes = len(self.network.stem) + 1 + sum(len(block.norms) + 1 for block in blocks) + len(self.network.head) + 1
+        work = itertools.chain(self._down(), *map(self._through, blocks), self._back())
         total = passes * len(list(self._strips(0)))
         for done, _ in enumerate(work, 1):
             yield done / total
@@ -145,34 +145,34 @@ class _LargePicture:
             yield
 
     def _photograph(self, strip: _Strip) -> Tensor:
-        left, right, top, bottom = self.padding
+        left, right, top, _ = self.padding
         height = self.canvas.shape[-2]
         first, last = strip.first * self.scale - top, strip.last * self.scale - top
         window = self.canvas[..., max(0, first) : last, :].to(self.dtype, memory_format=torch.channels_last)
         return F.pad(window, (left, right, max(0, -first), max(0, last - height)), mode="reflect")
 
-    def _through(self, block: ResidualBlock) -> Iterator[None]:
-        change, previous = self.features, None
-        for convolution, norm in zip(block.convolutions, block.norms, strict=True):
+    def _through(self, block: Any) -> Iterator[None]:
+        change = self.features
+        for index, (convolution, norm) in enumerate(zip(block.convolutions, block.norms, strict=True)):
             reach = convolution.kernel_size[0] // 2
             source = change
-            if previous is None or convolution.in_channels != convolution.out_channels:
+            if index == 0 or convolution.in_channels != convolution.out_channels:
                 change = self._room(convolution.out_channels)
             kept = source[..., :0, :]
             for strip in self._strips(reach):
                 window = torch.cat([kept, source[..., strip.start : strip.last, :]], dim=-2).to(self.dtype)
-                # The next strip needs these, in whose place may soon be what they were made into.
+                # The next strip needs these rows too, in whose place there may soon be others.
                 kept = source[..., strip.stop - reach : strip.stop, :].clone()
-                if previous is not None:
-                    window = F.relu_(self.statistics.normalise(previous, window))
+                if index:
+                    window = F.relu_(self.statistics.normalise(block.norms[index - 1], window))
                 made = strip.core(convolution(window))
                 self.statistics.add(norm, made)
                 change[..., strip.start : strip.stop, :] = made
                 yield
-            previous = norm
         for strip in self._strips(0):
             rows = self.features[..., strip.start : strip.stop, :]
-            made = self.statistics.normalise(previous, change[..., strip.start : strip.stop, :].to(self.dtype))
+            made = change[..., strip.start : strip.stop, :].to(self.dtype)
+            made = self.statistics.normalise(block.norms[-1], made)
             rows.copy_(rows + made if block.skip else made)
             yield
 
@@ -203,9 +203,9 @@ class _Statistics:
     """Mean and variance of each norm's channels, pooled over strips in float64 (Chan et al. 1983)."""
 
     def __init__(self) -> None:
-        self.pooled: dict[InstanceNorm, tuple[int, Tensor, Tensor]] = {}  # count, mean, sum of squared differences
+        self.pooled: dict[nn.Module, tuple[int, Tensor, Tensor]] = {}  # count, mean, sum of squared differences
 
-    def add(self, norm: InstanceNorm, features: Tensor) -> None:
+    def add(self, norm: Any, features: Tensor) -> None:
         """Take in a strip's features `[1, C, h, w]`."""
         statistics = torch.zeros((2, features.shape[1]), device=features.device)
         # On a CPU three times as fast as torch.var_mean, and the variance is the unbiased one.
@@ -222,16 +222,16 @@ class _Statistics:
             count = total
         self.pooled[norm] = count, mean, squares
 
-    def normalise(self, norm: InstanceNorm, features: Tensor) -> Tensor:
+    def normalise(self, norm: Any, features: Tensor) -> Tensor:
         """Normalise a strip's features by the whole picture's statistics."""
         count, mean, squares = self.pooled[norm]
         mean, variance = torch.stack([mean, squares / count]).to(features.device, torch.float32)
         return F.batch_norm(features, mean, variance, norm.weight.float(), norm.bias.float(), eps=EPSILON)
 
-    def given_to(self, norm: InstanceNorm, part: Part, features: Tensor) -> Tensor:
+    def given_to(self, norm: Any, part: Part, features: Tensor) -> Tensor:
         """What a norm gets to normalise when a part of the network is called, whose norms before it are known."""
 
-        def normalise(reached: InstanceNorm, features: Tensor) -> Tensor:
+        def normalise(reached: Any, features: Tensor) -> Tensor:
             if reached is norm:
                 raise _Reached(features)
             return self.normalise(reached, features)

@@ -15,7 +15,7 @@ from torch import Tensor
 from styletx import backbones, devices, images, losses, optimization
 from styletx.errors import MemoryLimitError, OptionError, WeightsError
 from styletx.optimization import Step
-from styletx.options import Options, layer_weights
+from styletx.options import DEFAULTS, Options, flag, layer_weights
 from styletx.stylizers.base import Stylizer
 
 # The peak of an evaluation over what it keeps for its backward pass. With it, the estimate for VGG-19 to relu3_1 at
@@ -41,6 +41,8 @@ class OptimizingStylizer(Stylizer):
         self.style = style.name
         self.options = options
         self.device = devices.choose(options.device)
+        if idle := [flag(name) for name in ("engine", "compile") if getattr(options, name) != DEFAULTS[name]]:
+            warnings.warn(f"{', '.join(idle)}: of no effect with a painting, only with a trained style.", stacklevel=4)
         self.initial = self._read_initial()
         architecture = backbones.choose(options.backbone, options.weights)
         for given in (options.style_layers, options.content_layers):

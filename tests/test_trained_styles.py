@@ -1,0 +1,196 @@
+"""Trained styles: their files, the bundled ones, and the stylizer that repaints with them."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+from safetensors.torch import save_file
+
+import styletx
+from styletx import images
+from styletx.cli import main
+from styletx.errors import MemoryLimitError, OptionError, WeightsError
+from styletx.feedforward import files
+from styletx.feedforward.network import Layout, Transformer
+from styletx.stylizers import TransformingStylizer
+
+TINY = Layout(widths=(4, 8), blocks=1)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model file of a tiny network with random weights."""
+    torch.manual_seed(0)
+    path = tmp_path / "mine.safetensors"
+    files.write(path, Transformer(TINY), {"name": "mine", "style": "painting.png"})
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["run", *map(str, arguments)])
+
+
+def test_a_file_gives_back_what_was_written(model: Path) -> None:
+    read = files.read(model)
+    assert (read.name, read.about["style"], read.network.layout) == ("mine", "painting.png", TINY)
+    torch.manual_seed(0)
+    for name, tensor in Transformer(TINY).state_dict().items():
+        torch.testing.assert_close(read.network.state_dict()[name], tensor.half().float(), rtol=0, atol=0)
+
+
+def test_a_result_is_the_networks_picture(model: Path, content_picture: Path) -> None:
+    result = styletx.stylize(content_picture, model, size="original")
+    with torch.no_grad():
+        expected = files.read(model).network(images.read(content_picture).pixels).clamp(0, 1)
+    torch.testing.assert_close(result.pixels, expected, rtol=0, atol=1e-4)
+    assert result.metadata["style"] == "mine"
+    assert result.metadata["model"]["style"] == "painting.png"
+    assert result.metadata["size"] == [64, 48]
+
+
+def test_strength_is_a_blend_with_the_photograph(model: Path, content_picture: Path) -> None:
+    whole, part, none = (
+        styletx.stylize(content_picture, model, size="original", strength=strength).pixels for strength in (1, 0.25, 0)
+    )
+    photograph = images.read(content_picture).pixels
+    torch.testing.assert_close(none, photograph)
+    torch.testing.assert_close(part, 0.25 * whole + 0.75 * photograph)
+
+
+def test_a_list_gives_a_list(model: Path, content_picture: Path, style_picture: Path) -> None:
+    stylizer = styletx.load_stylizer(model, size="original")
+    one, other = stylizer([content_picture, style_picture])
+    torch.testing.assert_close(one.pixels, stylizer(content_picture).pixels, rtol=0, atol=1e-4)
+    torch.testing.assert_close(other.pixels, stylizer(style_picture).pixels, rtol=0, atol=1e-4)
+    small = np.zeros((20, 30, 3), np.uint8)
+    assert [result.image.size for result in stylizer([content_picture, small])] == [(64, 48), (30, 20)]
+    assert stylizer([]) == []
+
+
+def test_pictures_of_one_size_go_through_the_network_at_once(model: Path, content_picture: Path) -> None:
+    stylizer = styletx.load_stylizer(model)
+    assert isinstance(stylizer, TransformingStylizer)
+    batches: list[int] = []
+    stylizer.network.register_forward_pre_hook(lambda module, inputs: batches.append(len(inputs[0])))
+    stylizer([content_picture] * 3)
+    assert batches == [3]
+
+
+def test_alpha_and_depth_are_the_photographs(model: Path, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (24, 32, 4), np.uint8)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    result = styletx.stylize(tmp_path / "a.png", model, size="original")
+    assert result.image.mode == "RGBA"
+    assert np.array_equal(np.asarray(result.image)[..., 3], values[..., 3])
+
+
+def test_what_has_no_meaning_here_says_so(model: Path, content_picture: Path) -> None:
+    with pytest.warns(UserWarning, match="--style-weight, --iterations: of no effect with a trained style"):
+        styletx.load_stylizer(model, style_weight=3.0, iterations=4)
+
+
+def test_what_has_no_meaning_with_a_painting_says_so(style_picture: Path) -> None:
+    with pytest.warns(UserWarning, match="--engine, --compile: of no effect with a painting"):
+        styletx.load_stylizer(style_picture, engine="onnx", compile=True, backbone="compact")
+
+
+def test_out_of_memory_says_what_to_do(model: Path, content_picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(Transformer, "forward", full)
+    with pytest.raises(MemoryLimitError, match=r"photo.png: at 64×48 px .* smaller --size"):
+        styletx.stylize(content_picture, model, size="original")
+
+
+def with_about(path: Path, about: object, extra: dict[str, torch.Tensor] | None = None) -> None:
+    state = files.read(path).network.state_dict() | (extra or {})
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path, {"styletx": json.dumps(about)})
+
+
+HOSTILE: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "nonsense": lambda path: path.write_bytes(b"\x80\x04\x95 pickle" * 40),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-100]),
+    "a huge header": lambda path: path.write_bytes(struct.pack("<Q", 2**62) + b"{}"),
+    "no header entry": lambda path: save_file({"weight": torch.zeros(3)}, path),
+    "no layout": lambda path: with_about(path, {}),
+    "a header that is a list": lambda path: with_about(path, [1]),
+    "an unknown field": lambda path: with_about(path, {"layout": {"evil": 1}}),
+    "text for a number": lambda path: with_about(path, {"layout": {"widths": "abc"}}),
+    "other widths": lambda path: with_about(path, {"layout": {"widths": [4, 4096], "blocks": 1}}),
+    "far too many blocks": lambda path: with_about(path, {"layout": {"widths": [4, 8], "blocks": 10**9}}),
+    "a tensor too many": lambda path: with_about(
+        path, {"layout": {"widths": [4, 8], "blocks": 1}}, {"more": torch.zeros(1)}
+    ),
+    "not finite": lambda path: with_about(
+        path, {"layout": {"widths": [4, 8], "blocks": 1}}, {"last.bias": torch.full((3,), torch.nan)}
+    ),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "missing": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_or_wrong_file_gets_one_line(model: Path, content_picture: Path, tmp_path: Path, kind: str) -> None:
+    HOSTILE[kind](model)
+    with pytest.raises(WeightsError, match=r"mine\.safetensors"):
+        files.read(model)
+    done = run(content_picture, model, "-o", tmp_path / "out.png")
+    assert done.exit_code == 2
+    assert done.stderr.strip().count("\n") == 0 and "Error: " in done.stderr
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_names_find_bundled_styles_and_files_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, path = next(iter(files.bundled().items()))
+    assert files.find(name) == path
+    (tmp_path / name).mkdir()
+    assert files.find(name) == path
+    (tmp_path / name).rmdir()
+    (tmp_path / name).write_bytes(b"a picture")
+    assert files.find(name) is None
+    assert files.find("painting.jpg") is None
+    with pytest.raises(OptionError, match=f"did you mean '{name}'"):
+        files.find(name + "e")
+
+
+def test_bundled_styles_are_small_and_say_where_they_come_from() -> None:
+    styles = files.bundled()
+    assert len(styles) >= 5
+    for path in styles.values():
+        assert path.stat().st_size <= 2_000_000
+        about = files.read(path).about
+        assert about["style"] and about["losses"] and about["training"]["steps"] and about["styletx"]
+
+
+def test_styles_are_listed() -> None:
+    done = CliRunner().invoke(main, ["styles", "--json"])
+    assert [row["name"] for row in json.loads(done.stdout)] == list(files.bundled())
+    plain = CliRunner().invoke(main, ["styles"])
+    assert [line.split()[0] for line in plain.stdout.splitlines()] == list(files.bundled())
+
+
+@pytest.mark.parametrize("name", list(files.bundled()))
+def test_a_bundled_style_repaints_a_photograph(name: str, content_picture: Path, tmp_path: Path) -> None:
+    done = run(content_picture, name, "-o", tmp_path / "out.png", "-q", "--size", "original")
+    assert (done.exit_code, done.output) == (0, "")
+    painted = np.asarray(Image.open(tmp_path / "out.png").convert("RGB")).astype(float)
+    photograph = np.asarray(Image.open(content_picture).convert("RGB")).astype(float)
+    assert painted.std() > 15
+    assert np.abs(painted - photograph).mean() > 15
+
+
+def test_from_stdin_to_stdout(model: Path, content_picture: Path) -> None:
+    done = CliRunner().invoke(main, ["run", "-", str(model), "--size", "original"], input=content_picture.read_bytes())
+    assert done.exit_code == 0
+    assert images.read(done.stdout_bytes).pixels.shape == (1, 3, 48, 64)
