@@ -10,6 +10,7 @@ from styletx.errors import (
     OutputError,
     PictureError,
     StyletxError,
+    TrainingError,
     WeightsError,
 )
 from styletx.options import Options
@@ -30,6 +31,7 @@ __all__ = [
     "Step",
     "StyletxError",
     "Stylizer",
+    "TrainingError",
     "WeightsError",
     "__version__",
     "batch",

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -351,6 +351,9 @@ class Fragile:
     def __init__(self, deadly: str) -> None:
         self.deadly = deadly
 
+    def check(self, styles: Sequence[Recipe]) -> None:
+        pass
+
     def paint(self, tasks: Sequence[Task]) -> Iterator[Painted]:
         for task in tasks:
             if task.job.source == self.deadly:
@@ -371,7 +374,7 @@ def test_a_picture_that_kills_every_worker_is_given_up_and_takes_no_other_along(
     ]
     shares: list[list[Task]] = []
 
-    def hire(index: int) -> workers.Worker:
+    def hire(index: int, is_done: Callable[[], bool]) -> workers.Worker:
         worker = Fragile("7")
         paint = worker.paint
 

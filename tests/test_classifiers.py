@@ -160,7 +160,9 @@ def test_downloads_are_torchvisions(name: str) -> None:
     assert download.tolerance <= 1024
 
 
-@pytest.mark.parametrize("name", [*ARCHITECTURES, "mobilenet_v3_small", "densenet121", "convnext_tiny", "regnet_y_400mf"])
+@pytest.mark.parametrize(
+    "name", [*ARCHITECTURES, "mobilenet_v3_small", "densenet121", "convnext_tiny", "regnet_y_400mf"]
+)
 def test_default_layers_are_layers_from_the_picture_down(name: str) -> None:
     architecture = backbones.architecture(name)
     for chosen in (architecture.style_layers, architecture.content_layers):

@@ -51,7 +51,7 @@ def test_a_result_is_the_networks_picture(model: Path, content_picture: Path) ->
     with torch.no_grad():
         expected = files.read(model).network(images.read(content_picture).pixels).clamp(0, 1)
     torch.testing.assert_close(result.pixels, expected, rtol=0, atol=1e-4)
-    assert result.metadata["style"] == "mine"
+    assert result.metadata["style"] == "mine.safetensors"
     assert result.metadata["model"]["style"] == "painting.png"
     assert result.metadata["size"] == [64, 48]
 
@@ -188,6 +188,12 @@ def test_a_bundled_style_repaints_a_photograph(name: str, content_picture: Path,
     photograph = np.asarray(Image.open(content_picture).convert("RGB")).astype(float)
     assert painted.std() > 15
     assert np.abs(painted - photograph).mean() > 15
+
+
+@pytest.mark.parametrize("flag", [("--timelapse", "film.gif"), ("--save-every", "1")])
+def test_there_is_nothing_to_film(model: Path, content_picture: Path, tmp_path: Path, flag: tuple[str, str]) -> None:
+    done = run(content_picture, model, "-o", tmp_path / "out.png", *flag)
+    assert done.exit_code == 2 and f"{flag[0]}: a trained style paints in one pass" in done.stderr
 
 
 def test_from_stdin_to_stdout(model: Path, content_picture: Path) -> None:

@@ -42,8 +42,8 @@ class Classifier(nn.Module):
         network = whole(name)
         for module in network.modules():
             # A layer that is returned must not be overwritten by what comes after it.
-            if getattr(module, "inplace", False):
-                module.inplace = False
+            if hasattr(module, "inplace"):
+                setattr(module, "inplace", False)  # noqa: B010
         self.network = create_feature_extractor(network, list(layers), suppress_diff_warning=True)
         self.register_buffer("mean", torch.tensor(vgg.MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(vgg.STD).view(1, 3, 1, 1), persistent=False)

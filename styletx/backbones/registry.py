@@ -221,6 +221,4 @@ def _other(name: str) -> Architecture:
     found = classifiers.layers(name)
     url, sha256, size = classifiers.published(name)
     style_layers, content_layers = classifiers.default_layers(found)
-    return _classifier(
-        name, tuple(found), style_layers, content_layers, Download(url, sha256, size, SIZE_TOLERANCE)
-    )
+    return _classifier(name, tuple(found), style_layers, content_layers, Download(url, sha256, size, SIZE_TOLERANCE))

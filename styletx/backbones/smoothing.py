@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
 # Root mean squares of a layer's activations. Wang et al. take the activations as they are, which for a network whose
 # activations are large leaves little but the largest of them; so measured, the softmax does the same to any network.
 TEMPERATURE = 3.0

@@ -138,7 +138,7 @@ def from_torchvision(
 
     A batch normalisation that no longer learns is a scale and a shift, so it becomes part of its convolution.
     """
-    found = {}
+    found: dict[str, Tensor | None] = {}
     for name, index in torchvision_indices(blocks, batch_norm).items():
         weight, bias = state.get(f"features.{index}.weight"), state.get(f"features.{index}.bias")
         if batch_norm and weight is not None and bias is not None:

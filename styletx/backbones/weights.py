@@ -382,9 +382,7 @@ def _complete(name: str, download: Download, partial: Path, progress: Progress |
 
 def _measured(download: Download) -> Download:
     """The download with its size to the byte, as the server tells it."""
-    request = urllib.request.Request(
-        download.url, headers={"User-Agent": f"styletx/{__version__}"}, method="HEAD"
-    )
+    request = urllib.request.Request(download.url, headers={"User-Agent": f"styletx/{__version__}"}, method="HEAD")
     try:
         with _open(download, request) as response:
             size = int(response.headers["Content-Length"] or 0)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from multiprocessing.connection import Connection
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -44,13 +44,12 @@ class LocalEngine:
         if count > 1:
             devices = [f"cuda:{index % gpus}" if gpus else None for index in range(count)]
             threads = max(1, torch.get_num_threads() // count)
-            yield from workers.share(tasks, lambda index: Process(devices[index], threads), count, deliver)
+            yield from workers.share(tasks, lambda index, _: Process(devices[index], threads), count, deliver)
             return
         load = Loader()
-        if any(task.made_from is None for task in tasks):
-            # A style that does not work is told of before any picture is made in another.
-            for recipe in {id(task.recipe): task.recipe for task in reversed(tasks)}.values():
-                load(recipe)
+        # The first one last, for it stays.
+        for recipe in reversed(workers.unproven(tasks)):
+            load(recipe)
         yield from pipeline(tasks, load, deliver)
 
 
@@ -88,7 +87,7 @@ def pipeline(
                     for done in painting.finish(waiting.take()):
                         writing.add(writers.submit(lambda one: deliver(painting.encode(*one)), done))
                 elif reading or writing:
-                    wait([*reading, *writing], return_when=FIRST_COMPLETED)
+                    wait(set[Future[Any]](reading | writing), return_when=FIRST_COMPLETED)
                 else:
                     return
                 while len(writing) > 2 * threads:
@@ -149,6 +148,16 @@ class Process:
         self._process.start()
         theirs.close()
 
+    def check(self, styles: Sequence[Recipe]) -> None:
+        """Find out whether styles work.
+
+        Raises:
+            WorkerLost: the process ended.
+            StyletxError: a style cannot be had.
+        """
+        for _ in self._answers(styles):
+            pass
+
     def paint(self, tasks: Sequence[Task]) -> Iterator[Painted]:
         """Repaint tasks, in any order.
 
@@ -156,8 +165,11 @@ class Process:
             WorkerLost: the process ended.
             StyletxError: a style cannot be had.
         """
+        yield from self._answers(tasks)
+
+    def _answers(self, question: Sequence[Task] | Sequence[Recipe]) -> Iterator[Painted]:
         try:
-            self._connection.send(tasks)
+            self._connection.send(list(question))
             while (answer := self._connection.recv()) is not None:
                 if isinstance(answer, Exception):
                     raise answer
@@ -177,8 +189,12 @@ def _serve(connection: Connection, device: str | None, threads: int) -> None:
     load = Loader(device)
     try:
         while True:
-            tasks: Sequence[Task] = connection.recv()
+            question: list[Task | Recipe] = connection.recv()
             try:
+                for recipe in question:
+                    if isinstance(recipe, Recipe):
+                        load(recipe)
+                tasks = (task for task in question if isinstance(task, Task))
                 for painted in pipeline(tasks, load, lambda painted: painted):
                     connection.send(painted)
                 connection.send(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import threading
 import time
@@ -97,18 +98,39 @@ class Loader:
         with self._lock:
             if self._last is None or self._last[0] != recipe:
                 self._last = None
-                self._last = (recipe, self.load(recipe))
+                self._last = (recipe, self._prepare(recipe))
             return self._last[1]
 
-    def load(self, recipe: Recipe) -> Stylizer:
-        """Make a stylizer."""
+    def _prepare(self, recipe: Recipe) -> Stylizer:
         options = dict(recipe.options)
         if self._device is not None and options.get("device", "auto") == "auto":
             options["device"] = self._device
-        style = recipe.style
-        return stylizers.prepare(
-            NamedBytes(files.read(style), style) if files.is_url(style) else style, Options(**options)
-        )
+        stylizer = stylizers.prepare(*self.found(recipe.style, options))
+        # Results shall tell what was asked for, and not where this process found it.
+        stylizer.options = Options(**recipe.options)
+        return stylizer
+
+    def found(self, style: str, options: dict[str, Any]) -> tuple[images.Source, Options]:
+        """The style and the options as they are in reach of this process."""
+        return NamedBytes(files.read(style), style) if files.is_url(style) else style, Options(**options)
+
+
+def read(task: Task) -> bytes | Painted:
+    """The source's file, or what became of the task if it goes no further."""
+    if task.job.problem:
+        return Painted(task, error=task.job.problem)
+    try:
+        data = files.read(task.job.source)
+    except StyletxError as error:
+        return Painted(task, error=explained(task.job.source, error))
+    digest = files.sha256(data)
+    if task.made_from == digest:
+        return Painted(task, digest, skipped=True)
+    if task.is_blocked:
+        how = "from another source file" if task.made_from else "otherwise"
+        message = f"{files.shown(task.job.output)} is there, made {how}; --overwrite makes it anew."
+        return Painted(task, digest, error=message)
+    return data
 
 
 def start(task: Task, load: Callable[[Recipe], Stylizer], data: bytes | None = None) -> Started | Painted:
@@ -123,25 +145,19 @@ def start(task: Task, load: Callable[[Recipe], Stylizer], data: bytes | None = N
         StyletxError: the style cannot be had. What is wrong with the picture becomes a `Painted` with its error.
     """
     began = time.perf_counter()
-    job, digest = task.job, None
-    if job.problem:
-        return Painted(task, error=job.problem)
-    try:
-        data = files.read(job.source) if data is None else data
-        digest = files.sha256(data)
-    except StyletxError as error:
-        return Painted(task, error=str(error))
-    if task.made_from == digest:
-        return Painted(task, digest, skipped=True)
-    if task.is_blocked:
-        changed = "from another source file" if task.made_from else "otherwise or changed since"
-        error_text = f"{files.shown(job.output)} is there, made {changed}; --overwrite makes it anew."
-        return Painted(task, digest, error=error_text)
+    contents = read(task) if data is None else data
+    if isinstance(contents, Painted):
+        return contents
     stylizer = load(task.recipe)
+    digest = files.sha256(contents)
     try:
-        return Started(task, digest, stylizer.start(NamedBytes(data, job.source)), time.perf_counter() - began)
+        run = stylizer.start(NamedBytes(contents, task.job.source))
+        if stylizer.single_pass:
+            # What waits for the network, or a while for its thread, had better be small.
+            run.picture = dataclasses.replace(run.picture, pixels=images.resize(run.picture.pixels, run.size))
     except Exception as error:
-        return Painted(task, digest, seconds=time.perf_counter() - began, error=explained(job.source, error))
+        return Painted(task, digest, seconds=_since(began), error=explained(task.job.source, error))
+    return Started(task, digest, run, _since(began))
 
 
 def finish(group: Sequence[Started]) -> list[tuple[Started, Result | str, float]]:
@@ -153,14 +169,14 @@ def finish(group: Sequence[Started]) -> list[tuple[Started, Result | str, float]
         if len(group) > 1:
             return [done for one in group for done in finish([one])]
         results = [explained(group[0].task.job.source, error)]
-    seconds = (time.perf_counter() - began) / len(group)
+    seconds = _since(began) / len(group)
     return [(one, result, seconds) for one, result in zip(group, results, strict=True)]
 
 
 def encode(started: Started, result: Result | str, seconds: float) -> Painted:
     """The file of a result."""
     began, task, digest = time.perf_counter(), started.task, started.source_sha256
-    seconds += started.seconds
+    seconds = round(seconds + started.seconds, 3)
     if isinstance(result, str):
         return Painted(task, digest, seconds=seconds, error=result)
     stream = NamedBytes(b"", task.job.output)
@@ -171,9 +187,12 @@ def encode(started: Started, result: Result | str, seconds: float) -> Painted:
     except Exception as error:
         return Painted(task, digest, seconds=seconds, error=explained(task.job.output, error))
     height, width = started.run.size
-    seconds += time.perf_counter() - began
     losses: dict[str, Any] = result.metadata.get("losses", {})
-    return Painted(task, digest, stream.getvalue(), (width, height), losses, round(seconds, 3))
+    return Painted(task, digest, stream.getvalue(), (width, height), losses, round(seconds + _since(began), 3))
+
+
+def _since(began: float) -> float:
+    return round(time.perf_counter() - began, 3)
 
 
 def explained(name: str, error: Exception) -> str:

@@ -40,7 +40,9 @@ def contact_sheet(records: Sequence[Record]) -> bytes:
     shown = [record for record in records if record.output_sha256]
     if not shown:
         raise PictureError("there is no result yet to put on a contact sheet.")
-    shown = [shown[index * len(shown) // MOST_CELLS] for index in range(MOST_CELLS)] if len(shown) > MOST_CELLS else shown
+    shown = (
+        [shown[index * len(shown) // MOST_CELLS] for index in range(MOST_CELLS)] if len(shown) > MOST_CELLS else shown
+    )
     columns = math.ceil(math.sqrt(len(shown) * 1.2))
     rows = math.ceil(len(shown) / columns)
     height = CELL + CAPTION
@@ -77,9 +79,7 @@ def page(records: Sequence[Record], title: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _summary(
-    records: Sequence[Record], done: Sequence[Record], failed: Sequence[Record]
-) -> Iterator[tuple[str, str]]:
+def _summary(records: Sequence[Record], done: Sequence[Record], failed: Sequence[Record]) -> Iterator[tuple[str, str]]:
     yield "Pictures", f"{len(done)} done, {len(failed)} failed, {len(records) - len(done) - len(failed)} not begun"
     styles = Counter(record.style for record in records)
     yield "Styles", _escaped(", ".join(f"{_name(style)} ({count})" for style, count in styles.items()))

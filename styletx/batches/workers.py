@@ -6,9 +6,10 @@ import queue
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from itertools import groupby
+from typing import Protocol, TypeAlias
 
-from styletx.batches.manifest import Record
+from styletx.batches.manifest import Recipe, Record
 from styletx.batches.painting import Painted, Task
 
 # A picture that costs so many workers their lives is left out, lest it cost them all.
@@ -23,6 +24,15 @@ class WorkerLost(Exception):
 class Worker(Protocol):
     """Something elsewhere that holds a network of its own."""
 
+    def check(self, styles: Sequence[Recipe]) -> None:
+        """Find out whether styles work.
+
+        Raises:
+            WorkerLost: it is gone.
+            StyletxError: a style cannot be had.
+        """
+        ...
+
     def paint(self, tasks: Sequence[Task]) -> Iterator[Painted]:
         """Repaint tasks, in any order.
 
@@ -36,31 +46,56 @@ class Worker(Protocol):
         ...
 
 
+Hire: TypeAlias = Callable[[int, Callable[[], bool]], "Worker | None"]
+
+
+def recipes(tasks: Sequence[Task]) -> list[Recipe]:
+    """The different recipes of tasks that come one style after the other."""
+    return [recipe for recipe, _ in groupby(task.recipe for task in tasks)]
+
+
+def unproven(tasks: Sequence[Task]) -> list[Recipe]:
+    """What to try before any picture is made, lest a style be found not to work when others are done."""
+    return [] if all(task.made_from is not None for task in tasks) else recipes(tasks)
+
+
 def share(
     tasks: Sequence[Task],
-    hire: Callable[[int], Worker | None],
+    hire: Hire,
     count: int,
     deliver: Callable[[Painted], Record],
+    *,
+    largest: int = LARGEST_SHARE,
 ) -> Iterator[Record]:
     """Have tasks done by workers, each of which is held by a thread here.
 
     Args:
         tasks: what is to be done.
-        hire: gives the worker of a number from 0 on, and one in its stead when it was lost; None if all is done.
+        hire: called with a number from 0 on, and a function that tells whether all is done; gives a worker, also in
+            a lost one's stead, or None once all is done.
         count: how many workers.
         deliver: called with each picture; what it returns is yielded.
+        largest: how many tasks a worker is given at most at a time.
 
     Raises:
         StyletxError: a style cannot be had.
     """
-    board = _Board(tasks, count)
+    board = _Board(tasks, count, largest)
+    styles = unproven(tasks)
+    proven = threading.Event()
     finished: queue.SimpleQueue[Record | BaseException] = queue.SimpleQueue()
 
     def work(index: int) -> None:
         try:
-            while not board.is_done and (worker := hire(index)) is not None:
+            while not board.is_done and (worker := hire(index, lambda: board.is_done)) is not None:
                 try:
+                    if index == 0 and not proven.is_set():
+                        worker.check(styles)
+                        proven.set()
+                    proven.wait()
                     _serve(worker, board, lambda painted: finished.put(deliver(painted)))
+                except WorkerLost:
+                    continue  # before it had anything in hand
                 finally:
                     worker.close()
         except BaseException as error:
@@ -77,6 +112,7 @@ def share(
             yield record
     finally:
         board.stop()
+        proven.set()
         for thread in threads:
             thread.join()
 
@@ -88,30 +124,32 @@ def _serve(worker: Worker, board: _Board, deliver: Callable[[Painted], None]) ->
             for painted in worker.paint(in_hand):
                 in_hand = [task for task in in_hand if task.job != painted.task.job]
                 deliver(painted)
-                board.finish(1)
+                board.finish()
                 if board.is_stopped:
                     return
         except WorkerLost as lost:
             for task in board.give_back(in_hand):
                 error = f"{task.job.source}: {ATTEMPTS} workers were lost over it ({lost}); give a smaller --size."
                 deliver(Painted(task, error=error))
-                board.finish(1)
+                board.finish()
             return
 
 
 class _Board:
     """The tasks that nobody has in hand yet."""
 
-    def __init__(self, tasks: Sequence[Task], workers: int) -> None:
+    def __init__(self, tasks: Sequence[Task], workers: int, largest: int) -> None:
         self._open = deque(tasks)
         self._left = len(tasks)
         self._workers = workers
+        self._largest = largest
         self._losses: Counter[str] = Counter()
         self._changed = threading.Condition()
         self.is_stopped = False
 
     @property
     def is_done(self) -> bool:
+        """Whether there is nothing left to do."""
         return self.is_stopped or not self._left
 
     def take(self) -> list[Task]:
@@ -123,15 +161,16 @@ class _Board:
                 return []
             # What was lost once goes alone, so that nothing is lost with it again.
             is_suspect = bool(self._losses[self._open[0].job.output])
-            most = 1 if is_suspect else min(LARGEST_SHARE, max(1, len(self._open) // (2 * self._workers)))
+            most = 1 if is_suspect else min(self._largest, max(1, len(self._open) // (2 * self._workers)))
             share = [self._open.popleft()]
             while self._open and len(share) < most and self._open[0].recipe == share[0].recipe:
                 share.append(self._open.popleft())
             return share
 
-    def finish(self, count: int) -> None:
+    def finish(self) -> None:
+        """Count one as done."""
         with self._changed:
-            self._left -= count
+            self._left -= 1
             self._changed.notify_all()
 
     def give_back(self, tasks: Sequence[Task]) -> list[Task]:
@@ -145,6 +184,7 @@ class _Board:
             return given_up
 
     def stop(self) -> None:
+        """Give out no more."""
         with self._changed:
             self.is_stopped = True
             self._changed.notify_all()

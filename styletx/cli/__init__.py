@@ -18,6 +18,7 @@ COMMANDS = {
     "styles": "List the trained styles that come with it.",
     "batch": "Repaint whole folders, on one machine or a cluster.",
     "train": "Train a network that repaints in one style in a single pass.",
+    "export": "Write a trained style as an ONNX file, for programs without torch.",
     "info": "Tell how a picture was made, and the command that repeats it.",
     "weights": "List the networks' weights and where they are; fetch them.",
     "backbones": "List the networks that can see for styletx.",

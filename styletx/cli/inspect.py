@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 OUTPUTS = Path("outputs")
 RESIDUAL = "residual"
-WAYS = ("maps", "gram", "invert", "texture")
+MOST_BLOCKS = 200
 
 
 @click.command(cls=GroupedCommand)
@@ -52,7 +53,7 @@ WAYS = ("maps", "gram", "invert", "texture")
 )
 @click.option(
     "--depths",
-    default="2,8,16",
+    default="2,8,20",
     show_default=True,
     metavar="N,…",
     help="For residual: how many blocks the trunks have.",
@@ -121,8 +122,8 @@ def _table(backbone: str, size: int, as_json: bool) -> None:
     for one in (table, other):
         share = one.classifier_parameters / one.parameters
         click.echo(
-            f"{one.backbone}: {one.parameters:,} parameters, {one.classifier_parameters:,} of them ({share:.0%}) in its "
-            f"classifier; {one.macs / 1e9:.2f} G multiply-adds"
+            f"{one.backbone}: {one.parameters:,} parameters, {one.classifier_parameters:,} of them ({share:.0%}) in "
+            f"its classifier; {one.macs / 1e9:.2f} G multiply-adds"
         )
     for stack in stacks:
         seen = f"{stack.receptive_field}×{stack.receptive_field}"
@@ -165,6 +166,7 @@ def _look(
 
     architecture = backbones.choose(backbone, weights)
     layer = layer or architecture.content_layers[0]
+    backbones.check(architecture, [layer], pooling, padding)
     layers = inspection.texture_layers(architecture, layer) if way == "texture" else (layer,)
     if way in ("maps", "gram"):
         inspection.check()
@@ -235,7 +237,41 @@ def _residual(
     quiet: bool,
     **_: Any,
 ) -> None:
-    raise OptionError("residual is not here yet; name a backbone instead.")
+    from tqdm import tqdm
+
+    from styletx import devices, images, inspection
+
+    chosen = _depths(depths)
+    inspection.check()
+    target = Path(output) if output is not None else OUTPUTS / "residual.png"
+    images.check_output(target)
+    training = inspection.train_trunks(chosen, steps=steps, seed=seed, device=devices.choose(device))
+    done = []
+    with tqdm(total=2 * len(chosen) * steps, disable=quiet or sys.stderr is None, dynamic_ncols=True) as shown:
+        for step in training:
+            shown.set_description_str(f"{step.blocks} blocks, {'skip' if step.skip else 'plain'}", refresh=False)
+            shown.set_postfix_str(f"error {step.error:.4f}", refresh=False)
+            shown.update()
+            done.append(step)
+    trunks = inspection.trunks(done)
+    images.write(target, inspection.learning(trunks))
+    if not (quiet or as_json):
+        click.echo("blocks  plain error  skip error  gradient of the first block: plain    skip")
+        for plain, skip in zip(trunks[::2], trunks[1::2], strict=True):
+            click.echo(
+                f"{plain.blocks:6} {plain.error:12.5f} {skip.error:11.5f} {plain.gradients[0]:35.2e} "
+                f"{skip.gradients[0]:7.2e}"
+            )
+    _say({"output": str(target), "trunks": [dataclasses.asdict(trunk) for trunk in trunks]}, target, as_json, quiet)
+
+
+def _depths(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and 1 <= int(part) <= MOST_BLOCKS for part in parts):
+        raise OptionError(
+            f"--depths {text!r} is no list of depths; write for example 2,8,20, each from 1 to {MOST_BLOCKS}."
+        )
+    return sorted({int(part) for part in parts})
 
 
 def _say(report: dict[str, Any], target: Path, as_json: bool, quiet: bool) -> None:

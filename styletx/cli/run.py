@@ -83,7 +83,13 @@ def command(
         picture = images.read(_stdin() if content == "-" else content, max_pixels=chosen.max_pixels)
         with progress.download_bar(quiet) as downloaded:
             stylizer = prepare(style, chosen, progress=downloaded)
-        run = stylizer.start(picture)
+        if stylizer.single_pass and (timelapse is not None or save_every):
+            raise OptionError(
+                f"--{'timelapse' if timelapse is not None else 'save-every'}: a trained style paints in one pass, so "
+                "there is nothing on the way to see; leave it away, or give a painting."
+            )
+        run = stylizer.start(picture, owned=True)
+        del picture
         if not to_stdout:
             images.check_output(place, size=run.size)
         film = films.Film(run.size) if timelapse is not None else None

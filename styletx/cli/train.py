@@ -35,6 +35,7 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int
 @click.option("--content-weight", type=click.FloatRange(0), default=1.0, show_default=True, help="More is photo.")
 @click.option("--tv-weight", type=click.FloatRange(0), default=0.0, show_default=True, help="More is smoother.")
 @click.option("--rate", type=click.FloatRange(1e-6, 1), default=0.02, show_default=True, help="Learning rate.")
+@click.option("--ramp", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of steps till full style.")
 @click.option("--every", type=click.IntRange(1), default=250, show_default=True, help="Steps between checkpoints.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, order and crops.")
 @click.option("--widths", default="16,48,96", show_default=True, callback=_widths, help="Channels of each stage.")

@@ -116,8 +116,8 @@ class _LargePicture:
 
     def _room(self, channels: int) -> Tensor:
         dtype = torch.float16 if self.dtype == torch.float32 else self.dtype
-        room = torch.empty((1, channels, *self.size), dtype=dtype, device=self.canvas.device)
-        return room.contiguous(memory_format=torch.channels_last)
+        shape = (1, channels, *self.size)
+        return torch.empty(shape, dtype=dtype, device=self.canvas.device, memory_format=torch.channels_last)
 
     def _strips(self, reach: int) -> Iterator[_Strip]:
         height, width = self.size

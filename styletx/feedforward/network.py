@@ -217,7 +217,8 @@ class Transformer(nn.Module):
         multiple = self.layout.multiple
         down, right = -height % multiple, -width % multiple
         # A reflection cannot be larger than what it reflects.
-        margin = min(MARGIN, height - 1 - down, width - 1 - right) // multiple * multiple
+        least = torch.sym_min(height - 1 - down, width - 1 - right)
+        margin = torch.sym_min(MARGIN, least) // multiple * multiple
         return margin, margin + right, margin, margin + down
 
     def paint(self, pixels: Tensor, normalise: Normalise = instance_norm) -> Tensor:

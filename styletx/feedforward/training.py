@@ -45,6 +45,7 @@ class TrainingOptions:
         rate: the largest learning rate, reached after a warm-up and brought down to 0 along a cosine.
         every: steps between two checkpoints, each with a measurement on held-out photographs.
         seed: of the first weights, and of which photographs are seen when.
+        ramp: share of the steps over which the style weight grows from nothing.
         style_weight: of the style loss.
         content_weight: of the content loss.
         tv_weight: of the total variation loss.
@@ -60,6 +61,7 @@ class TrainingOptions:
     rate: float = 0.02
     every: int = 250
     seed: int = 0
+    ramp: float = 0.5
     style_weight: float = 60.0
     content_weight: float = 1.0
     tv_weight: float = 0.0
@@ -182,9 +184,14 @@ class Training:
             for group in optimiser.param_groups:
                 group["lr"] = rate * schedule
             optimiser.zero_grad()
-        found = self._objective(pixels)(_clamp(self.network(pixels)))
+        # First to hand the photograph on and then to paint it: from a network that paints and knows no photograph,
+        # no way leads to one that does.
+        share = min(1.0, step / max(1.0, options.ramp * options.steps)) ** 2
+        found = self._objective(pixels, share)(_clamp(self.network(pixels)))
         self.accelerator.backward(found["total"])
         values = {name: float(loss.detach()) for name, loss in found.items()}
+        weights = {"content": options.content_weight, "style": options.style_weight, "tv": options.tv_weight}
+        values["total"] = sum(weights[name] * values[name] for name in weights) / sum(weights.values())
         self._check(values["total"])
         for optimiser in self.optimisers:
             optimiser.step()
@@ -203,13 +210,13 @@ class Training:
         if self.done >= WARM_UP:
             self.lowest = min(self.lowest, smoothed)
 
-    def _objective(self, pixels: Tensor) -> losses.PerceptualLoss:
+    def _objective(self, pixels: Tensor, share: float = 1.0) -> losses.PerceptualLoss:
         return losses.PerceptualLoss(
             self.seeing,
             losses.content_targets(self.seeing, pixels, self.backbone.architecture.content_layers),
             self.style_targets,
             content_weight=self.options.content_weight,
-            style_weight=self.options.style_weight,
+            style_weight=share * self.options.style_weight,
             tv_weight=self.options.tv_weight,
         )
 

@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 
 
+STRIP = 512  # rows that are converted at a time
+
+
 def fit(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     """Scales a size (H, W) so that its longer side is `long_side`; the shorter is rounded and at least 1."""
     longest = max(size)
@@ -45,6 +48,9 @@ def quantised(pixels: Tensor, alpha: Tensor | None, bits: int) -> npt.NDArray[np
     planes = pixels.detach().reshape(-1, *pixels.shape[-2:])
     if alpha is not None:
         planes = torch.cat([planes, alpha.detach().to(planes).reshape(-1, *alpha.shape[-2:])])
-    peak = 2**bits - 1
-    values = (planes.float().clamp(0, 1) * peak).round().permute(1, 2, 0).cpu().numpy()
-    return np.ascontiguousarray(values.astype(np.uint8 if bits == 8 else np.uint16))
+    values = np.empty((*planes.shape[1:], planes.shape[0]), np.uint8 if bits == 8 else np.uint16)
+    # In strips, since of a large picture a second and third copy in float32 would be too much.
+    for start in range(0, planes.shape[1], STRIP):
+        strip = planes[:, start : start + STRIP].float().clamp(0, 1).mul(2**bits - 1).round_()
+        values[start : start + STRIP] = strip.permute(1, 2, 0).cpu().numpy()
+    return values

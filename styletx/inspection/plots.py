@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +15,11 @@ from styletx.errors import OptionError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from styletx.inspection.residual import Trunk
+
 RESOLUTION = 100  # px an inch
 SHOWN = 39  # maps on a sheet, few enough to be looked at; with the photograph five rows of eight
+PLAIN, SKIPPING = "tab:red", "tab:blue"
 
 
 def check() -> None:
@@ -99,6 +103,47 @@ def heat_map(gram: Tensor, title: str) -> Tensor:
     return _drawn(figure)
 
 
+def learning(trunks: Sequence[Trunk]) -> Tensor:
+    """How trunks with and without skip connections learnt, and what gradient reached each of their blocks.
+
+    Args:
+        trunks: as `residual.trunks` returns them.
+
+    Returns:
+        The picture of it, `[1, 3, H, W]` in [0, 1].
+
+    Raises:
+        OptionError: matplotlib is not installed.
+    """
+    figure = _figure(11, 3.8)
+    curves, ends, norms = (figure.add_subplot(1, 3, place) for place in (1, 2, 3))
+    depths = sorted({one.blocks for one in trunks})
+    shades = {depth: 0.35 + 0.65 * place / max(1, len(depths) - 1) for place, depth in enumerate(depths)}
+    for one in trunks:
+        look: dict[str, Any] = {
+            "color": SKIPPING if one.skip else PLAIN,
+            "alpha": shades[one.blocks],
+            "linewidth": 1.4,
+            "label": f"{one.blocks} blocks, {'skip' if one.skip else 'plain'}",
+        }
+        window = max(1, len(one.errors) // 15)
+        smoothed = np.convolve(one.errors, np.ones(window) / window, mode="valid")
+        curves.plot(np.arange(window, len(one.errors) + 1), smoothed, **look)
+        norms.plot(range(1, one.blocks + 1), one.gradients, marker=".", **look)
+    for skip, colour in ((False, PLAIN), (True, SKIPPING)):
+        chosen = [one for one in trunks if one.skip == skip]
+        look = {"color": colour, "marker": "o", "label": "with skip connections" if skip else "plain"}
+        ends.plot([one.blocks for one in chosen], [one.error for one in chosen], **look)
+    curves.set(title="error while training", xlabel="step", ylabel="mean squared error", yscale="log")
+    ends.set(title="error at the end", xlabel="blocks", yscale="log", xticks=depths)
+    norms.set(title="gradient norm of each block, first step", xlabel="block, from the picture down", yscale="log")
+    for axes in (curves, ends, norms):
+        axes.title.set_fontsize(9)
+        axes.tick_params(which="both", labelsize=7)
+        axes.legend(fontsize=7)
+    return _drawn(figure)
+
+
 def _figure(width: float, height: float) -> Figure:
     check()
     from matplotlib.figure import Figure
@@ -109,7 +154,7 @@ def _figure(width: float, height: float) -> Figure:
 def _drawn(figure: Figure) -> Tensor:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     drawn = np.asarray(canvas.buffer_rgba())[..., :3]
     return torch.from_numpy(drawn.copy()).permute(2, 0, 1)[None].float() / 255

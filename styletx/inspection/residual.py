@@ -88,7 +88,7 @@ def train_trunks(
                 with torch.enable_grad():
                     error = F.mse_loss(network.paint(pixels, _normalised), repainted(pixels))
                     optimizer.zero_grad()
-                    error.backward()
+                    error.backward()  # type: ignore[no-untyped-call]
                 norms = [
                     torch.cat([one.grad.flatten() for one in block.parameters() if one.grad is not None]).norm()
                     for block in network.blocks

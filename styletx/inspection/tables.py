@@ -136,9 +136,7 @@ def stacks() -> tuple[Stack, ...]:
     found = []
     for count, kernel in STACKS:
         with torch.device("meta"):
-            module = nn.Sequential(
-                *(nn.Conv2d(3, 3, kernel, padding=kernel // 2, bias=False) for _ in range(count))
-            )
+            module = nn.Sequential(*(nn.Conv2d(3, 3, kernel, padding=kernel // 2, bias=False) for _ in range(count)))
         sight = trace(module, {"last": str(count - 1)}, (SIDE, SIDE)).seen["last"].sight
         weights = sum(parameter.numel() for parameter in module.parameters()) // 9
         found.append(Stack(count, kernel, sight.width or 0, weights))

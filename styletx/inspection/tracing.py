@@ -129,9 +129,9 @@ def trace(module: nn.Module, parts: Mapping[str, str], size: tuple[int, int]) ->
     return Trace(ordered, watcher.parameters, watcher.macs)
 
 
-class _Watcher(TorchDispatchMode):
+class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, pixels: Tensor, parameters: Iterable[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         start = Span(0, 0, 1)
         # A tensor is kept with what is known of it, so that no other gets its identity.
         self.known = {id(pixels): (pixels, Sight((start, start), False, pixels.shape[-1] * pixels.shape[-2]), 0)}
@@ -148,11 +148,9 @@ class _Watcher(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
-        inputs = [one for one in _tensors((*args, *kwargs.values()))]
-        used = {id(one): one for one in inputs if id(one) in self.unused}
-        for one in used:
-            del self.unused[one]
-        self.parameters.append(sum(one.numel() for one in used.values()))
+        inputs = _tensors((*args, *kwargs.values()))
+        used = {id(one) for one in inputs} & self.unused.keys()
+        self.parameters.append(sum(self.unused.pop(identity).numel() for identity in used))
         count = flop_registry.get(func.overloadpacket)
         # It counts a multiplication and an addition apart.
         self.macs.append(count(*args, **kwargs, out_val=output) // 2 if count else 0)

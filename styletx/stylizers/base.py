@@ -59,12 +59,14 @@ class Stylizer(abc.ABC):
         style: name of the style.
         options: how to repaint.
         device: where.
+        single_pass: whether a picture is finished at once, with nothing to see on the way.
         batch_size: how many pictures of one size are worth giving to `finish` at once.
     """
 
     style: str
     options: Options
     device: torch.device
+    single_pass: bool = False
     batch_size: int = 1
 
     @overload
@@ -89,8 +91,13 @@ class Stylizer(abc.ABC):
             return self.finish([self.start(one) for one in content])
         return self.finish([self.start(content)])[0]
 
-    def start(self, content: images.Source) -> Run:
+    def start(self, content: images.Source, *, owned: bool = False) -> Run:
         """Check a picture and make ready to repaint it; nothing is computed until the run is iterated.
+
+        Args:
+            content: as for a call.
+            owned: whether a `Picture` is used nowhere else, so that a large one may be repainted in its place to
+                save memory. What is read here always is.
 
         Raises:
             StyletxError: something asked for cannot work; its message says what to do.
@@ -105,7 +112,7 @@ class Stylizer(abc.ABC):
                 "that can be styled; give a larger --size."
             )
         self.check(picture.name, size)
-        return Run(self, picture, size)
+        return Run(self, picture, size, owned or picture is not content)
 
     def finish(self, runs: Sequence[Run]) -> list[Result]:
         """Complete runs that were started, together where that is quicker."""
@@ -122,8 +129,8 @@ class Stylizer(abc.ABC):
         """
 
     @abc.abstractmethod
-    def steps(self, picture: images.Picture, size: tuple[int, int]) -> Iterator[Step]:
-        """Repaint a picture at a size (H, W)."""
+    def steps(self, picture: images.Picture, size: tuple[int, int], *, in_place: bool = False) -> Iterator[Step]:
+        """Repaint a picture at a size (H, W); `in_place` if it may be lost by that."""
 
     @property
     @abc.abstractmethod
@@ -139,16 +146,19 @@ class Run:
         stylizer: what repaints it.
         picture: the content picture.
         size: (H, W) of the result in px.
+        owned: whether the picture is used nowhere else.
         last: the latest step, None before the first.
     """
 
     stylizer: Stylizer
     picture: images.Picture
     size: tuple[int, int]
+    owned: bool = False
     last: Step | None = field(default=None, init=False)
 
     def __iter__(self) -> Iterator[Step]:
-        for step in self.stylizer.steps(self.picture, self.size):
+        in_place = self.owned and self.stylizer.options.strength == 1
+        for step in self.stylizer.steps(self.picture, self.size, in_place=in_place):
             self.last = step
             yield step
 

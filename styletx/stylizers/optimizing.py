@@ -69,7 +69,7 @@ class OptimizingStylizer(Stylizer):
         self.network = self.backbone.module.to(self.device, self.dtype).to(memory_format=torch.channels_last)
         self._style_targets: dict[tuple[int, int], dict[str, Tensor]] = {}
 
-    def steps(self, picture: images.Picture, size: tuple[int, int]) -> Iterator[Step]:
+    def steps(self, picture: images.Picture, size: tuple[int, int], *, in_place: bool = False) -> Iterator[Step]:
         """Repaint a picture at a size (H, W), coarse to fine.
 
         Raises:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from styletx import devices, images
 from styletx.errors import MemoryLimitError
-from styletx.feedforward import files, inference
+from styletx.feedforward import exported, files, inference
 from styletx.optimization import Step
 from styletx.options import DEFAULTS, TRAINED, Options, flag
 from styletx.stylizers.base import Result, Run, Stylizer
@@ -28,6 +28,8 @@ class TransformingStylizer(Stylizer):
         options: how to repaint; those that only a painting has a use for are named in a warning.
     """
 
+    single_pass = True
+
     def __init__(self, path: Path, options: Options) -> None:
         self.options = options
         self.device = devices.choose(options.device)
@@ -41,39 +43,44 @@ class TransformingStylizer(Stylizer):
         self.path = path
         self.dtype = devices.dtype(options.precision, self.device)
         self.network, self.description = self._load()
-        self.style = str(self.description.get("name") or path.stem)
+        self.style = path.stem if path in files.bundled().values() else path.name
         self.batch_size = BATCH if self.device.type == "cuda" else 1
 
     def _load(self) -> tuple[Callable[[Tensor], Tensor], dict[str, Any]]:
+        if self.path.suffix.lower() == ".onnx":
+            network = exported.read(self.path, self.device)
+            return network, network.about
         model = files.read(self.path)
+        if self.options.engine == "onnx":
+            return exported.ExportedNetwork(exported.convert(model), str(self.path), self.device), model.about
         network = model.network.to(self.device, self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.options.compile:
             return torch.compile(network, dynamic=True), model.about
         return network, model.about
 
-    def steps(self, picture: images.Picture, size: tuple[int, int]) -> Iterator[Step]:
+    def steps(self, picture: images.Picture, size: tuple[int, int], *, in_place: bool = False) -> Iterator[Step]:
         """As `Stylizer.steps`; a large picture is done in tiles, a step each.
 
         Raises:
             MemoryLimitError: the size does not fit into the device's memory.
         """
-        yield from self._repaint(picture.name, images.resize(picture.pixels.to(self.device), size))
+        pixels = images.resize(picture.pixels.to(self.device), size)
+        yield from self._repaint(picture.name, pixels, in_place=in_place or pixels is not picture.pixels)
 
     def finish(self, runs: Sequence[Run]) -> list[Result]:
         """As `Stylizer.finish`; pictures of one size go through the network at once."""
         if len(runs) < 2 or len({run.size for run in runs}) > 1:
             return super().finish(runs)
         pixels = torch.cat([images.resize(run.picture.pixels.to(self.device), run.size) for run in runs])
-        for step in self._repaint(runs[0].picture.name, pixels):
+        for step in self._repaint(runs[0].picture.name, pixels, in_place=True):
             for index, run in enumerate(runs):
                 run.last = Step(0, 1, 1, 1, step.progress, {}, step.pixels[index : index + 1])
         return [run.result for run in runs]
 
-    def _repaint(self, name: str, pixels: Tensor) -> Iterator[Step]:
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
+    def _repaint(self, name: str, pixels: Tensor, *, in_place: bool) -> Iterator[Step]:
         try:
-            for progress, painted in inference.repaint(self.network, pixels.to(self.dtype)):
-                yield Step(0, 1, 1, 1, progress, {}, painted.float())
+            for progress, painted in inference.repaint(self.network, pixels, in_place=in_place):
+                yield Step(0, 1, 1, 1, progress, {}, painted)
         except (RuntimeError, MemoryError) as error:
             if not devices.is_out_of_memory(error):
                 raise

@@ -1,0 +1,235 @@
+"""A batch on a Ray cluster of two nodes, one of which is lost; addresses instead of paths; files that nodes lack."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import painting, photo
+from PIL import Image
+
+import styletx
+from styletx.batches import files
+from styletx.batches.manifest import Manifest, Recipe, Record
+from styletx.errors import OptionError, OutputError, PictureError, WeightsError
+from styletx.options import DEFAULTS
+
+fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed; it comes with styletx[cluster]")
+SMALL = {"size": 32, "precision": "float32", "device": "cpu"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with twenty photographs in `photos`, a painting, and a trained network."""
+    from styletx.feedforward import files as models
+    from styletx.feedforward.network import Layout, Transformer
+
+    monkeypatch.chdir(tmp_path)
+    Path("photos/deep").mkdir(parents=True)
+    for index in range(20):
+        Image.fromarray(np.roll(photo(), 3 * index, axis=1)).save(f"photos/{'deep/' if index > 15 else ''}p{index}.png")
+    Image.fromarray(painting()).save("painting.png")
+    torch.manual_seed(0)
+    models.write(Path("net.safetensors"), Transformer(Layout(widths=(4, 8), blocks=1, kernel=3)), {"name": "net"})
+    return tmp_path
+
+
+@pytest.fixture
+def served(folder: Path) -> Iterator[str]:
+    """The address at which `folder` is served, as nodes reach it that have no common disk."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    """fsspec's file system in this process's memory, empty."""
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+    yield system
+    system.store.clear()
+
+
+def outcome(records: list[Record]) -> Counter[str]:
+    return Counter("failed" if one.error else "skipped" if one.skipped else "done" for one in records)
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(painting_file(data)).convert("RGB")).astype(int)
+
+
+def painting_file(data: bytes) -> Any:
+    import io
+
+    return io.BytesIO(data)
+
+
+# Addresses
+
+
+def test_sources_and_outputs_may_be_addresses(memory: Any) -> None:
+    for path in Path("photos").rglob("*.png"):
+        memory.pipe_file(f"/bucket/{path}", path.read_bytes())
+    memory.pipe_file("/bucket/photos/out/p0.png", b"of an earlier batch")
+    memory.pipe_file("/bucket/photos/.hidden.png", b"")
+    memory.pipe_file("/bucket/photos/bad.jpg", b"no picture")
+    memory.pipe_file("/bucket/painting.png", Path("painting.png").read_bytes())
+    local = list(styletx.batch("photos", "net.safetensors", "out", **SMALL))
+    remote = list(
+        styletx.batch(
+            "memory://bucket/photos", "net.safetensors", "memory://bucket/photos/out", **SMALL, overwrite=True
+        )
+    )
+    assert outcome(remote) == {"done": 20, "failed": 1}
+    for one in local:
+        name = one.output.removeprefix("out/")
+        assert (pixels(memory.cat_file(f"/bucket/photos/out/{name}")) == pixels(Path(one.output).read_bytes())).all()
+    again = list(styletx.batch("memory://bucket/photos", "net.safetensors", "memory://bucket/photos/out", **SMALL))
+    assert outcome(again) == {"skipped": 20, "failed": 1}
+    with pytest.raises(OutputError, match="20 of 21 results are there already and were made otherwise, as memory://"):
+        styletx.batch("memory://bucket/photos", "net.safetensors", "memory://bucket/photos/out", **SMALL | {"size": 24})
+    painted = list(styletx.batch("photos/p1.png", "memory://bucket/painting.png", "other", iterations=1, **SMALL))
+    assert outcome(painted) == {"done": 1} and Path("other/p1.png").exists()
+
+
+def test_a_manifest_behind_an_address_keeps_what_was_cut_off_apart(memory: Any) -> None:
+    record = Record("a.jpg", "s", "memory://out/a.png", "aa", "bb", DEFAULTS, output_sha256="cc")
+    Manifest("memory://out").append(record)
+    memory.pipe_file("/out/manifest.jsonl", memory.cat_file("/out/manifest.jsonl") + b'{"source": "b')
+    memory.pipe_file("/out/a.png", b"")
+    manifest = Manifest("memory://out")
+    manifest.append(Record("c.jpg", "s", "memory://out/c.png"))
+    assert [one.source for one in Manifest("memory://out").records()] == ["a.jpg", "c.jpg"]
+    assert manifest.source_of("memory://out/a.png", Recipe("s", "bb", DEFAULTS)) == "aa"
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "message"),
+    [
+        ("nosuch://a/b.jpg", OptionError, r"^nosuch://a/b.jpg cannot be reached \(.*\); check how it begins"),
+        ("memory://nowhere/b.jpg", PictureError, r"^memory://nowhere/b.jpg: there is no such file"),
+    ],
+)
+def test_addresses_that_cannot_be_are_told(memory: Any, address: str, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        files.read(address)
+    with pytest.raises(error, match=message):
+        styletx.batch(address, "net.safetensors", "out", **SMALL)
+
+
+def test_paths_are_not_taken_for_addresses() -> None:
+    assert files.is_url("s3://bucket/a.jpg") and files.is_url("simplecache::https://a.b/c.jpg")
+    assert not any(map(files.is_url, ["a.jpg", "/a/b.jpg", "C:/a.jpg", "C:\\a.jpg", "a:b.jpg", "./x://y"]))
+    assert files.local("file:///a/b.jpg") == "/a/b.jpg"
+
+
+# The cluster
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes of one CPU each."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed; it comes with styletx[cluster]")
+    from ray.cluster_utils import Cluster
+
+    patch = pytest.MonkeyPatch()
+    patch.setenv("STYLETX_OFFLINE", "1")
+    whole = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    whole.second = whole.add_node(num_cpus=1)
+    whole.wait_for_nodes()
+    yield whole
+    ray.shutdown()
+    whole.shutdown()
+    patch.undo()
+
+
+def test_a_cluster_gives_what_one_machine_gives_and_a_lost_node_costs_nothing(cluster: Any, served: str) -> None:
+    import ray
+
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    styles = ["net.safetensors", "painting.png"]
+    options: dict[str, Any] = SMALL | {"backbone": "compact", "iterations": 1}
+    expected = {one.output.removeprefix("one/"): one for one in styletx.batch("photos", styles, "one", **options)}
+    Path("photos/bad.png").touch()
+    Path("bad.safetensors").write_bytes(b"nothing")
+
+    with pytest.raises(WeightsError, match=r"^bad.safetensors: is no style"):
+        list(styletx.batch("photos", ["net.safetensors", "bad.safetensors"], "none", engine="ray", **options))
+    assert not list(Path("none").rglob("*.png"))
+
+    records = []
+    for record in styletx.batch("photos", styles, "out", engine="ray", **options):
+        records.append(record)
+        if len(records) == 8:
+            cluster.remove_node(cluster.second, allow_graceful=False)
+    assert outcome(records) == {"done": 40, "failed": 2}
+    assert Counter(one.output for one in records).most_common(1)[0][1] == 1
+    lines = Counter(one.output for one in Manifest("out").records())
+    assert len(lines) == 42 and set(lines.values()) == {1}
+    for record in records:
+        if record.error is None:
+            one = expected[record.output.removeprefix("out/")]
+            difference = pixels(Path(record.output).read_bytes()) - pixels(Path(one.output).read_bytes())
+            assert np.abs(difference).max() <= 1, record.output
+            assert (record.source_sha256, record.style_sha256) == (one.source_sha256, one.style_sha256)
+            made = styletx.images.read_metadata(record.output)
+            assert (made["content"], made["style"]) == (record.source, record.style)
+            assert made["options"] == one.options
+
+    again = list(styletx.batch("photos", styles, "out", engine="ray", **options))
+    assert outcome(again) == {"skipped": 40, "failed": 2}
+    # Sources that the nodes fetch themselves.
+    fetched = list(styletx.batch(f"{served}/photos/deep/", "net.safetensors", "fetched", engine="ray", **SMALL))
+    assert outcome(fetched) == {"done": 4}
+    for record in fetched:
+        same = Path("one/net.safetensors/deep") / Path(record.output).name
+        assert np.abs(pixels(Path(record.output).read_bytes()) - pixels(same.read_bytes())).max() <= 1
+
+
+def test_a_node_that_lacks_a_file_uses_what_was_sent(monkeypatch: pytest.MonkeyPatch, tiny_weights: Path) -> None:
+    ray = pytest.importorskip("ray", reason="Ray is not installed; it comes with styletx[cluster]")
+    from styletx.batches.cluster import SentLoader, _needed
+
+    Path("weights.safetensors").write_bytes(tiny_weights.read_bytes())
+    options = DEFAULTS | SMALL | {"iterations": 1, "weights": "weights.safetensors", "init": "photos/p1.png"}
+    recipes = [Recipe("painting.png", None, options), Recipe("net.safetensors", None, DEFAULTS | SMALL)]
+    needed = _needed(recipes)
+    assert set(needed) == {"painting.png", "weights.safetensors", "photos/p1.png", "net.safetensors"}
+    here = [styletx.load_stylizer(one.style, **one.options)("photos/p0.png") for one in recipes]
+    content = Path("photos/p0.png").read_bytes()
+    for name in needed:
+        Path(name).unlink()
+    Path("net.safetensors").write_bytes(b"another file of the same name")
+    monkeypatch.setattr(ray, "get", lambda data: data)
+    load = SentLoader(needed)
+    for recipe, expected in zip(recipes, here, strict=True):
+        result = load(recipe)(content)
+        assert torch.allclose(result.pixels, expected.pixels, atol=1e-5)
+        assert result.metadata["style"] == expected.metadata["style"] == recipe.style
+        assert result.metadata["options"] == recipe.options
+
+
+def test_an_address_without_a_cluster_is_told() -> None:
+    pytest.importorskip("ray", reason="Ray is not installed; it comes with styletx[cluster]")
+    import ray
+
+    ray.shutdown()
+    with pytest.raises(OptionError, match=r"^no Ray cluster can be had at --address nonsense \("):
+        list(styletx.batch("photos", "net.safetensors", "out", engine="ray", address="nonsense", **SMALL))

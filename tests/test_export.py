@@ -1,0 +1,203 @@
+"""Exported networks: ONNX Runtime makes of any picture what torch makes of it, and wrong files get one clear line."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor
+
+from styletx.cli import main
+from styletx.errors import OptionError, WeightsError
+from styletx.feedforward import exported, files, inference
+from styletx.feedforward.network import Layout, Transformer
+
+onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a small network in model.safetensors and model.onnx, the latter by the command."""
+    folder = tmp_path_factory.mktemp("export")
+    torch.manual_seed(0)
+    files.write(folder / "model.safetensors", Transformer(Layout(widths=(4, 8), blocks=1)), {"name": "Ångström"})
+    done = CliRunner().invoke(
+        main, ["export", str(folder / "model.safetensors"), "-o", str(folder / "model.onnx")], catch_exceptions=False
+    )
+    assert (done.exit_code, done.stdout) == (0, "")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def network(folder: Path) -> exported.ExportedNetwork:
+    return exported.read(folder / "model.onnx")
+
+
+def pictures(count: int, height: int, width: int) -> Tensor:
+    return torch.rand((count, 3, height, width), generator=torch.Generator().manual_seed(height))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("size", [(16, 16), (17, 60), (48, 19), (64, 64), (75, 131)])
+def test_parity(folder: Path, network: exported.ExportedNetwork, count: int, size: tuple[int, int]) -> None:
+    pixels = pictures(count, *size)
+    original = files.read(folder / "model.safetensors").network
+    torch.testing.assert_close(network(pixels), original(pixels).clamp(0, 1), rtol=0, atol=1e-4)
+
+
+def test_a_program_without_torch_can_run_it(folder: Path) -> None:
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    (given,), (made,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, given.shape) == ("pixels", ["batch", 3, "height", "width"])
+    assert (made.name, made.shape) == ("painted", ["batch", 3, "height", "width"])
+    (painted,) = session.run(None, {"pixels": 4 * np.random.default_rng(0).random((1, 3, 20, 30), np.float32)})
+    assert painted.shape == (1, 3, 20, 30) and painted.min() >= 0 and painted.max() <= 1
+    about = json.loads(session.get_modelmeta().custom_metadata_map["styletx"])
+    assert about == files.describe(folder / "model.safetensors")
+
+
+def test_the_file_is_valid_and_tells_nothing_of_this_machine(folder: Path) -> None:
+    onnx.checker.check_model(onnx.load(folder / "model.onnx"), full_check=True)
+    data = (folder / "model.onnx").read_bytes()
+    assert str(Path(exported.__file__).parent).encode() not in data and b"feedforward" not in data
+
+
+def test_it_repaints_as_a_network_does(network: exported.ExportedNetwork) -> None:
+    pixels = pictures(3, 33, 40)
+    *_, (share, canvas) = inference.repaint(network, pixels, whole_pixels=33 * 40 * 2)
+    assert share == 1
+    torch.testing.assert_close(canvas, network(pixels), rtol=0, atol=1e-5)
+    assert network.about["name"] == "Ångström"
+
+
+def changed(change: Callable[[Any], object]) -> Callable[[Path], None]:
+    def apply(path: Path) -> None:
+        proto = onnx.load(path)
+        change(proto)
+        path.write_bytes(proto.SerializeToString())
+
+    return apply
+
+
+def external(proto: Any) -> None:
+    tensor = proto.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+
+
+def external_constant(proto: Any) -> None:
+    tensor = onnx.TensorProto(name="c", dims=[1], data_type=1, data_location=onnx.TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="../secret")
+    proto.graph.node.append(onnx.helper.make_node("Constant", [], ["unused"], value=tensor))
+
+
+def loop(proto: Any) -> None:
+    body = onnx.helper.make_graph([], "body", [], [])
+    proto.graph.node.append(onnx.helper.make_node("Loop", ["", ""], ["unused"], body=body))
+
+
+def custom(proto: Any) -> None:
+    proto.opset_import.add(domain="evil", version=1)
+    proto.graph.node[0].domain = "evil"
+
+
+def function(proto: Any) -> None:
+    proto.functions.append(onnx.helper.make_function("", "Relu", ["x"], ["y"], [], proto.opset_import))
+
+
+HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda path: path.unlink(), "cannot be read .no such file"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
+    "empty": (lambda path: path.write_bytes(b""), "does not take and give pictures"),
+    "nonsense": (lambda path: path.write_bytes(b"\x80\x04\x95 pickle" * 40), "damaged or something else"),
+    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "damaged or something else"),
+    "too large": (lambda path: path.open("r+b").truncate(2**30), "too large"),
+    "external weights": (changed(external), "refers to another file"),
+    "an external constant": (changed(external_constant), "refers to another file"),
+    "a loop": (changed(loop), "loops or branches"),
+    "custom operators": (changed(custom), "operators that are not ONNX's own"),
+    "an operator of its own": (changed(function), "operators that are not ONNX's own"),
+    "an unknown operator": (changed(lambda proto: setattr(proto.graph.node[0], "op_type", "Evil")), "Evil"),
+    "two inputs": (changed(lambda proto: proto.graph.input.append(proto.graph.output[0])), "take and give pictures"),
+    "whole numbers": (
+        changed(lambda proto: setattr(proto.graph.input[0].type.tensor_type, "elem_type", 7)),
+        "take and give pictures",
+    ),
+    "a missing weight": (changed(lambda proto: proto.graph.initializer.pop()), "cannot|can run"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_wrong_file_gets_one_line(folder: Path, tmp_path: Path, kind: str) -> None:
+    make, message = HOSTILE[kind]
+    path = tmp_path / "some.onnx"
+    path.write_bytes((folder / "model.onnx").read_bytes())
+    make(path)
+    with pytest.raises(WeightsError, match=f"some.onnx: .*(?:{message})") as caught:
+        exported.read(path)
+    assert "styletx export" in str(caught.value) or "at most" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_makes_something_else_gets_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    helper = onnx.helper
+    picture = [helper.make_tensor_value_info(name, 1, ["b", 3, "h", "w"]) for name in ("x", "y")]
+    nodes = [helper.make_node("Concat", ["x", "x"], ["y"], axis=2)]
+    proto = helper.make_model(helper.make_graph(nodes, "g", picture[:1], picture[1:]), opset_imports=[])
+    proto.opset_import.add(domain="", version=18)
+    proto.ir_version = 8
+    network = exported.ExportedNetwork(proto.SerializeToString(), "twice.onnx")
+    assert network.about == {}
+    with pytest.raises(WeightsError, match=r"twice.onnx: .*it makes \[1, 3, 40, 20\] of \[1, 3, 20, 20\]"):
+        network(pictures(1, 20, 20))
+    fixed = copy.deepcopy(proto)
+    fixed.graph.node[0].CopyFrom(helper.make_node("Reshape", ["x", "shape"], ["y"]))
+    fixed.graph.initializer.append(helper.make_tensor("shape", 7, [4], [1, 3, 20, 20]))
+    network = exported.ExportedNetwork(fixed.SerializeToString(), "fixed.onnx")
+    assert torch.equal(network(pictures(1, 20, 20)), pictures(1, 20, 20))
+    with pytest.raises(WeightsError, match=r"fixed.onnx: .*can run"):
+        network(pictures(1, 20, 21))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript"])
+def test_without_the_extra_the_command_names_it(folder: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    target = folder / "never.onnx"
+    done = CliRunner().invoke(main, ["export", str(folder / "model.safetensors"), "-o", str(target)])
+    assert done.exit_code == 2 and not target.exists()
+    assert package in done.stderr and "pip install 'styletx[onnx]'" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_without_the_extra_reading_names_it(folder: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(OptionError, match=rf"needs {package}, .*styletx\[onnx\]"):
+        exported.read(folder / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("model", "output", "message"),
+    [
+        ("model.safetensors", "model.pt", "ends in .onnx"),
+        ("none.safetensors", "new.onnx", "there is no such file"),
+        ("model.onnx", "new.onnx", "no style that styletx can read"),
+        ("model.safetensors", "model.safetensors/new.onnx", "cannot be written"),
+    ],
+)
+def test_what_cannot_be_exported_gets_one_line(folder: Path, model: str, output: str, message: str) -> None:
+    before = sorted(path.name for path in folder.iterdir())
+    done = CliRunner().invoke(main, ["export", str(folder / model), "-o", str(folder / output)])
+    assert done.exit_code == 2
+    assert message in done.stderr and done.stderr.count("\n") == 1
+    assert sorted(path.name for path in folder.iterdir()) == before
