@@ -200,3 +200,23 @@ def test_from_stdin_to_stdout(model: Path, content_picture: Path) -> None:
     done = CliRunner().invoke(main, ["run", "-", str(model), "--size", "original"], input=content_picture.read_bytes())
     assert done.exit_code == 0
     assert images.read(done.stdout_bytes).pixels.shape == (1, 3, 48, 64)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_paints_what_the_cpu_paints(model: Path, content_picture: Path) -> None:
+    on_cpu, on_gpu = (
+        styletx.stylize(content_picture, model, device=device, precision="float32").pixels for device in ("cpu", "cuda")
+    )
+    assert (on_cpu - on_gpu).abs().mean() < 1 / 255
+
+
+def test_onnx_paints_what_torch_paints(model: Path, content_picture: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the extra styletx[onnx]")
+    exported = tmp_path / "mine.onnx"
+    done = CliRunner().invoke(main, ["export", str(model), "-o", str(exported)])
+    assert done.exit_code == 0, done.output
+    by_torch = styletx.stylize(content_picture, model, size="original").pixels
+    for style, options in ((model, {"engine": "onnx"}), (exported, {})):
+        painted = styletx.stylize(content_picture, style, size="original", **options).pixels
+        torch.testing.assert_close(painted, by_torch, rtol=0, atol=1e-3)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -146,6 +147,8 @@ class Batch:
         self.format = {"jpg": "JPEG", "tif": "TIFF"}.get(format, format.upper())
         self.options = dataclasses.asdict(options)
         self.manifest = Manifest(self.output)
+        # One at a time, so that there is never more than one line whose picture is not in place yet.
+        self._placing = threading.Lock()
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -221,9 +224,10 @@ class Batch:
         if painted.skipped:
             return record
         try:
-            self.manifest.append(record)
-            if painted.data is not None:
-                files.write(task.job.output, painted.data)
+            with self._placing:
+                self.manifest.append(record)
+                if painted.data is not None:
+                    files.write(task.job.output, painted.data)
         except OutputError as error:
             if record.error is not None:
                 return record

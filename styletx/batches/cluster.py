@@ -21,6 +21,7 @@ from styletx.batches.painting import Loader, NamedBytes, Painted, Task
 from styletx.errors import OptionError, StyletxError
 from styletx.feedforward import files as models
 from styletx.options import Options
+from styletx.stylizers import Stylizer
 
 # Their sources' files are in this process's memory, for each of the actors.
 LARGEST_SHARE = 4
@@ -165,6 +166,17 @@ class SentLoader(Loader):
         super().__init__()
         self._sent = sent
         self._folder = tempfile.TemporaryDirectory(prefix="styletx-")
+        self._placed: dict[str, str] = {}
+
+    def _prepare(self, recipe: Recipe) -> Stylizer:
+        try:
+            return super()._prepare(recipe)
+        except StyletxError as error:
+            # It shall name the file that can be put right, and not the copy of it.
+            message = str(error)
+            for place, path in self._placed.items():
+                message = message.replace(place, path)
+            raise type(error)(message) from error
 
     def found(self, style: str, options: dict[str, Any]) -> tuple[images.Source, Options]:
         """As `Loader.found`; a file that is not the same here is taken from what was sent."""
@@ -184,6 +196,7 @@ class SentLoader(Loader):
         place = Path(self._folder.name) / files.sha256(data) / Path(path).name
         place.parent.mkdir(exist_ok=True)
         place.write_bytes(data)
+        self._placed[str(place)] = path
         return str(place)
 
     def _fetched(self, path: str) -> bytes:

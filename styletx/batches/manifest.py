@@ -21,7 +21,7 @@ from styletx.errors import OutputError
 from styletx.options import DEFAULTS
 
 # They change how fast or where a picture is made, but not what it shows.
-_ELSEWHERE = ("device", "offline", "max_pixels")
+ELSEWHERE = ("device", "offline", "max_pixels")
 
 
 @dataclass(frozen=True)
@@ -201,5 +201,5 @@ class Manifest:
 
 def _key(style: str, sha256: str | None, options: Mapping[str, Any]) -> str:
     # A line of an earlier version lacks the options that came later, which it used by their defaults.
-    chosen = {name: value for name, value in {**DEFAULTS, **options}.items() if name not in _ELSEWHERE}
+    chosen = {name: value for name, value in {**DEFAULTS, **options}.items() if name not in ELSEWHERE}
     return files.sha256(json.dumps([sha256 or style, chosen], sort_keys=True).encode())

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from string import Template
+from typing import Any
 
 import PIL.Image
 import PIL.ImageDraw
@@ -18,7 +19,7 @@ import PIL.ImageFont
 from styletx import images
 from styletx._version import __version__
 from styletx.batches import files
-from styletx.batches.manifest import Record
+from styletx.batches.manifest import ELSEWHERE, Record
 from styletx.errors import PictureError
 from styletx.options import DEFAULTS, flag
 
@@ -48,7 +49,7 @@ def contact_sheet(records: Sequence[Record]) -> bytes:
     height = CELL + CAPTION
     sheet = PIL.Image.new("RGB", (columns * CELL, rows * height), "white")
     draw = PIL.ImageDraw.Draw(sheet)
-    font = PIL.ImageFont.load_default(12)
+    font = _font(12)
     for index, record in enumerate(shown):
         left, top = index % columns * CELL, index // columns * height
         if (picture := _small(record.output, CELL - 12)) is not None:
@@ -83,12 +84,12 @@ def _summary(records: Sequence[Record], done: Sequence[Record], failed: Sequence
     yield "Pictures", f"{len(done)} done, {len(failed)} failed, {len(records) - len(done) - len(failed)} not begun"
     styles = Counter(record.style for record in records)
     yield "Styles", _escaped(", ".join(f"{_name(style)} ({count})" for style, count in styles.items()))
-    yield "Time", f"{sum(record.seconds for record in done):.0f} s of work"
+    yield "Time", f"{sum(record.seconds for record in done):.1f} s of work"
     chosen = {
-        f"{flag(name)} {value}"
+        flag(name) if value is True else f"{flag(name)} {value}"
         for record in done
         for name, value in record.options.items()
-        if name in DEFAULTS and value != DEFAULTS[name]
+        if name not in ELSEWHERE and value != DEFAULTS.get(name)
     }
     yield "Options", _escaped(", ".join(sorted(chosen)) or "all by default")
     yield "Made with", f"styletx {__version__}"
@@ -134,6 +135,14 @@ def _small(path: str, side: int) -> PIL.Image.Image | None:
     if alpha is None:
         return image
     return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def _font(size: int) -> Any:
+    """One that has most of the world's letters, where the machine has it; Pillow's own has English ones."""
+    try:
+        return PIL.ImageFont.truetype("DejaVuSans.ttf", size)
+    except OSError:
+        return PIL.ImageFont.load_default(size)
 
 
 def _jpeg(image: PIL.Image.Image) -> bytes:

@@ -15,7 +15,7 @@ import click
 
 from styletx.batches import Batch, engine_named, files, plan
 from styletx.cli.flags import Choice, GroupedCommand, option_flags
-from styletx.errors import StyletxError
+from styletx.errors import OutputError
 from styletx.options import FIELDS, Options
 
 
@@ -162,13 +162,14 @@ def _write_overviews(batch: Batch, contact_sheet: bool, report: bool) -> None:
     if not (contact_sheet or report):
         return
     records = overviews.latest(batch.manifest.records(), (job.output for job in batch.jobs))
-    try:
-        if contact_sheet and any(record.output_sha256 for record in records):
-            sheet = overviews.contact_sheet(records)
-            files.write(files.join(batch.output, plan.CONTACT_SHEET), sheet)
-        if report:
-            page = overviews.page(records, f"styletx: {files.shown(batch.output)}")
-            files.write(files.join(batch.output, plan.REPORT), page)
-    except StyletxError as error:
-        # The pictures are there; an overview is not worth an error.
-        warnings.warn(str(error), stacklevel=1)
+    wanted = {}
+    if contact_sheet and any(record.output_sha256 for record in records):
+        wanted[plan.CONTACT_SHEET] = lambda: overviews.contact_sheet(records)
+    if report:
+        wanted[plan.REPORT] = lambda: overviews.page(records, f"styletx: {files.shown(batch.output)}")
+    for name, make in wanted.items():
+        try:
+            files.write(files.join(batch.output, name), make())
+        except OutputError as error:
+            # The pictures are there; an overview is not worth an error.
+            warnings.warn(str(error), stacklevel=1)

@@ -88,7 +88,7 @@ class InstanceNorm(nn.Module):
 
 def instance_norm(norm: InstanceNorm, features: Tensor) -> Tensor:
     """Normalise each picture of `[B, C, H, W]` by its own statistics (Ulyanov et al. 2017)."""
-    if features.device.type != "cpu" or torch.onnx.is_in_onnx_export():
+    if features.device.type != "cpu":
         return F.instance_norm(features, weight=norm.weight, bias=norm.bias, eps=EPSILON)
     # For one picture the same as batch normalisation, whose kernel is seven times as fast on a CPU.
     normalised = [
@@ -123,11 +123,16 @@ class ResizeConvolution(nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         """`[B, C, H, W]` to `[B, C', 2 H, 2 W]`."""
+        weight, bias = self.phases()
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        return F.pixel_shuffle(F.conv2d(F.pad(features, (1, 1, 1, 1), mode="reflect"), weight, bias), 2)
+
+    def phases(self) -> tuple[Tensor, Tensor]:
+        """Weight `[4 C', C, 3, 3]` and bias of the four convolutions, whose results are shuffled into one."""
+        assert self.bias is not None
         taps = _taps(self.smooth).to(self.weight)
         weight = torch.einsum("oiyx,pya,qxb->opqiab", self.weight, taps, taps)
-        weight = weight.reshape(-1, self.in_channels, 3, 3).contiguous(memory_format=torch.channels_last)
-        bias = None if self.bias is None else self.bias.repeat_interleave(4)
-        return F.pixel_shuffle(F.conv2d(F.pad(features, (1, 1, 1, 1), mode="reflect"), weight, bias), 2)
+        return weight.reshape(-1, self.in_channels, 3, 3), self.bias.repeat_interleave(4)
 
 
 @functools.cache
@@ -217,8 +222,7 @@ class Transformer(nn.Module):
         multiple = self.layout.multiple
         down, right = -height % multiple, -width % multiple
         # A reflection cannot be larger than what it reflects.
-        least = torch.sym_min(height - 1 - down, width - 1 - right)
-        margin = torch.sym_min(MARGIN, least) // multiple * multiple
+        margin = min(MARGIN, height - 1 - down, width - 1 - right) // multiple * multiple
         return margin, margin + right, margin, margin + down
 
     def paint(self, pixels: Tensor, normalise: Normalise = instance_norm) -> Tensor:

@@ -6,7 +6,6 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-
 STRIP = 512  # rows that are converted at a time
 
 
