@@ -235,6 +235,16 @@ def test_a_style_that_does_not_work_starts_nothing() -> None:
     assert pictures() == {}
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="there is no /dev/zero here")
+def test_what_has_no_end_or_is_too_large_is_not_read() -> None:
+    with pytest.raises(PictureError, match=r"^/dev/zero is no ordinary file"):
+        list(styletx.batch("photos", "/dev/zero", "out", **SMALL))
+    with open("photos/large.png", "wb") as file:
+        file.truncate(2**32 + 2**30)
+    (failed,) = [one for one in styletx.batch("photos", "net.safetensors", "out", **SMALL) if one.error]
+    assert failed.error == "photos/large.png has 5 GiB, and 4 are the most; make it smaller"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -243,11 +253,12 @@ def test_a_style_that_does_not_work_starts_nothing() -> None:
         ({"address": "host:1"}, "--address is for --engine ray"),
         ({"format": "gif"}, "--format cannot be 'gif'"),
         ({"size": 1}, "--size cannot be 1"),
+        ({"output": ""}, "the name of the output folder is empty"),
     ],
 )
 def test_what_cannot_be_is_told_before_anything_is_made(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        styletx.batch("photos", "net.safetensors", "out", **options)
+        styletx.batch("photos", "net.safetensors", **{"output": "out"} | options)
     assert not Path("out").exists()
 
 
@@ -309,7 +320,7 @@ def test_only_a_few_pictures_are_in_memory_however_many_there_are(monkeypatch: p
         Image.fromarray(np.roll(photo(), index, axis=0)).save(f"photos/many{index}.png")
     assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"done": 46}
     threads = max(2, min(8, (os.cpu_count() or 1) // 2))
-    assert most <= (threads + 2) + 2 * threads + 2
+    assert threads <= most <= (threads + 2) + 2 * threads + 2
 
 
 def test_processes_share_the_work_and_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from styletx.batches import files, plan
@@ -261,11 +260,11 @@ class Batch:
 
 
 def _style_sha256(style: str) -> str | None:
-    """The hash of a style's file: a picture, or a network, bundled or not."""
-    if files.is_url(style):
-        return files.sha256(files.read(style))
+    """The hash of a style's file: a picture, or a network, bundled or not; None if there is none."""
     from styletx.feedforward import files as models
 
-    with contextlib.suppress(OSError):
-        return files.sha256(Path(models.find(style) or style).read_bytes())
-    return None
+    model = None if files.is_url(style) else models.find(style)
+    try:
+        return files.sha256(files.read(style if model is None else str(model)))
+    except PictureError:
+        return None  # the engine says what is wrong with it

@@ -211,10 +211,10 @@ def _needed(styles: Sequence[Recipe]) -> dict[str, bytes]:
     needed = {}
     for recipe in styles:
         for name in (recipe.style, recipe.options.get("weights"), recipe.options.get("init")):
-            if name and name not in needed:
-                with contextlib.suppress(OSError, StyletxError):
+            if name and name not in needed and not files.is_url(name):
+                with contextlib.suppress(StyletxError):
                     path = models.find(name) if name == recipe.style else None
-                    needed[name] = Path(path or name).read_bytes()
+                    needed[name] = files.read(str(path or name))
     return needed
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from styletx.errors import OptionError, OutputError, PictureError
 
+LARGEST = 2**32  # bytes of a file that are taken into memory
+
 
 @dataclass(frozen=True)
 class Found:
@@ -89,8 +91,11 @@ def read(path: str) -> bytes:
         except Exception as error:  # each of fsspec's file systems has exceptions of its own
             raise PictureError(f"{name} cannot be read ({_reason(error)}); check the address") from error
     try:
+        about = os.stat(path)
+        if about.st_size > LARGEST:
+            raise PictureError(f"{name} has {about.st_size / 2**30:.0f} GiB, and 4 are the most; make it smaller")
         # A pipe could make it wait for ever.
-        if stat.S_ISREG(os.stat(path).st_mode):
+        if stat.S_ISREG(about.st_mode):
             return Path(path).read_bytes()
     except FileNotFoundError as error:
         raise PictureError(f"{name}: there is no such file; check the name") from error

@@ -89,6 +89,8 @@ def make(
     if not sources or not styles:
         raise OptionError("there is nothing to do; name at least one source and one --style.")
     folder = files.local(output)
+    if not folder:
+        raise OptionError("the name of the output folder is empty; name one, as with -o outputs.")
     found = list(_distinct(_collect([files.local(source) for source in sources], folder, pattern or PICTURES)))
     if not found:
         raise PictureError(

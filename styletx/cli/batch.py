@@ -9,6 +9,7 @@ import signal
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -162,7 +163,7 @@ def _write_overviews(batch: Batch, contact_sheet: bool, report: bool) -> None:
     if not (contact_sheet or report):
         return
     records = overviews.latest(batch.manifest.records(), (job.output for job in batch.jobs))
-    wanted = {}
+    wanted: dict[str, Callable[[], bytes]] = {}
     if contact_sheet and any(record.output_sha256 for record in records):
         wanted[plan.CONTACT_SHEET] = lambda: overviews.contact_sheet(records)
     if report:

@@ -91,6 +91,7 @@ def command(
         device=device,
         workers=workers,
     )
+    quiet = quiet or not training.accelerator.is_main_process
     bad: set[str] = set()
     held: dict[str, float] = {}
     stopped = False
@@ -117,7 +118,7 @@ def command(
             signal.signal(number, handler)
     if bad:
         warnings.warn(f"{len(bad)} photographs could not be read: {', '.join(sorted(bad)[:3])}…", stacklevel=1)
-    if as_json:
+    if as_json and training.accelerator.is_main_process:
         click.echo(json.dumps({"output": output, "steps": training.done, "stopped": stopped, "losses": held}))
     elif not quiet:
         click.echo(f"Stopped at step {training.done}; go on with --resume" if stopped else output, err=True)

@@ -212,8 +212,11 @@ def _split(image: Image.Image, name: str) -> tuple[Array, Array | None, int]:
     else:  # P, RGBX, YCbCr, LAB, HSV and what else Pillow can turn into RGB
         plain = image.convert("RGB")
     plain = plain.convert("L") if plain.mode == "1" else plain
-    values = np.asarray(plain, dtype=np.float32) / np.float32(255)
-    values = values if values.ndim == 3 else values[..., None]
+    stored = np.asarray(plain)
+    stored = stored if stored.ndim == 3 else stored[..., None]
+    # Channel by channel in memory, as it will be wanted, so that a large picture is not copied once more.
+    values = np.empty((stored.shape[-1], *stored.shape[:2]), np.float32).transpose(1, 2, 0)
+    np.divide(stored, np.float32(255), out=values, dtype=np.float32)
     if plain.mode in ("LA", "RGBA"):
         return values[..., :-1], values[..., -1], 8
     return values, None, 8
