@@ -61,11 +61,15 @@ def network(arguments: argparse.Namespace, work: Path) -> None:
                 pass
         alone = time.perf_counter() - began
         began = time.perf_counter()
+        styletx.load_stylizer(arguments.style, size=arguments.size)
+        prepared = time.perf_counter() - began
+        began = time.perf_counter()
         records = list(styletx.batch(photographs, arguments.style, work / f"turn{turn}", size=arguments.size))
         whole = time.perf_counter() - began
         assert not any(record.error for record in records)
-        rows.append((turn + 1, alone, whole, whole / alone))
-    measure.print_table(["turn", "network alone, s", "batch, s", "ratio"], rows)
+        rows.append((turn + 1, alone, prepared, whole, (whole - prepared) / alone, whole / alone))
+    header = ["turn", "network alone, s", "preparing the style, s", "batch, s", "ratio without preparing", "ratio"]
+    measure.print_table(header, rows)
     print(f"median ratio: {statistics.median(row[-1] for row in rows):.3f}")
 
 
@@ -115,7 +119,12 @@ def kills(arguments: argparse.Namespace, work: Path) -> None:
         there = set(output.glob("*.png"))
         stamps = {path: path.stat().st_mtime_ns for path in there}
         process = subprocess.Popen(command)
-        time.sleep(generator.uniform(0, startup + 2 * working / arguments.kills))
+        if kill % 5:  # the others come while it is still starting
+            while process.poll() is None and set(output.glob("*.png")) == there:
+                time.sleep(0.01)
+            time.sleep(generator.uniform(0, 1.5 * working / arguments.kills))
+        else:
+            time.sleep(generator.uniform(0, startup))
         was_running = process.poll() is None
         process.kill()
         process.wait()

@@ -95,9 +95,7 @@ class Options:
         16, Help("Search", "Evaluations at full size; smaller scales get three times as many.", 1, 100_000, metavar="N")
     )
     optimizer: str = _option("lbfgs", Help("Search", "How the pixels are moved.", choices=("lbfgs", "adam")))
-    seed: int = _option(
-        0, Help("Search", "Seed of --init noise and of --weights random.", 0, 2**63 - 1, metavar="N")
-    )
+    seed: int = _option(0, Help("Search", "Seed of --init noise and of --weights random.", 0, 2**63 - 1, metavar="N"))
     backbone: str = _option(
         "auto",
         Help(

@@ -123,8 +123,8 @@ def test_fail_fast_stops_at_the_first_failure(run: Run) -> None:
         (Path("photos") / f"a{index}.png").touch()
     ended = run("photos", "--fail-fast")
     assert ended.exit_code == 1
-    assert re.search(r"^Stopped: .*1 failed, \d+ left; the same command goes on.$", ended.stderr, re.MULTILINE)
-    assert len(list(Manifest("out").records())) < 60
+    assert re.search(r"^Stopped: .*\d failed, \d+ left; the same command goes on.$", ended.stderr, re.MULTILINE)
+    assert len(list(Manifest("out").records())) < 30
 
 
 def test_the_output_may_be_any_kind_the_writer_knows(run: Run) -> None:
@@ -257,4 +257,4 @@ def test_a_batch_that_is_stopped_says_how_far_it_came(number: int) -> None:
     said = re.fullmatch(r"Stopped: (\d+) done, (\d+) left; the same command goes on.", told)
     assert process.returncode == 1 and said is not None, err
     assert int(said[1]) + int(said[2]) == 153
-    assert 5 <= int(said[1]) <= len(list(Path("out").glob("*.png")))
+    assert 5 <= int(said[1]) == len(list(Path("out").glob("*.png")))

@@ -183,8 +183,20 @@ def test_what_cannot_be_trained_is_said_in_one_line(tmp_path: Path, photos: str,
 
 def test_the_command_trains_and_goes_on(photographs: Path, tmp_path: Path) -> None:
     output = tmp_path / "mine.safetensors"
-    arguments = ["--photos", photographs, "-o", output, "--steps", "3", "--crop", "64", "--batch", "2", "--workers", "1"]
-    arguments += ["--widths", "8,16", "--blocks", "1", "--style-size", "96", "--backbone", "compact", "--json"]
+    arguments = ["--photos", photographs, "-o", output, "--steps", "3", "--crop", "64", "--batch", "2"]
+    arguments += [
+        "--workers",
+        "1",
+        "--widths",
+        "8,16",
+        "--blocks",
+        "1",
+        "--style-size",
+        "96",
+        "--backbone",
+        "compact",
+        "--json",
+    ]
     done = train(*arguments)
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)

@@ -11,6 +11,7 @@ import dataclasses
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -127,7 +128,16 @@ def _several(given: Path_ | Sequence[Path_]) -> Sequence[Path_]:
 
 
 class Batch:
-    """A batch that was planned and not yet run. Arguments and errors are those of `batch`."""
+    """A batch that was planned and not yet run. Arguments and errors are those of `batch`.
+
+    Attributes:
+        jobs: the plan.
+        output: the folder for the results, or its address.
+        manifest: of that folder.
+        tally: how many pictures are "done", "skipped" and "failed" so far; also those whose records were not yielded,
+            because the batch was stopped before.
+        failures: why those failed that did.
+    """
 
     def __init__(
         self,
@@ -146,6 +156,8 @@ class Batch:
         self.format = {"jpg": "JPEG", "tif": "TIFF"}.get(format, format.upper())
         self.options = dataclasses.asdict(options)
         self.manifest = Manifest(self.output)
+        self.tally: Counter[str] = Counter()
+        self.failures: list[str] = []
         # One at a time, so that there is never more than one line whose picture is not in place yet.
         self._placing = threading.Lock()
 
@@ -204,7 +216,7 @@ class Batch:
                     files.tidy({os.path.dirname(job.output) for job in self.jobs}, before=began)
 
     def _deliver(self, painted: Painted) -> Record:
-        """Put a result in place and into the manifest."""
+        """Put a result in place and into the manifest, and count it."""
         task = painted.task
         record = Record(
             source=task.job.source,
@@ -220,19 +232,24 @@ class Batch:
             error=painted.error,
             skipped=painted.skipped,
         )
-        if painted.skipped:
-            return record
+        with self._placing:
+            if not painted.skipped:
+                record = self._placed(record, painted.data)
+            self.tally["failed" if record.error else "skipped" if record.skipped else "done"] += 1
+            self.failures += [record.error] if record.error else []
+        return record
+
+    def _placed(self, record: Record, data: bytes | None) -> Record:
+        """The record as it is in the end, for the disk may be full."""
         try:
-            with self._placing:
-                self.manifest.append(record)
-                if painted.data is not None:
-                    files.write(task.job.output, painted.data)
+            self.manifest.append(record)
+            if data is not None:
+                files.write(record.output, data)
         except OutputError as error:
-            if record.error is not None:
-                return record
-            record = dataclasses.replace(record, output_sha256=None, error=str(error))
-            with contextlib.suppress(OutputError):
-                self.manifest.append(record)
+            if record.error is None:
+                record = dataclasses.replace(record, output_sha256=None, error=str(error))
+                with contextlib.suppress(OutputError):
+                    self.manifest.append(record)
         return record
 
     @contextlib.contextmanager

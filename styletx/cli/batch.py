@@ -8,7 +8,6 @@ import json
 import signal
 import sys
 import warnings
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -92,8 +91,6 @@ def command(
         return
     batch.check()
 
-    counts: Counter[str] = Counter()
-    failures: list[str] = []
     is_stopped = False
     with contextlib.ExitStack() as stack:
         if quiet:
@@ -104,10 +101,8 @@ def command(
         stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
         try:
             for record in records:
-                counts["failed" if record.error else "skipped" if record.skipped else "done"] += 1
                 if record.error:
-                    failures.append(record.error)
-                    bar.set_postfix_str(f"{counts['failed']} failed")
+                    bar.set_postfix_str(f"{batch.tally['failed']} failed")
                 if as_json:
                     click.echo(json.dumps(dataclasses.asdict(record)))
                 bar.update()
@@ -116,9 +111,9 @@ def command(
         except KeyboardInterrupt:
             is_stopped = True
 
-    _tell(counts, failures, is_stopped, batch, quiet or as_json)
+    _tell(batch, is_stopped, quiet or as_json)
     _write_overviews(batch, contact_sheet, report)
-    if failures or is_stopped:
+    if batch.failures or is_stopped:
         click.get_current_context().exit(1)
 
 
@@ -145,15 +140,16 @@ def _bar(total: int, quiet: bool) -> Any:
     return tqdm(total=total, unit=" pictures", bar_format=layout, disable=is_silent, dynamic_ncols=True)
 
 
-def _tell(counts: Counter[str], failures: list[str], is_stopped: bool, batch: Batch, quiet: bool) -> None:
-    for failure in failures:
+def _tell(batch: Batch, is_stopped: bool, quiet: bool) -> None:
+    for failure in batch.failures:
         click.echo(f"Failed: {failure}", err=True)
-    left = len(batch.jobs) - counts.total()
-    parts = [f"{counts['done']} done", f"{counts['skipped']} there already", f"{counts['failed']} failed"]
-    said = ", ".join(part for part in parts if not part.startswith("0 ")) or "nothing done"
+    names = {"done": "done", "skipped": "there already", "failed": "failed"}
+    parts = [f"{batch.tally[key]} {name}" for key, name in names.items() if batch.tally[key]]
+    said = ", ".join(parts) or "nothing done"
+    left = len(batch.jobs) - batch.tally.total()
     if is_stopped or left:
         click.echo(f"Stopped: {said}, {left} left; the same command goes on.", err=True)
-    elif failures or not quiet:
+    elif batch.failures or not quiet:
         click.echo(f"{said}; see {files.shown(batch.output)}", err=True)
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tqdm import tqdm
 
 from styletx.optimization import Step
-from styletx.stylizers import Run
 
 
-def bar(run: Run, quiet: bool) -> Iterator[Step]:
+def bar(run: Iterable[Step], quiet: bool) -> Iterator[Step]:
     """The steps of a run, with a bar that shows scale, loss and time left."""
     layout = "{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}"
     with tqdm(total=1.0, bar_format=layout, disable=_is_silent(quiet), dynamic_ncols=True, smoothing=0.05) as shown:

@@ -35,7 +35,7 @@ def command(context: click.Context, as_json: bool) -> None:
         return
     for one in found:
         where = f"{one.origin}: {one.path}" if one.path else "not here"
-        click.echo(f"{one.name:8} {one.size / 1e6:6.1f} MB  {where}\n{'':20}{one.advice}; {one.licence}")
+        click.echo(f"{one.name:16} {one.size / 1e6:6.1f} MB  {where}\n{'':28}{one.advice}; {one.licence}")
 
 
 @command.command()

@@ -48,7 +48,13 @@ class OptimizingStylizer(Stylizer):
         for given in (options.style_layers, options.content_layers):
             named = None if given is None else tuple(layer_weights(given))
             backbones.check(architecture, named, options.pooling, options.padding)
-        weights = backbones.find(architecture, file=options.weights, offline=options.offline or None, progress=progress)
+        weights = backbones.find(
+            architecture,
+            file=options.weights,
+            seed=options.seed,
+            offline=options.offline or None,
+            progress=progress,
+        )
         reached = backbones.reached(architecture, weights.state)
         self.style_layers = _choose_layers("style", options.style_layers, architecture.style_layers, reached)
         self.content_layers = _choose_layers("content", options.content_layers, architecture.content_layers, reached)
@@ -64,6 +70,7 @@ class OptimizingStylizer(Stylizer):
             tuple(dict.fromkeys((*self.style_layers, *self.content_layers))),
             pooling=options.pooling,
             padding=options.padding,
+            smooth=options.smooth_activations,
         )
         self.dtype = devices.dtype(options.precision, self.device)
         self.network = self.backbone.module.to(self.device, self.dtype).to(memory_format=torch.channels_last)

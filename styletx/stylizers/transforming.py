@@ -48,8 +48,8 @@ class TransformingStylizer(Stylizer):
 
     def _load(self) -> tuple[Callable[[Tensor], Tensor], dict[str, Any]]:
         if self.path.suffix.lower() == ".onnx":
-            network = exported.read(self.path, self.device)
-            return network, network.about
+            exported_network = exported.read(self.path, self.device)
+            return exported_network, exported_network.about
         model = files.read(self.path)
         if self.options.engine == "onnx":
             return exported.ExportedNetwork(exported.convert(model), str(self.path), self.device), model.about
