@@ -240,8 +240,8 @@ def test_sigkill_at_any_instant_leaves_whole_files_and_the_same_command_goes_on(
     assert {row["output"] for row in rows if row["skipped"]} == set(map(str, kept))
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
     assert len(list(Path("out").glob("*.png"))) == 153 and not list(Path("out").glob(".*.tmp"))
-    # A picture that was in work when the batch was killed may have a line without having been put in place.
-    assert 153 <= len(list(Manifest("out").records())) <= 153 + 3 * 4
+    # One picture a kill may have its line already and not be in place yet.
+    assert 153 <= len(list(Manifest("out").records())) <= 153 + 3
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
