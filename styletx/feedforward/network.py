@@ -7,7 +7,6 @@ style and not of the photograph.
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,6 +109,18 @@ class Convolution(nn.Conv2d):
         return super().forward(F.pad(features, [margin] * 4, mode="reflect") if margin else features)
 
 
+# Where a row of the enlarged features comes from: [phase, tap of the large kernel, tap of the small one].
+SMOOTH = torch.tensor(
+    [
+        [[0.75, 0.25, 0.0], [0.25, 0.75, 0.0], [0.0, 0.75, 0.25]],
+        [[0.25, 0.75, 0.0], [0.0, 0.75, 0.25], [0.0, 0.25, 0.75]],
+    ]
+)
+NEAREST = torch.tensor(
+    [[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]], [[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]]
+)
+
+
 class ResizeConvolution(nn.Conv2d):
     """A 3×3 convolution of features made twice as large, which leaves no checkerboard (Odena et al. 2016).
 
@@ -130,19 +141,9 @@ class ResizeConvolution(nn.Conv2d):
     def phases(self) -> tuple[Tensor, Tensor]:
         """Weight `[4 C', C, 3, 3]` and bias of the four convolutions, whose results are shuffled into one."""
         assert self.bias is not None
-        taps = _taps(self.smooth).to(self.weight)
+        taps = (SMOOTH if self.smooth else NEAREST).to(self.weight)
         weight = torch.einsum("oiyx,pya,qxb->opqiab", self.weight, taps, taps)
         return weight.reshape(-1, self.in_channels, 3, 3), self.bias.repeat_interleave(4)
-
-
-@functools.cache
-def _taps(smooth: bool) -> Tensor:
-    # [phase, tap of the large kernel, tap of the small one]: where a row of the enlarged features comes from.
-    if smooth:
-        first = [[0.75, 0.25, 0.0], [0.25, 0.75, 0.0], [0.0, 0.75, 0.25]]
-    else:
-        first = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]]
-    return torch.tensor([first, [row[::-1] for row in reversed(first)]])
 
 
 class ResidualBlock(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,12 +13,13 @@ import torch
 from torch import Tensor
 
 from styletx import devices, images
-from styletx.errors import MemoryLimitError
+from styletx.errors import MemoryLimitError, OptionError
 from styletx.feedforward import exported, files, inference
 from styletx.optimization import Step
 from styletx.options import DEFAULTS, TRAINED, Options, flag
 from styletx.stylizers.base import Result, Run, Stylizer
 
+COMPILERS = (os.environ.get("CXX", "g++"), "g++", "c++", "clang++", "cl")
 BATCH = 8  # pictures that keep a GPU busy; a CPU is busy with one
 
 
@@ -55,6 +58,10 @@ class TransformingStylizer(Stylizer):
             return exported.ExportedNetwork(exported.convert(model), str(self.path), self.device), model.about
         network = model.network.to(self.device, self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.options.compile:
+            if self.device.type == "cpu" and not any(map(shutil.which, COMPILERS)):
+                raise OptionError(
+                    "--compile needs a C++ compiler, and there is none here; install one or leave it away."
+                )
             return torch.compile(network, dynamic=True), model.about
         return network, model.about
 
