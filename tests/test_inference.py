@@ -14,8 +14,8 @@ from conftest import photo
 from torch import Tensor
 
 from styletx import images
-from styletx.feedforward import inference
-from styletx.feedforward.network import JOHNSON, Layout, Transformer
+from styletx.feedforward import files, inference
+from styletx.feedforward.network import Layout, Transformer
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LAYOUTS = {
@@ -165,14 +165,14 @@ def test_a_hundred_megapixels_take_less_than_three_gigabytes() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the photographs to measure on are not here")
 @pytest.mark.parametrize("name", ["golden_gate.jpg", "tubingen.jpg"])
-@pytest.mark.parametrize("layout", [Layout(), JOHNSON], ids=["default", "published"])
-def test_strips_of_a_photograph_are_the_same_as_the_whole(name: str, layout: Layout) -> None:
+@pytest.mark.parametrize("style", list(files.bundled())[:2])
+def test_strips_of_a_photograph_are_the_same_as_the_whole(name: str, style: str) -> None:
     pixels = images.read(SHARED / "pairs/content" / name).pixels
     scale = max(1536 / pixels.shape[-2], 2048 / pixels.shape[-1])
     pixels = images.resize(pixels, (math.ceil(pixels.shape[-2] * scale), math.ceil(pixels.shape[-1] * scale)))
     pixels = pixels[..., :1536, :2048]
     pixels[..., :700, :] = pixels[..., :1, :1]
-    made = network(layout)
+    made = files.read(files.bundled()[style]).network
     whole = finished(inference.repaint(made, pixels))
     strips = finished(inference.repaint(made, pixels, whole_pixels=0, tile_pixels=2**18))
     difference = (strips - whole).abs().amax(1) * 255
