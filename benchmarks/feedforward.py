@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from styletx import backbones, images, losses, optimization
 from styletx.feedforward import files
 from styletx.feedforward.network import Layout, Transformer
-from styletx.feedforward.training import TrainingOptions
 
 SIZES = ((512, 512), (1080, 1920))
 FULL_WIDTH = Layout(widths=(32, 128))
@@ -96,14 +95,14 @@ def quality(styles: Sequence[str], size: int, photographs: int) -> None:
     """Mean objective of one pass, and of L-BFGS after so many evaluations, a row a style."""
     backbone = backbones.load("compact")
     seeing = backbone.module.to(memory_format=torch.channels_last)
-    defaults = TrainingOptions()
     found = files.bundled()
     rows = []
     for name in styles or found:
         model = files.read(found[name])
         network = model.network.to(memory_format=torch.channels_last)
+        training = model.about["training"]
         style = images.read(_style_picture(model.about["style"])).pixels
-        style = images.resize(style, images.fit((style.shape[-2], style.shape[-1]), defaults.style_size))
+        style = images.resize(style, images.fit((style.shape[-2], style.shape[-1]), training["style_size"]))
         targets = losses.style_targets(seeing, style, backbone.architecture.style_layers)
         once, searched = [], []
         for path in PHOTOGRAPHS[:photographs]:
@@ -114,14 +113,14 @@ def quality(styles: Sequence[str], size: int, photographs: int) -> None:
                 seeing,
                 losses.content_targets(seeing, pixels, backbone.architecture.content_layers),
                 targets,
-                content_weight=defaults.content_weight,
-                style_weight=defaults.style_weight,
+                content_weight=training["content_weight"],
+                style_weight=training["style_weight"],
             )
             with torch.no_grad():
                 once.append({key: float(loss) for key, loss in objective(network(pixels).clamp(0, 1)).items()})
             steps = [loss for loss, _ in optimization.optimize(objective, pixels, iterations=max(EVALUATIONS))]
             searched.append([steps[min(count, len(steps)) - 1]["total"] for count in EVALUATIONS])
-        whole = defaults.content_weight + defaults.style_weight
+        whole = training["content_weight"] + training["style_weight"]
         means = {key: statistics.fmean(one[key] for one in once) for key in ("total", "style", "content")}
         curve = [whole * statistics.fmean(one[index] for one in searched) for index in range(len(EVALUATIONS))]
         rows.append((name, whole * means["total"], means["style"], means["content"], *curve))

@@ -196,6 +196,12 @@ def test_there_is_nothing_to_film(model: Path, content_picture: Path, tmp_path: 
     assert done.exit_code == 2 and f"{flag[0]}: a trained style paints in one pass" in done.stderr
 
 
+@pytest.mark.parametrize("value", [0, 120, 255])
+def test_a_flat_picture_is_painted_too(value: int) -> None:
+    result = styletx.stylize(np.full((64, 80, 3), value, np.uint8), next(iter(files.bundled())), size="original")
+    assert result.pixels.std() > 0.1
+
+
 def test_from_stdin_to_stdout(model: Path, content_picture: Path) -> None:
     done = CliRunner().invoke(main, ["run", "-", str(model), "--size", "original"], input=content_picture.read_bytes())
     assert done.exit_code == 0

@@ -1,6 +1,7 @@
 """Draws a table of pictures: photographs down, paintings across, and where they meet the one in the other's style.
 
     python tools/contact_sheet.py -o docs/results.jpg
+    python tools/contact_sheet.py -o docs/styles.jpg --trained
     python tools/contact_sheet.py -o docs/compact.jpg --against ../shared/weights/vgg19-relu3_1.safetensors
 
 Each picture is made by the shipped command with its defaults, in outputs/, and only if it is not there yet.
@@ -16,14 +17,16 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from styletx.feedforward import files
+
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 GAP = 6
 
 
 def repainted(content: Path, style: Path, folder: Path, weights: str | None) -> Image.Image:
-    output = folder / f"{content.stem}-{style.stem}{'-' + Path(weights).stem if weights else ''}.png"
+    output = folder / f"{content.stem}-{style.stem}{'-' + Path(weights).stem if weights else ''}{style.suffix[:5]}.png"
     if not output.exists():
-        flags = ["--weights", weights] if weights else ["--backbone", "compact"]
+        flags = ["--weights", weights] if weights else ["--backbone", "compact"] if style.suffix == ".jpg" else []
         subprocess.run([sys.executable, "-m", "styletx", "run", content, style, "-q", "-o", output, *flags], check=True)
     return Image.open(output).convert("RGB")
 
@@ -46,13 +49,18 @@ if __name__ == "__main__":
     parser.add_argument(
         "--contents", nargs="*", default=[path.stem for path in sorted((ASSETS / "content").glob("*.jpg"))]
     )
+    parser.add_argument("--trained", action="store_true", help="the trained styles instead of paintings")
     parser.add_argument("--against", metavar="FILE", help="also show what a VGG-19 with these weights makes of each")
     parser.add_argument("--folder", type=Path, default=Path("outputs"), help="where the single pictures go")
     parser.add_argument("--width", type=int, default=300, help="of a picture, px")
     arguments = parser.parse_args()
 
     styles = [ASSETS / "styles" / f"{name}.jpg" for name in arguments.styles]
-    rows: list[list[Image.Image | None]] = [[None, *(Image.open(style).convert("RGB") for style in styles)]]
+    rows: list[list[Image.Image | None]] = []
+    if arguments.trained:
+        styles = list(files.bundled().values())
+    else:
+        rows.append([None, *(Image.open(style).convert("RGB") for style in styles)])
     for name in arguments.contents:
         content = ASSETS / "content" / f"{name}.jpg"
         for weights in (None, arguments.against) if arguments.against else (None,):

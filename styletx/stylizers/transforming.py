@@ -20,6 +20,8 @@ from styletx.options import DEFAULTS, TRAINED, Options, flag
 from styletx.stylizers.base import Result, Run, Stylizer
 
 COMPILERS = (os.environ.get("CXX", "g++"), "g++", "c++", "clang++", "cl")
+FLAT = 2 / 255  # deviation of a picture without anything to see in it
+GRAIN = 0.01  # deviation of what it gets
 BATCH = 8  # pictures that keep a GPU busy; a CPU is busy with one
 
 
@@ -85,6 +87,12 @@ class TransformingStylizer(Stylizer):
         return [run.result for run in runs]
 
     def _repaint(self, name: str, pixels: Tensor, *, in_place: bool) -> Iterator[Step]:
+        flat = pixels.std(dim=(1, 2, 3), keepdim=True) < FLAT
+        if bool(flat.any()):
+            # Where nothing is, nothing would be painted but the network's grey; grain gives the strokes a hold.
+            generator = torch.Generator().manual_seed(0)
+            grain = torch.randn((1, 1, *pixels.shape[-2:]), generator=generator).to(pixels.device)
+            pixels, in_place = (pixels + flat * GRAIN * grain).clamp_(0, 1), True
         try:
             for progress, painted in inference.repaint(self.network, pixels, in_place=in_place):
                 yield Step(0, 1, 1, 1, progress, {}, painted)
