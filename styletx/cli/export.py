@@ -23,8 +23,7 @@ def command(model: str, output: str, quiet: bool) -> None:
     from styletx import images
     from styletx.feedforward import exported, files
 
-    source = files.bundled().get(model, Path(model))
-    images.check_output(Path(output).with_suffix(".png"))
-    exported.write(Path(output), files.read(source))
+    images.check_output(output, picture=False)
+    exported.write(Path(output), files.read(files.locate(model)))
     if not quiet:
         click.echo(output, err=True)

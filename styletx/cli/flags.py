@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,17 @@ class Size(click.ParamType[Any]):
             return value if value == "original" else int(value)
         except ValueError:
             self.fail(f"{value!r} is neither a whole number of px nor 'original'.", param, ctx)
+
+
+class Finite(click.FloatRange):
+    """A number in a range, which "nan" and "inf" are not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number.", param, ctx)
+        return number
 
 
 class Choice(click.Choice[str]):

@@ -55,7 +55,8 @@ def command(
 ) -> None:
     """Repaint the photograph CONTENT in the style STYLE: a painting, or a trained style.
 
-    A trained style is one of those that `styletx styles` lists, or a .safetensors file of `styletx train`.
+    A trained style is one of those that `styletx styles` lists, a .safetensors file of
+    `styletx train` or an .onnx file of `styletx export`.
     CONTENT may be '-', to read it from stdin; the result then goes to stdout unless -o names a file.
     """
     from styletx import images

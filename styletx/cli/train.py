@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from styletx.cli.flags import Finite
 from styletx.errors import OptionError, TrainingError
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
@@ -30,21 +31,47 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int
 @click.option("--steps", type=click.IntRange(1), default=4000, show_default=True, help="Updates of the network.")
 @click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Photographs a step and device.")
 @click.option("--crop", type=click.IntRange(64, 2048), default=256, show_default=True, help="Side of the crops, px.")
-@click.option("--style-size", type=click.IntRange(16, 8192), default=512, show_default=True, help="Of the style, px.")
-@click.option("--style-weight", type=click.FloatRange(0), default=60.0, show_default=True, help="More is painting.")
-@click.option("--content-weight", type=click.FloatRange(0), default=1.0, show_default=True, help="More is photo.")
-@click.option("--tv-weight", type=click.FloatRange(0), default=0.0, show_default=True, help="More is smoother.")
-@click.option("--rate", type=click.FloatRange(1e-6, 1), default=0.02, show_default=True, help="Learning rate.")
-@click.option("--ramp", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of steps till full style.")
+@click.option(
+    "--style-size",
+    type=click.IntRange(16, 8192),
+    default=512,
+    show_default=True,
+    help="Long side of the style picture, px.",
+)
+@click.option("--style-weight", type=Finite(0), default=60.0, show_default=True, help="More is painting.")
+@click.option("--content-weight", type=Finite(0), default=1.0, show_default=True, help="More is photo.")
+@click.option("--tv-weight", type=Finite(0), default=0.0, show_default=True, help="More is smoother.")
+@click.option(
+    "--rate",
+    type=Finite(1e-6, 1),
+    default=0.02,
+    show_default=True,
+    help="Learning rate; a quarter of it if a training diverges.",
+)
+@click.option(
+    "--ramp",
+    type=Finite(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Share of the steps until the style has its full weight.",
+)
 @click.option("--every", type=click.IntRange(1), default=250, show_default=True, help="Steps between checkpoints.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, order and crops.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of first weights, order and crops."
+)
 @click.option("--widths", default="16,48,96", show_default=True, callback=_widths, help="Channels of each stage.")
 @click.option("--blocks", type=click.IntRange(0, 64), default=5, show_default=True, help="Residual blocks.")
-@click.option("--expansion", type=click.IntRange(0, 8), default=0, show_default=True, help="Of a block; 0: two 3×3.")
+@click.option(
+    "--expansion",
+    type=click.IntRange(0, 8),
+    default=0,
+    show_default=True,
+    help="Of a residual block; 0 is two 3×3 convolutions.",
+)
 @click.option("--from", "start", metavar="MODEL", help="Begin from a trained style, by name or file: much quicker.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint, exactly as if it had not stopped.")
 @click.option("--backbone", default="auto", show_default=True, help="Network that sees, as for run.")
-@click.option("--weights", metavar="FILE", help="Its weights.")
+@click.option("--weights", metavar="FILE", help="The backbone's weights file, as for run.")
 @click.option("--device", default="auto", show_default=True, help="Where to train, as for run.")
 @click.option("--workers", type=click.IntRange(0, 64), default=1, show_default=True, help="Processes that read photos.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
@@ -79,14 +106,15 @@ def command(
     target = Path(output)
     if target.suffix != ".safetensors":
         raise OptionError(f"-o {output}: a model file ends in .safetensors.")
-    images.check_output(target.with_suffix(".png"))
+    for place in (target, target.with_suffix(".training") / "curve.png"):
+        images.check_output(place, sources=[style], picture=False)
     painting = images.read(style)
     training = Training(
         painting,
-        _photographs(Path(photos)),
+        _photographs(photos),
         target,
         TrainingOptions(layout=Layout(widths, blocks=blocks, expansion=expansion), **options),
-        start=None if start is None else files.read(files.bundled().get(start, Path(start))),
+        start=None if start is None else files.read(files.locate(start)),
         resume=resume,
         device=device,
         workers=workers,
@@ -100,6 +128,7 @@ def command(
         # The step in work is finished first, so that no update is half done.
         nonlocal stopped
         stopped = True
+        signal.signal(number, handlers[signal.Signals(number)])  # a second one ends it at once
 
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -124,7 +153,7 @@ def command(
         click.echo(f"Stopped at step {training.done}; go on with --resume" if stopped else output, err=True)
 
 
-def _photographs(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise TrainingError(f"--photos {folder}: is no folder; give one with photographs in it.")
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
+def _photographs(folder: str) -> list[Path]:
+    if not folder or not Path(folder).is_dir():
+        raise TrainingError(f"--photos {folder or repr(folder)}: is no folder; give one with photographs in it.")
+    return sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in EXTENSIONS)

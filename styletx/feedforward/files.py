@@ -67,6 +67,21 @@ def find(style: str | os.PathLike[str]) -> Path | None:
     return None
 
 
+def locate(model: str) -> Path:
+    """The file of a trained style, by name or path.
+
+    Raises:
+        OptionError: there is none.
+    """
+    path = find(model)
+    if path is None or path.suffix.lower() == ".onnx":
+        raise OptionError(
+            f"{model}: is no trained style's file; give a .safetensors file written by styletx train, or one of "
+            f"{', '.join(bundled())}."
+        )
+    return path
+
+
 def write(path: Path, network: Transformer, about: dict[str, Any]) -> None:
     """Write a network in float16, with `about` in its header.
 
@@ -100,7 +115,7 @@ def read_torch(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise TrainingError(f"{path}: there is no checkpoint to go on from; leave --resume away.") from None
     except Exception as error:
-        raise TrainingError(f"{path}: is no checkpoint that can be read; leave --resume away.") from error
+        raise TrainingError(f"{path}: is no checkpoint that can be read; give another -o to begin anew.") from error
     return state
 
 
@@ -145,5 +160,5 @@ def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
         raise WeightsError(f"{path}: there is no such file.") from None
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise WeightsError(
-            f"{path}: is no style that styletx can read ({error}); give a .safetensors file written by styletx train."
+            f"{path}: is no style that styletx can read; give a .safetensors file written by styletx train."
         ) from error

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from styletx.errors import OptionError
 
 EPSILON = 1e-5
+LARGEST = 512  # channels or blocks: four times what anybody published
 MARGIN = 16  # px of reflected picture around the picture, so that what a border does stays outside of it
 
 
@@ -51,16 +52,17 @@ class Layout:
         whole = (*self.widths, self.blocks, self.kernel, self.stride, self.expansion)
         if not (
             self.widths
-            and all(type(number) is int and 0 <= number <= 4096 for number in whole)
+            and all(type(number) is int and 0 <= number <= LARGEST for number in whole)
             and min(self.widths) > 0
             and self.kernel % 2 == 1
             and self.kernel < MARGIN
             and self.stride in (1, 2)
             and len(self.widths) <= 4
+            and type(self.smooth) is type(self.skip) is bool
         ):
             raise OptionError(
-                f"{self} cannot be built; it takes 1 to 4 widths above 0, an odd kernel below {MARGIN}, "
-                "and a stride of 1 or 2."
+                f"a network of this layout cannot be built; it takes 1 to 4 widths from 1 to {LARGEST}, an odd kernel "
+                f"below {MARGIN}, and a stride of 1 or 2."
             )
 
     @property

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from styletx import images
-from styletx.errors import StyletxError, TrainingError
+from styletx.errors import StyletxError
 
 ATTEMPTS = 20  # other photographs that are tried in the place of a bad one
 
@@ -40,23 +40,23 @@ class Crops(Dataset[tuple[Tensor, list[str]]]):
     def __getitem__(self, index: int) -> tuple[Tensor, list[str]]:
         """Item `index`: `[3, crop, crop]` in [0, 1], and the photographs that could not be read for it.
 
-        Raises:
-            TrainingError: hardly any photograph can be read.
+        Where hardly any can be read the crop is empty, since an error would come with the traceback of its process.
         """
         bad: list[str] = []
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed * 1_000_000_007 + index)
+            torch.manual_seed((self.seed * 1_000_000_007 + index) % 2**63)
             for _ in range(ATTEMPTS):
                 path = self.paths[int(torch.randint(len(self.paths), ()))]
                 try:
                     return self.augment(images.read(path).pixels[0]), bad
                 except StyletxError:
                     bad.append(path.name)
-        raise TrainingError(
-            f"{ATTEMPTS} photographs in a row could not be read, {bad[-1]} the last; give a folder of photographs."
-        )
+        return torch.empty(0), bad
 
     @staticmethod
     def collate(items: list[tuple[Tensor, list[str]]]) -> tuple[Tensor, tuple[str, ...]]:
-        """A batch of items: `[B, 3, crop, crop]`, and all that could not be read for it."""
-        return torch.stack([pixels for pixels, _ in items]), tuple(name for _, bad in items for name in bad)
+        """A batch of items: `[B, 3, crop, crop]`, or nothing, and all that could not be read for it."""
+        crops = [pixels for pixels, _ in items]
+        return torch.stack(crops) if all(map(len, crops)) else torch.empty(0), tuple(
+            name for _, bad in items for name in bad
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections.abc import Sequence
@@ -31,7 +32,13 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """The measurements of a training so far, one a checkpoint."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    records = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            record = json.loads(line)
+            records.append({name: float(record[name]) for name in ("total", "content", "style", "tv")})
+            records[-1]["step"] = int(record["step"])
+    return records
 
 
 def curve(path: Path, records: Sequence[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ interrupted goes on exactly as if it had not been.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -20,12 +21,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from styletx import backbones, devices, images, losses
-from styletx.errors import OptionError, TrainingError
+from styletx.errors import OptionError, PictureError, TrainingError
 from styletx.feedforward import files, sheets
 from styletx.feedforward.muon import Muon
 from styletx.feedforward.network import DEFAULT, Layout, Transformer
 from styletx.feedforward.photographs import Crops
 
+CHECKPOINT = "checkpoint.pt"
 WARM_UP = 30  # steps until the rate is what was asked for
 DIVERGED = 4.0  # times the lowest loss: further than a healthy run climbs back
 SMOOTHING = 0.95  # of the loss that is watched for that
@@ -67,6 +69,10 @@ class TrainingOptions:
     tv_weight: float = 0.0
     backbone: str = "auto"
     weights: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.style_weight + self.content_weight < math.inf:
+            raise OptionError("style weight and content weight make no loss; give one of them a weight above 0.")
 
 
 @dataclass(frozen=True)
@@ -121,13 +127,17 @@ class Training:
         accelerate = _accelerate()
         self.options, self.output, self.style = options, output, style
         self.folder = output.with_suffix(".training")
-        self.held_out, self.photographs = _split(photographs, options.batch)
+        self.held_out, self.photographs = _split(photographs, options)
         chosen = devices.choose(device)
         bfloat16 = chosen.type == "cuda" and devices.bfloat16_gain(chosen) >= devices.WORTHWHILE
         self.accelerator = accelerate.Accelerator(
             cpu=chosen.type == "cpu", mixed_precision="bf16" if bfloat16 else "no", step_scheduler_with_optimizer=False
         )
         self.device = self.accelerator.device
+        if (self.folder / CHECKPOINT).exists() and not resume:
+            raise TrainingError(
+                f"{self.folder}: holds a training already; go on with --resume, move it away, or give another -o."
+            )
         self.workers = workers
         self.layout = options.layout if start is None else start.network.layout
         self._see()
@@ -170,6 +180,11 @@ class Training:
         )
         self.network.train()
         for pixels, bad in loader:
+            if not len(pixels):
+                raise TrainingError(
+                    f"photograph after photograph could not be read, {bad[-1]} the last; what was saved before stays. "
+                    "Give a folder of photographs."
+                )
             found = self._update(pixels.contiguous(memory_format=torch.channels_last))
             self.done += 1
             held = None
@@ -236,10 +251,8 @@ class Training:
         """Mean losses of the held-out photographs, and what the network makes of them, each `[1, 3, H, W]`."""
         network = self.trained.eval()
         found, painted = [], []
-        for path in self.held_out:
-            pixels = images.read(path).pixels
-            size = images.fit((pixels.shape[-2], pixels.shape[-1]), 2 * self.options.crop)
-            pixels = images.resize(pixels, size).to(self.device).contiguous(memory_format=torch.channels_last)
+        for pixels in self.held_out.values():
+            pixels = pixels.to(self.device).contiguous(memory_format=torch.channels_last)
             output = network(pixels).clamp(0, 1)
             found.append(self._objective(pixels)(output))
             painted.append(output.cpu())
@@ -268,7 +281,7 @@ class Training:
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "identity": self._identity(),
         }
-        files.write_torch(self.folder / "checkpoint.pt", checkpoint)
+        files.write_torch(self.folder / CHECKPOINT, checkpoint)
         files.write(self.output, self.trained, self.about(held))
         records = [record for record in sheets.read_log(self.folder / "log.jsonl") if record["step"] < self.done]
         records.append({"step": self.done, **held})
@@ -295,21 +308,25 @@ class Training:
     def _identity(self) -> str:
         """What has to be the same for a checkpoint to go on as if it had not been interrupted."""
         options = dataclasses.asdict(self.options) | {"layout": dataclasses.asdict(self.layout), "every": None}
-        names = [path.name for path in (*self.held_out, *self.photographs)]
+        names = [*(path.name for path in self.held_out), *(path.name for path in self.photographs)]
         return json.dumps([options, os.path.basename(self.style.name), names, self.accelerator.num_processes])
 
     def _resume(self) -> None:
-        path = self.folder / "checkpoint.pt"
+        path = self.folder / CHECKPOINT
         saved = files.read_torch(path)
-        if saved.get("identity") != self._identity():
+        if not isinstance(saved, dict) or saved.get("identity") != self._identity():
             raise TrainingError(
                 f"{path}: is of a training with other options, photographs or another style; give the same ones "
-                "again, or leave --resume away to begin anew."
+                "again, or give another -o to begin anew."
             )
-        self.trained.load_state_dict(saved["network"])
-        for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
-            optimiser.load_state_dict(state)
-        self.done, self.lowest, self.smoothed = saved["done"], saved["lowest"], saved["smoothed"]
+        try:
+            self.trained.load_state_dict(saved["network"])
+            for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
+                optimiser.load_state_dict(state)
+            self.done = range(self.options.steps + 1)[saved["done"]]
+            self.lowest, self.smoothed = float(saved["lowest"]), float(saved["smoothed"])
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise TrainingError(f"{path}: is damaged; give another -o to begin anew.") from error
 
 
 def _fresh(layout: Layout, seed: int) -> Transformer:
@@ -325,18 +342,27 @@ def _clamp(pixels: Tensor) -> Tensor:
     return pixels + (pixels.clamp(0, 1) - pixels).detach()
 
 
-def _split(photographs: Sequence[Path], batch: int) -> tuple[list[Path], list[Path]]:
-    """Photographs to measure on and photographs to train on, spread evenly and always the same."""
+def _split(photographs: Sequence[Path], options: TrainingOptions) -> tuple[dict[Path, Tensor], list[Path]]:
+    """Photographs to measure on, with their pixels, and photographs to train on; spread evenly and always the same."""
     photographs = sorted(photographs)
-    least = max(8, 2 * batch)
+    least = max(8, 2 * options.batch)
     if len(photographs) < least:
         raise TrainingError(
-            f"{len(photographs)} photographs are too few to train on; give a folder of at least {least}, "
-            "better a thousand, with --photos."
+            f"too few photographs to train on ({len(photographs)}); give a folder of at least {least} with --photos, "
+            "better of a thousand."
         )
-    count = min(8, len(photographs) // 8)
-    held_out = photographs[:: len(photographs) // count][:count]
-    return held_out, [path for path in photographs if path not in set(held_out)]
+    share = len(photographs) // min(8, len(photographs) // 8)
+    held_out: dict[Path, Tensor] = {}
+    for start in range(0, len(photographs) - share + 1, share):
+        for path in photographs[start : start + share]:
+            with contextlib.suppress(PictureError):
+                pixels = images.read(path).pixels
+                size = images.fit((pixels.shape[-2], pixels.shape[-1]), 2 * options.crop)
+                held_out[path] = images.resize(pixels, size)
+                break
+    if not held_out:
+        raise TrainingError("none of the photographs can be read; give a folder of JPEG or PNG photographs.")
+    return held_out, [path for path in photographs if path not in held_out]
 
 
 def _accelerate() -> Any:

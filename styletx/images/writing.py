@@ -22,6 +22,7 @@ def check_output(
     *,
     sources: Iterable[str | os.PathLike[str]] = (),
     size: tuple[int, int] | None = None,
+    picture: bool = True,
 ) -> None:
     """Finds out before any long work whether a result can be written; makes missing parent folders.
 
@@ -29,6 +30,7 @@ def check_output(
         path: where the result shall go.
         sources: the pictures it is made from, none of which may be overwritten; names of no file pass.
         size: (H, W) of the result if it is known: some formats end at a longest side.
+        picture: whether it is a picture, whose format its extension has to name.
 
     Raises:
         OutputError: unknown extension, a folder, no permission, no parent to be made, a source picture.
@@ -36,7 +38,7 @@ def check_output(
     name = shown(os.fspath(path))
     if os.path.isdir(path):
         raise OutputError(f"{name} is a folder; name a file in it")
-    format = _format_of(path)
+    format = _format_of(path) if picture else ""
     longest = encoding.LONGEST_SIDE.get(format)
     if size and longest and max(size) > longest:
         raise OutputError(

@@ -31,8 +31,8 @@ class Result:
         metadata: how it was made: names, options, weights, versions, losses; embedded by `save`.
     """
 
-    pixels: Tensor
-    alpha: Tensor | None
+    pixels: Tensor = field(repr=False)
+    alpha: Tensor | None = field(repr=False)
     bits: int
     metadata: dict[str, Any]
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from styletx import devices, images
-from styletx.errors import MemoryLimitError, OptionError
+from styletx.errors import MemoryLimitError, OptionError, WeightsError
 from styletx.feedforward import exported, files, inference
 from styletx.optimization import Step
 from styletx.options import DEFAULTS, TRAINED, Options, flag
@@ -46,7 +46,8 @@ class TransformingStylizer(Stylizer):
                 stacklevel=4,
             )
         self.path = path
-        self.dtype = devices.dtype(options.precision, self.device)
+        onnx = options.engine == "onnx" or path.suffix.lower() == ".onnx"
+        self.dtype = torch.float32 if onnx else devices.dtype(options.precision, self.device)
         self.network, self.description = self._load()
         self.style = path.stem if path in files.bundled().values() else path.name
         self.batch_size = BATCH if self.device.type == "cuda" else 1
@@ -95,6 +96,11 @@ class TransformingStylizer(Stylizer):
             pixels, in_place = (pixels + flat * GRAIN * grain).clamp_(0, 1), True
         try:
             for progress, painted in inference.repaint(self.network, pixels, in_place=in_place):
+                if progress == 1 and not bool(painted.isfinite().all()):
+                    raise WeightsError(
+                        f"{self.path}: these weights paint what are not finite numbers; the file is damaged or its "
+                        "training went wrong, get it again."
+                    )
                 yield Step(0, 1, 1, 1, progress, {}, painted)
         except (RuntimeError, MemoryError) as error:
             if not devices.is_out_of_memory(error):
