@@ -103,6 +103,9 @@ def command(
     from styletx.feedforward.network import Layout
     from styletx.feedforward.training import Training, TrainingOptions
 
+    layout = Layout(widths, blocks=blocks, expansion=expansion)
+    if start is not None and layout != Layout():
+        raise OptionError("--from takes the layout of its MODEL; leave --widths, --blocks and --expansion away.")
     target = Path(output)
     if target.suffix != ".safetensors":
         raise OptionError(f"-o {output}: a model file ends in .safetensors.")
@@ -113,7 +116,7 @@ def command(
         painting,
         _photographs(photos),
         target,
-        TrainingOptions(layout=Layout(widths, blocks=blocks, expansion=expansion), **options),
+        TrainingOptions(layout=layout, **options),
         start=None if start is None else files.read(files.locate(start)),
         resume=resume,
         device=device,

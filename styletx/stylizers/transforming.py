@@ -47,6 +47,8 @@ class TransformingStylizer(Stylizer):
             )
         self.path = path
         onnx = options.engine == "onnx" or path.suffix.lower() == ".onnx"
+        if onnx and (options.compile or options.precision == "bfloat16"):
+            warnings.warn("--compile and --precision: of no effect with ONNX, which runs in float32.", stacklevel=4)
         self.dtype = torch.float32 if onnx else devices.dtype(options.precision, self.device)
         self.network, self.description = self._load()
         self.style = path.stem if path in files.bundled().values() else path.name
