@@ -162,5 +162,23 @@ def test_a_line_that_fits_only_in_part_is_taken_back(folder: Path) -> None:
 
 def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"file/manifest.jsonl cannot be written \(.*\); see to that"):
+    with pytest.raises(OutputError, match="file is a file; name a folder"):
         Manifest(str(tmp_path / "file")).check()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"options": 5},
+        {"output_sha256": [1]},
+        {"source": 1, "error": 3},
+        {"losses": 3, "size": 7},
+        {"losses": {"a": "b"}},
+    ],
+)
+def test_a_line_of_other_types_is_left_out(tmp_path: Path, changed: dict[str, object]) -> None:
+    line = {"source": "a", "style": "b", "output": "p.png", "options": {}, "output_sha256": "q"} | changed
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(line) + "\n" + "[" * 100_000 + "\n")
+    manifest = Manifest(str(tmp_path))
+    manifest.check()
+    assert not list(manifest.records())

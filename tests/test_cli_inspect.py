@@ -108,7 +108,7 @@ def test_backbones_are_listed() -> None:
 def test_a_layer_is_made_visible(way: str) -> None:
     options = ["--layer", "relu2_1", "--size", "48", "--iterations", "4", "--device", "cpu"]
     report = json.loads(done("inspect", "compact", "photo.png", f"--{way}", *options, "--json").stdout)
-    assert report["output"] == str(Path("outputs") / f"photo-relu2_1-{way}.png")
+    assert report["output"] == str(Path("outputs") / f"photo-compact-relu2_1-{way}.png")
     values = drawn(report["output"])
     if way in ("invert", "texture"):
         assert values.shape == (36, 48, 3)

@@ -89,8 +89,8 @@ def test_it_names_the_result_after_both_pictures_and_keeps_earlier_ones(run: Run
 def test_two_runs_that_end_at_once_get_a_name_each(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = stylizers.OptimizingStylizer.steps
 
-    def slow(*arguments: Any) -> Any:
-        yield from steps(*arguments)
+    def slow(*arguments: Any, **options: Any) -> Any:
+        yield from steps(*arguments, **options)
         Path("outputs/photo-painting.png").write_text("another run's")
 
     monkeypatch.setattr(stylizers.OptimizingStylizer, "steps", slow)

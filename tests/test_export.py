@@ -214,7 +214,7 @@ def test_without_the_extra_reading_names_it(folder: Path, monkeypatch: pytest.Mo
     [
         ("model.safetensors", "model.pt", "ends in .onnx"),
         ("none.safetensors", "new.onnx", "there is no such file"),
-        ("model.onnx", "new.onnx", "no style that styletx can read"),
+        ("model.onnx", "new.onnx", "is no trained style's file"),
         ("model.safetensors", "model.safetensors/new.onnx", "cannot be written"),
     ],
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -71,6 +72,18 @@ class RayEngine:
 
             yield from workers.share(tasks, hire, count, deliver, largest=LARGEST_SHARE)
 
+    def _check_address(self) -> None:
+        # Ray itself tries for minutes.
+        host, _, port = (self.address or "").removeprefix("ray://").rpartition(":")
+        if not port.isdigit():
+            return
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        except (OSError, OverflowError) as error:
+            raise OptionError(
+                f"--address {self.address}: no Ray cluster answers there ({error}); check host and port."
+            ) from error
+
     @contextlib.contextmanager
     def _connected(self) -> Iterator[None]:
         import ray
@@ -78,6 +91,7 @@ class RayEngine:
         if ray.is_initialized():  # by whoever calls
             yield
             return
+        self._check_address()
         try:
             ray.init(address=self.address, logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:

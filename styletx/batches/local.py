@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -186,6 +187,8 @@ class Process:
 
 def _serve(connection: Connection, device: str | None, threads: int) -> None:
     torch.set_num_threads(threads)
+    # What there is to warn of is said by the process that began it, once.
+    warnings.simplefilter("ignore")
     load = Loader(device)
     try:
         while True:

@@ -153,6 +153,8 @@ class Manifest:
             self._text = text
             return
         try:
+            if os.path.isfile(self.folder):
+                raise OutputError(f"{files.shown(self.folder)} is a file; name a folder for the results.")
             os.makedirs(self.folder, exist_ok=True)
             with open(self.path, "a+b", buffering=0) as file:
                 end = file.seek(0, os.SEEK_END)
@@ -182,9 +184,12 @@ class Manifest:
             try:
                 values = json.loads(line)
                 record = Record(**{name: value for name, value in values.items() if name in names})
-                yield dataclasses.replace(record, output=files.join(self.folder, record.output))
-            except (ValueError, TypeError, AttributeError):
+                sound = _is_sound(record)
+                record = dataclasses.replace(record, output=files.join(self.folder, record.output))
+            except (ValueError, TypeError, AttributeError, RecursionError):
                 continue  # cut off, or not ours
+            if sound:
+                yield record
 
     def _note(self, record: Record) -> None:
         if record.output_sha256:
@@ -197,6 +202,20 @@ class Manifest:
         if files.is_url(self.folder):
             return output.removeprefix(self.folder.rstrip("/") + "/")
         return os.path.relpath(output, self.folder).replace(os.sep, "/")
+
+
+def _is_sound(record: Record) -> bool:
+    """Whether a line that names our fields also holds what we write there."""
+    texts = (record.source, record.style, record.output)
+    perhaps = (record.source_sha256, record.style_sha256, record.output_sha256, record.error)
+    numbers = (record.seconds, *record.losses.values())
+    return (
+        all(isinstance(one, str) for one in texts)
+        and all(one is None or isinstance(one, str) for one in perhaps)
+        and isinstance(record.options, dict)
+        and all(isinstance(one, int | float) for one in numbers)
+        and (record.size is None or all(isinstance(one, int) for one in record.size))
+    )
 
 
 def _key(style: str, sha256: str | None, options: Mapping[str, Any]) -> str:

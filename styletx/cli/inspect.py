@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from styletx.cli.flags import GroupedCommand, option_flags
 from styletx.errors import OptionError
@@ -34,7 +35,9 @@ MOST_BLOCKS = 200
 @click.option("--gram", "way", flag_value="gram", help="Draw its Gram matrix.")
 @click.option("--invert", "way", flag_value="invert", help="Find the photograph again from the layer alone.")
 @click.option("--texture", "way", flag_value="texture", help="Make a texture from Gram matrices as deep as the layer.")
-@click.option("-o", "--output", metavar="FILE", show_default="outputs/PHOTO-LAYER-maps.png", help="Where it goes.")
+@click.option(
+    "-o", "--output", metavar="FILE", show_default="outputs/PHOTO-BACKBONE-LAYER-ACTION.png", help="Where it goes."
+)
 @click.option(
     "--size",
     type=click.IntRange(16, 16_384),
@@ -83,6 +86,9 @@ def command(backbone: str, photo: str | None, as_json: bool, size: int, **flags:
             )
         _residual(as_json=as_json, **flags)
     elif photo is None:
+        source = click.get_current_context().get_parameter_source
+        if given := [name for name in ("layer", "output", "iterations") if source(name) is ParameterSource.COMMANDLINE]:
+            raise OptionError(f"--{given[0]} is for looking at a photograph; name one after {backbone}.")
         _table(backbone, size, as_json)
     else:
         _look(backbone, photo, size, as_json, **flags)
@@ -170,7 +176,9 @@ def _look(
     layers = inspection.texture_layers(architecture, layer) if way == "texture" else (layer,)
     if way in ("maps", "gram"):
         inspection.check()
-    target = Path(output) if output is not None else OUTPUTS / f"{Path(photo).stem}-{layer}-{way}.png"
+    target = (
+        Path(output) if output is not None else OUTPUTS / f"{Path(photo).stem}-{architecture.name}-{layer}-{way}.png"
+    )
     images.check_output(target, sources=[photo])
     chosen = devices.choose(device)
     picture = images.read(photo)

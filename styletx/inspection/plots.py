@@ -26,12 +26,14 @@ def check() -> None:
     """Find out before any work whether plots can be drawn.
 
     Raises:
-        OptionError: matplotlib is not installed.
+        OptionError: matplotlib is not installed, or not whole.
     """
     try:
-        import matplotlib  # noqa: F401
+        import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise OptionError("plots are drawn by matplotlib, which is not here; pip install 'styletx[plots]'") from error
+        raise OptionError(
+            f"plots are drawn by matplotlib, which cannot be loaded ({error}); pip install 'styletx[plots]'"
+        ) from error
 
 
 def sheet(maps: Tensor, title: str, pixels: Tensor | None = None, shown: int = SHOWN) -> Tensor:
