@@ -206,3 +206,9 @@ def test_the_command_trains_and_goes_on(photographs: Path, tmp_path: Path) -> No
     assert refused.exit_code == 2 and "holds a training already; go on with --resume" in refused.stderr
     again = train(*arguments, "--resume")
     assert again.exit_code == 0 and json.loads(again.stdout)["steps"] == 3
+
+
+def test_shallow_weights_train_on_what_they_reach(make: Callable[..., Training], tiny_weights: Path) -> None:
+    training = make(backbone="vgg19", weights=str(tiny_weights), steps=1)
+    assert list(training.style_targets) == ["relu1_1", "relu2_1"] and training.content_layers == ("relu2_1",)
+    assert [step.step for step in training] == [1]

@@ -24,7 +24,7 @@ GAP = 6
 
 
 def repainted(content: Path, style: Path, folder: Path, weights: str | None) -> Image.Image:
-    output = folder / f"{content.stem}-{style.stem}{'-' + Path(weights).stem if weights else ''}{style.suffix[:5]}.png"
+    output = folder / f"{content.stem}-{style.name}{'-' + Path(weights).stem if weights else ''}.png"
     if not output.exists():
         flags = ["--weights", weights] if weights else ["--backbone", "compact"] if style.suffix == ".jpg" else []
         subprocess.run([sys.executable, "-m", "styletx", "run", content, style, "-q", "-o", output, *flags], check=True)

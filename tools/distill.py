@@ -37,6 +37,7 @@ sys.path.insert(0, str(ROOT))
 
 from styletx.backbones.registry import COMPACT_VGG19  # noqa: E402
 from styletx.backbones.vgg import VGG, layer_names  # noqa: E402
+from styletx.feedforward.muon import Muon  # noqa: E402
 
 SHARED = ROOT.parent / "shared"
 RUNS = ROOT / "runs"
@@ -389,28 +390,6 @@ def rows(table: dict[str, dict[str, list[float]]]) -> Iterator[str]:
     yield "| --- " * (1 + 2 * len(table)) + "|"
     for name in next(iter(table.values())):
         yield f"| {name} | " + " | ".join("{:.4f} | {:.4f}".format(*kind[name]) for kind in table.values()) + " |"
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum whose update is made orthogonal (Jordan et al. 2024), for the weights of convolutions."""
-
-    def __init__(self, parameters: list[Tensor], lr: float, momentum: float = 0.95) -> None:
-        super().__init__(parameters, {"lr": lr, "momentum": momentum})
-
-    @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
-        """One update of every parameter."""
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                average = self.state[parameter].setdefault("average", torch.zeros_like(parameter))
-                average.lerp_(parameter.grad, 1 - group["momentum"])
-                update = parameter.grad.lerp(average, group["momentum"]).flatten(1)
-                update = update / (update.norm() + 1e-12)
-                for _ in range(5):
-                    # Newton-Schulz: all singular values go towards 1 without a decomposition.
-                    square = update @ update.mT
-                    update = 3.4445 * update + (-4.7750 * square + 2.0315 * square @ square) @ update
-                parameter.add_(update.view_as(parameter), alpha=-group["lr"])
 
 
 def train(name: str, steps: int, rate: float, student: Student, resume: bool, output: pathlib.Path) -> None:

@@ -37,6 +37,7 @@ __all__ = [
     "load",
     "locate",
     "reached",
+    "within",
 ]
 
 POOLINGS = ("max", "average")
@@ -143,6 +144,11 @@ def build(
         module = Smoothed(module)
     module.eval().requires_grad_(False)
     return Backbone(architecture, module, Source(weights.path, weights.origin, weights.sha256), wanted, served)
+
+
+def within(layers: tuple[str, ...], reached: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of `layers` that weights reach, or the deepest layer that they reach if that is none of them."""
+    return tuple(layer for layer in layers if layer in reached) or reached[-1:]
 
 
 def check(architecture: Architecture, layers: Sequence[str] | None, pooling: str, padding: str) -> None:

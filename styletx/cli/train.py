@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from styletx.cli.flags import Finite
+from styletx.cli.flags import Finite, GroupedCommand, option_flags
 from styletx.errors import OptionError, TrainingError
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
@@ -24,7 +24,7 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int
         raise click.BadParameter(f"{value!r} is no list of whole numbers such as 16,48,96.") from None
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("style")
 @click.option("--photos", required=True, metavar="DIR", help="Folder of photographs to learn from.")
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where the model goes: a .safetensors file.")
@@ -70,12 +70,10 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int
 )
 @click.option("--from", "start", metavar="MODEL", help="Begin from a trained style, by name or file: much quicker.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint, exactly as if it had not stopped.")
-@click.option("--backbone", default="auto", show_default=True, help="Network that sees, as for run.")
-@click.option("--weights", metavar="FILE", help="The backbone's weights file, as for run.")
-@click.option("--device", default="auto", show_default=True, help="Where to train, as for run.")
 @click.option("--workers", type=click.IntRange(0, 64), default=1, show_default=True, help="Processes that read photos.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON on stdout.")
+@option_flags("backbone", "weights", "device")
 def command(
     style: str,
     photos: str,

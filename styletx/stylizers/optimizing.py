@@ -209,7 +209,7 @@ def _choose_layers(
     """The layers of a kind with their weights: as given, or the default ones as far as the weights reach."""
     if given is not None:
         return layer_weights(given)
-    layers = tuple(layer for layer in default if layer in reached) or reached[-1:]
+    layers = backbones.within(default, reached)
     if layers != default:
         warnings.warn(
             f"these weights reach {reached[-1] if reached else 'no layer'}, so {kind} is taken from "
