@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -405,6 +406,28 @@ def test_a_picture_that_kills_every_worker_is_given_up_and_takes_no_other_along(
     assert [(one.source, one.style) for one in sorted(failed, key=lambda one: one.style)] == [("7", "s"), ("7", "t")]
     assert failed[0].error == "7: 3 workers were lost over it (its process ended); give a smaller --size."
     assert all(len({task.recipe.style for task in share}) == 1 for share in shares)
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_a_worker_that_finds_no_place_holds_up_no_other(late: int) -> None:
+    recipe = Recipe("s", None, {})
+    tasks = [Task(Job(f"{index}", "s", f"out/{index}"), recipe, "PNG") for index in range(9)]
+    checked: list[Sequence[Recipe]] = []
+
+    def hire(index: int, is_done: Callable[[], bool]) -> workers.Worker | None:
+        began = time.monotonic()
+        while index == late:
+            if is_done():
+                return None
+            assert time.monotonic() - began < 60, "the other worker does nothing"
+            time.sleep(0.01)
+        worker = Fragile("none")
+        worker.check = checked.append  # type: ignore[method-assign]
+        return worker
+
+    records = list(workers.share(tasks, hire, 2, lambda painted: Record("a", "s", painted.task.job.output)))
+    assert sorted(one.output for one in records) == sorted(task.job.output for task in tasks)
+    assert checked == [[recipe]]
 
 
 def test_a_plan_tells_what_will_be_done_of_each() -> None:

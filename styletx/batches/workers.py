@@ -82,17 +82,19 @@ def share(
     """
     board = _Board(tasks, count, largest)
     styles = unproven(tasks)
-    proven = threading.Event()
+    proving, is_proven = threading.Lock(), False
     finished: queue.SimpleQueue[Record | BaseException] = queue.SimpleQueue()
 
     def work(index: int) -> None:
+        nonlocal is_proven
         try:
             while not board.is_done and (worker := hire(index, lambda: board.is_done)) is not None:
                 try:
-                    if index == 0 and not proven.is_set():
-                        worker.check(styles)
-                        proven.set()
-                    proven.wait()
+                    # By whichever is there first, for another may wait for a place that only this one leaves.
+                    with proving:
+                        if not is_proven and not board.is_done:
+                            worker.check(styles)
+                        is_proven = True
                     _serve(worker, board, lambda painted: finished.put(deliver(painted)))
                 except WorkerLost:
                     continue  # before it had anything in hand
@@ -112,7 +114,6 @@ def share(
             yield record
     finally:
         board.stop()
-        proven.set()
         for thread in threads:
             thread.join()
 
