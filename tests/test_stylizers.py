@@ -25,7 +25,7 @@ from torch import Tensor
 import styletx
 from styletx import devices, images, losses, optimization
 from styletx.errors import MemoryLimitError, OptionError, PictureError, WeightsError
-from styletx.stylizers import OptimizingStylizer, Result
+from styletx.stylizers import OptimizingStylizer, Result, optimizing
 
 Options = Callable[..., dict[str, Any]]
 
@@ -46,6 +46,12 @@ def quick(tiny_weights: Path) -> Options:
         } | changed
 
     return options
+
+
+@pytest.fixture
+def no_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paints just the picture, for tests of what is exact only then."""
+    monkeypatch.setattr(optimizing, "MARGIN", 0)
 
 
 @pytest.fixture
@@ -112,7 +118,7 @@ def test_result_is_what_is_promised(content_picture: Path, style_picture: Path, 
 
 
 def test_the_painting_is_approached_and_the_photograph_kept(
-    content_picture: Path, style_picture: Path, quick: Options
+    content_picture: Path, style_picture: Path, quick: Options, no_margin: None
 ) -> None:
     """A picture's own losses, computed anew from the result, are lower than before, and as the run says."""
     stylizer = styletx.load_stylizer(style_picture, **quick(iterations=8, style_weight=10.0, content_weight=2.0))
@@ -141,6 +147,27 @@ def test_the_painting_is_approached_and_the_photograph_kept(
     told = result.metadata["losses"]
     assert told["style"] == pytest.approx(style, rel=1e-3) and told["content"] == pytest.approx(content, rel=1e-3)
     assert told["total"] == pytest.approx((10 * style + 2 * content) / 12, rel=1e-3)
+
+
+def test_the_border_is_as_lively_as_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A grey picture in a coloured pattern: neighbours along its edges differ as much as those within."""
+    pattern = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+    grey = np.full((96, 96, 3), 128, np.uint8)
+
+    def liveliness() -> float:
+        painted = styletx.stylize(grey, pattern, backbone="compact", content_weight=0.001, iterations=24).pixels[0]
+        edges = [painted[:, 0], painted[:, -1], painted[:, :, 0], painted[:, :, -1]]
+        at_the_edge = torch.stack([edge.diff().abs().mean() for edge in edges]).mean()
+        return float(at_the_edge / painted[:, 20:-20].diff().abs().mean())
+
+    assert 0.8 < liveliness() < 1.25
+    monkeypatch.setattr(optimizing, "MARGIN", 0)
+    assert liveliness() < 0.75
+
+
+def test_the_margin_is_cut_off_where_it_was_put(content_picture: Path, style_picture: Path, quick: Options) -> None:
+    result = styletx.stylize(content_picture, style_picture, **quick(style_weight=0.0))
+    torch.testing.assert_close(result.pixels, images.read(content_picture).pixels, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +268,7 @@ def test_paths_may_be_path_objects(
 
 
 def test_style_is_looked_at_once_a_scale(
-    content_picture: Path, style_picture: Path, quick: Options, two_scales: None
+    content_picture: Path, style_picture: Path, quick: Options, two_scales: None, no_margin: None
 ) -> None:
     stylizer = styletx.load_stylizer(style_picture, **quick())
     calls: list[tuple[int, ...]] = []
@@ -455,7 +482,7 @@ def test_too_little_memory_is_told_beforehand(
 def test_the_size_suggested_does_fit(
     monkeypatch: pytest.MonkeyPatch, memory: OptimizingStylizer, height: int, width: int, share: float
 ) -> None:
-    need = 1000 * height * width
+    need = 1000 * (height + 2 * optimizing.MARGIN) * (width + 2 * optimizing.MARGIN)
     monkeypatch.setattr(devices, "available_memory", lambda device: int(share * need))
     with pytest.raises(MemoryLimitError) as error:
         memory.check("photo", (height, width))
@@ -573,8 +600,10 @@ PLAIN = {
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("role", ["content", "style", "both"])
 def test_plain_and_tiny_pictures(
-    content_picture: Path, style_picture: Path, quick: Options, name: str, role: str
+    content_picture: Path, style_picture: Path, quick: Options, name: str, role: str, request: pytest.FixtureRequest
 ) -> None:
+    if role == "both":
+        request.getfixturevalue("no_margin")
     content: Any = content_picture if role == "style" else PLAIN[name]
     style: Any = style_picture if role == "content" else PLAIN[name]
     result = styletx.stylize(content, style, **quick(iterations=8, style_weight=1e4))
@@ -586,7 +615,9 @@ def test_plain_and_tiny_pictures(
 
 
 @pytest.mark.parametrize("style_size", [16, 150])
-def test_style_size(content_picture: Path, style_picture: Path, quick: Options, style_size: int) -> None:
+def test_style_size(
+    content_picture: Path, style_picture: Path, quick: Options, no_margin: None, style_size: int
+) -> None:
     stylizer = styletx.load_stylizer(style_picture, **quick(style_size=style_size))
     seen: list[tuple[int, ...]] = []
     stylizer.network.register_forward_hook(lambda module, args, output: seen.append(tuple(args[0].shape[-2:])))
