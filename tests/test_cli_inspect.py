@@ -16,6 +16,7 @@ from PIL import Image
 from styletx import backbones, inspection
 from styletx.backbones import weights
 from styletx.cli import main
+from styletx.options import layer_weights
 
 
 @pytest.fixture(autouse=True)
@@ -92,9 +93,10 @@ def test_backbones_are_listed() -> None:
     rows = {row["name"]: row for row in json.loads(done("backbones", "--json").stdout)}
     assert list(rows) == list(backbones.ARCHITECTURES)
     for name, architecture in backbones.ARCHITECTURES.items():
-        assert re.search(
-            rf"^{name} +(here|a download) +style: +{', '.join(architecture.style_layers)}$", text, re.MULTILINE
-        )
+        (listed,) = re.findall(rf"^{name} +(?:here|a download) +style: +(.+)$", text, re.MULTILINE)
+        shares = layer_weights(listed)
+        assert tuple(shares) == architecture.style_layers
+        assert {layer: share for layer, share in shares.items() if share != 1} == architecture.style_weights
         assert rows[name]["content_layers"] == list(architecture.content_layers)
     assert rows["compact"]["here"] and not rows["vgg19"]["here"]
     assert "convnext_tiny" in done("backbones", "--all").stdout

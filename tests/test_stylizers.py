@@ -614,6 +614,23 @@ def test_plain_and_tiny_pictures(
         torch.testing.assert_close(result.pixels, images.read(content).pixels, rtol=0, atol=2 / 255)
 
 
+def test_layers_weigh_what_their_network_or_the_user_says(content_picture: Path, style_picture: Path) -> None:
+    few = {"size": 48, "iterations": 1, "backbone": "compact"}
+    told = [
+        styletx.stylize(content_picture, style_picture, **few, **layers).metadata
+        for layers in (
+            {},
+            {"style_layers": "relu1_1,relu2_1,relu3_1=1.5,relu4_1,relu5_1=0.5"},
+            {"style_layers": "relu3_1"},
+        )
+    ]
+    assert told[0]["style_layers"] == told[1]["style_layers"]
+    assert told[0]["style_layers"]["relu3_1"] == 3 * told[0]["style_layers"]["relu5_1"] == 1.5
+    assert told[0]["losses"] == told[1]["losses"]
+    assert told[2]["style_layers"] == {"relu3_1": 1.0}
+    assert told[0]["content_layers"] == {"relu3_1": 1.0, "relu4_2": 1.0}
+
+
 @pytest.mark.parametrize("style_size", [16, 150])
 def test_style_size(
     content_picture: Path, style_picture: Path, quick: Options, no_margin: None, style_size: int

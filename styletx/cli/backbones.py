@@ -18,6 +18,7 @@ def command(every: bool, as_json: bool) -> None:
         {
             "name": architecture.name,
             "style_layers": architecture.style_layers,
+            "style_weights": architecture.style_weights,
             "content_layers": architecture.content_layers,
             "layers": architecture.layers,
             "licence": architecture.licence,
@@ -31,7 +32,9 @@ def command(every: bool, as_json: bool) -> None:
         return
     for architecture, row in zip(backbones.ARCHITECTURES.values(), rows, strict=True):
         here = "here" if row["here"] else "a download"
-        click.echo(f"{architecture.name:16} {here:11} style:   {', '.join(architecture.style_layers)}")
+        shares = architecture.style_weights
+        weighted = [f"{layer}={shares[layer]:g}" if layer in shares else layer for layer in architecture.style_layers]
+        click.echo(f"{architecture.name:16} {here:11} style:   {', '.join(weighted)}")
         click.echo(f"{'':28} content: {', '.join(architecture.content_layers)}")
     if every:
         click.echo("\n" + click.wrap_text(", ".join(others), 110))

@@ -8,6 +8,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -61,7 +62,9 @@ class OptimizingStylizer(Stylizer):
             progress=progress,
         )
         reached = backbones.reached(architecture, weights.state)
-        self.style_layers = _choose_layers("style", options.style_layers, architecture.style_layers, reached)
+        self.style_layers = _choose_layers(
+            "style", options.style_layers, architecture.style_layers, reached, architecture.style_weights
+        )
         self.content_layers = _choose_layers("content", options.content_layers, architecture.content_layers, reached)
         if options.backbone == "auto" and architecture.name != "vgg19":
             warnings.warn(
@@ -232,9 +235,13 @@ def _unframed(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _choose_layers(
-    kind: str, given: str | None, default: tuple[str, ...], reached: tuple[str, ...]
+    kind: str,
+    given: str | None,
+    default: tuple[str, ...],
+    reached: tuple[str, ...],
+    shares: Mapping[str, float] = MappingProxyType({}),
 ) -> Mapping[str, float]:
-    """The layers of a kind with their weights: as given, or the default ones as far as the weights reach."""
+    """The layers of a kind with their shares: as given, or the default ones as far as the weights reach."""
     if given is not None:
         return layer_weights(given)
     layers = backbones.within(default, reached)
@@ -244,4 +251,4 @@ def _choose_layers(
             f"{', '.join(layers)} instead of {', '.join(default)}.",
             stacklevel=3,
         )
-    return dict.fromkeys(layers, 1.0)
+    return {layer: shares.get(layer, 1.0) for layer in layers}
