@@ -92,7 +92,7 @@ class Options:
         None, Help("Look", "Layers that carry content, as NAME[=WEIGHT],…", metavar="LAYERS", default="the backbone's")
     )
     iterations: int = _option(
-        16, Help("Search", "Evaluations at full size; smaller scales get three times as many.", 1, 100_000, metavar="N")
+        15, Help("Search", "Evaluations at full size; smaller scales get three times as many.", 1, 100_000, metavar="N")
     )
     optimizer: str = _option("lbfgs", Help("Search", "How the pixels are moved.", choices=("lbfgs", "adam")))
     seed: int = _option(0, Help("Search", "Seed of --init noise and of --weights random.", 0, 2**63 - 1, metavar="N"))
