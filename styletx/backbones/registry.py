@@ -58,7 +58,6 @@ class Architecture:
         convert: turns the state dict as it is published into the module's own.
         layers: all layers, from the picture down.
         style_layers: layers whose Gram matrices carry style, by default.
-        style_weights: what an optimisation weighs those by, where that is not 1.
         content_layers: layers whose activations carry content, by default.
         licence: of the published weights.
         download: where they are published, if they are.
@@ -66,6 +65,7 @@ class Architecture:
         whole: makes the network as it was published, classifier and all; None if `build` makes all there is.
         parts: what to tell apart in the whole network, each with the name of its module there: the layers, and what
             lies between and after them.
+        style_weights: what an optimisation weighs the style layers by, where that is not 1.
     """
 
     name: str
@@ -75,11 +75,11 @@ class Architecture:
     style_layers: tuple[str, ...]
     content_layers: tuple[str, ...]
     licence: str
-    style_weights: Mapping[str, float] = field(default_factory=dict, compare=False)
     download: Download | None = None
     bundled: str | None = None
     whole: Callable[[], nn.Module] | None = None
     parts: Mapping[str, str] = field(default_factory=dict, compare=False)
+    style_weights: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
 def _torchvision_vgg(
