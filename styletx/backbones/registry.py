@@ -194,7 +194,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             convert=dict,
             layers=vgg.layer_names(COMPACT_VGG19),
             style_layers=GATYS_STYLE_LAYERS,
-            # Against equal weights, a ninth less style distance on VGG-19, and the large structure is as near.
+            # Against equal weights, a ninth less style distance on VGG-19, a tenth more in the large structure.
             style_weights={"relu3_1": 1.5, "relu5_1": 0.5},
             # In a quick run relu4_2 alone leaves edges too loose; relu3_1 beside it holds them for the same style.
             content_layers=("relu3_1", "relu4_2"),

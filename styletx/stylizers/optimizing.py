@@ -8,7 +8,6 @@ import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -65,7 +64,9 @@ class OptimizingStylizer(Stylizer):
         self.style_layers = _choose_layers(
             "style", options.style_layers, architecture.style_layers, reached, architecture.style_weights
         )
-        self.content_layers = _choose_layers("content", options.content_layers, architecture.content_layers, reached)
+        self.content_layers = _choose_layers(
+            "content", options.content_layers, architecture.content_layers, reached, {}
+        )
         if options.backbone == "auto" and architecture.name != "vgg19":
             warnings.warn(
                 f"seen by the bundled {architecture.name} network; to have the full VGG-19, which is a 548 MB "
@@ -110,7 +111,7 @@ class OptimizingStylizer(Stylizer):
         try:
             for step in optimization.coarse_to_fine(
                 objective_at,
-                self._initial(content, size),
+                self._initial(content, size, sizes[0]),
                 sizes,
                 iterations=self.options.iterations,
                 optimizer=self.options.optimizer,
@@ -160,12 +161,11 @@ class OptimizingStylizer(Stylizer):
             raise OptionError(f"--init {init}: there is no such file; did you mean {near[0]!r}?")
         return images.read(init, max_pixels=self.options.max_pixels).pixels
 
-    def _initial(self, content: Tensor, size: tuple[int, int]) -> Tensor:
+    def _initial(self, content: Tensor, size: tuple[int, int], coarsest: tuple[int, int]) -> Tensor:
         if self.options.init == "content":
             return content
         if self.options.init == "noise":
             generator = torch.Generator().manual_seed(self.options.seed)
-            coarsest = optimization.pyramid(_canvas(size))[0]
             return torch.rand(1, 3, *coarsest, generator=generator).to(self.device)
         pixels = self.painting.pixels if self.initial is None else self.initial
         return _framed(images.resize(pixels.to(self.device), size))
@@ -239,7 +239,7 @@ def _choose_layers(
     given: str | None,
     default: tuple[str, ...],
     reached: tuple[str, ...],
-    shares: Mapping[str, float] = MappingProxyType({}),
+    shares: Mapping[str, float],
 ) -> Mapping[str, float]:
     """The layers of a kind with their shares: as given, or the default ones as far as the weights reach."""
     if given is not None:
