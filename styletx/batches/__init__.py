@@ -14,7 +14,7 @@ from styletx.batches.manifest import Record
 from styletx.batches.plan import Job
 from styletx.batches.running import Batch, Engine, Path
 from styletx.errors import OptionError, hint
-from styletx.options import FIELDS, Options
+from styletx.options import combined
 
 __all__ = ["ENGINES", "Batch", "Engine", "Job", "Record", "batch", "engine_named"]
 
@@ -58,7 +58,6 @@ def batch(
     pattern: Sequence[str] = (),
     format: str = "png",
     overwrite: bool = False,
-    runtime: str = "torch",
     **options: Any,
 ) -> Iterator[Record]:
     """Repaint files and whole folders in one or several styles; what was done before is not done again.
@@ -73,8 +72,7 @@ def batch(
         pattern: what to take from folders, as ["*.jpg"]; all pictures if empty.
         format: of the results: png, jpg, webp or tif.
         overwrite: whether to replace results that were made otherwise.
-        runtime: what runs a trained style, which is `Options.engine`.
-        options: other fields of `Options`.
+        options: fields of `Options`.
 
     Returns:
         A generator that does the work, and gives a record of each picture when it is done, in any order. A picture
@@ -83,15 +81,12 @@ def batch(
     Raises:
         StyletxError: it cannot start; the message says what to do.
     """
-    unknown = [name for name in options if name not in FIELDS]
-    if unknown:
-        raise OptionError(f"no option is called {unknown[0]!r}; see styletx.Options for those there are.")
     chosen = engine_named(engine, workers=workers, address=address) if isinstance(engine, str) else engine
     whole = Batch(
         _several(sources),
         _several(styles),
         output,
-        Options(engine=runtime, **options),
+        combined(None, options),
         pattern=pattern,
         format=format,
         overwrite=overwrite,

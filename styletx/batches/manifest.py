@@ -18,7 +18,7 @@ from typing import Any
 
 from styletx.batches import files, plan
 from styletx.errors import OutputError
-from styletx.options import DEFAULTS
+from styletx.options import Options, defaults
 
 # They change how fast or where a picture is made, but not what it shows.
 ELSEWHERE = ("device", "offline", "max_pixels")
@@ -220,5 +220,5 @@ def _is_sound(record: Record) -> bool:
 
 def _key(style: str, sha256: str | None, options: Mapping[str, Any]) -> str:
     # A line of an earlier version lacks the options that came later, which it used by their defaults.
-    chosen = {name: value for name, value in {**DEFAULTS, **options}.items() if name not in ELSEWHERE}
+    chosen = {name: value for name, value in {**defaults(Options), **options}.items() if name not in ELSEWHERE}
     return files.sha256(json.dumps([sha256 or style, chosen], sort_keys=True).encode())

@@ -21,7 +21,7 @@ from styletx._version import __version__
 from styletx.batches import files
 from styletx.batches.manifest import ELSEWHERE, Record
 from styletx.errors import PictureError
-from styletx.options import DEFAULTS, flag
+from styletx.options import Options, defaults
 
 CELL = 200  # px, of the contact sheet
 CAPTION = 22
@@ -86,10 +86,10 @@ def _summary(records: Sequence[Record], done: Sequence[Record], failed: Sequence
     yield "Styles", _escaped(", ".join(f"{_name(style)} ({count})" for style, count in styles.items()))
     yield "Time", f"{sum(record.seconds for record in done):.1f} s of work"
     chosen = {
-        flag(name) if value is True else f"{flag(name)} {value}"
+        name if value is True else f"{name} {value}"
         for record in done
         for name, value in record.options.items()
-        if name not in ELSEWHERE and value != DEFAULTS.get(name)
+        if name not in ELSEWHERE and value != defaults(Options).get(name)
     }
     yield "Options", _escaped(", ".join(sorted(chosen)) or "all by default")
     yield "Made with", f"styletx {__version__}"

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from styletx._version import __version__
+from styletx.cli.flags import flag
 from styletx.errors import StyletxError, hint
 
 # A command's module is imported when the command is called, so that help and --version stay quick.
@@ -65,7 +66,7 @@ class Commands(click.Group):
 
 class _Failure(click.ClickException):
     def __init__(self, error: StyletxError) -> None:
-        super().__init__(" ".join(str(error).split()))
+        super().__init__(" ".join(error.rendered(flag).split()))
         self.exit_code = error.exit_code  # type: ignore[misc]
 
 

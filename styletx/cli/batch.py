@@ -16,7 +16,7 @@ import click
 from styletx.batches import Batch, engine_named, files, plan
 from styletx.cli.flags import Choice, GroupedCommand, option_flags
 from styletx.errors import OutputError
-from styletx.options import FIELDS, Options
+from styletx.options import Options
 
 
 @click.command(cls=GroupedCommand)
@@ -49,15 +49,7 @@ from styletx.options import FIELDS, Options
 @click.option("--contact-sheet/--no-contact-sheet", default=True, help=f"Write {plan.CONTACT_SHEET} into OUT.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON on stdout for each picture.")
-@click.option(
-    "--runtime",
-    type=Choice(FIELDS["engine"].metadata["help"].choices),
-    default=FIELDS["engine"].default,
-    show_default=True,
-    help="What runs a trained style; --engine of styletx run.",
-)
-# --engine says here where the work is done.
-@option_flags(*(name for name in FIELDS if name != "engine"))
+@option_flags()
 def command(
     sources: tuple[str, ...],
     styles: tuple[str, ...],
@@ -74,7 +66,6 @@ def command(
     contact_sheet: bool,
     quiet: bool,
     as_json: bool,
-    runtime: str,
     **options: Any,
 ) -> None:
     """Repaint files, folders and lists of them ('@list.txt') in one or several styles.
@@ -83,9 +74,7 @@ def command(
     start.
     """
     chosen = engine_named(engine, workers=workers, address=address)
-    batch = Batch(
-        sources, styles, output, Options(engine=runtime, **options), pattern=pattern, format=format, overwrite=overwrite
-    )
+    batch = Batch(sources, styles, output, Options(**options), pattern=pattern, format=format, overwrite=overwrite)
     if dry_run:
         _print_plan(batch, as_json)
         return

@@ -1,33 +1,49 @@
-"""Command-line flags made from `Options`, so that a default, a range or a unit is written once."""
+"""Command-line flags made from the declarations of options, so that a default, a range or a unit is written once."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import click
 
-from styletx.options import FIELDS, Help, flag
+from styletx.errors import hint, rendered
+from styletx.options import Options, Spec, TrainingOptions, defaults
+
+# Fields whose flag is not simply their name.
+FLAGS = {"output": "-o", "start": "--from", "as_json": "--json", "style": "--style"}
+
+
+def flag(name: str) -> str:
+    """The command line's name of a field: `style_weight` to `--style-weight`."""
+    return FLAGS.get(name) or "--" + name.replace("_", "-")
 
 
 class GroupedCommand(click.Command):
-    """A command whose help lists the options of `Options` under their groups, and its own first."""
+    """A command whose help lists options under their groups, and its own first."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, a section a group."""
-        groups: dict[str, list[tuple[str, str]]] = {}
+        groups: dict[str, list[tuple[str, str]]] = {"Options": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None and isinstance(parameter, click.Option):
-                field = FIELDS.get(parameter.name or "")
-                group = "Options" if field is None else _help(field).group
+                group = parameter.spec.group if isinstance(parameter, SpecOption) else "Options"
                 groups.setdefault(group, []).append(record)
         for group, records in groups.items():
             with formatter.section(group):
                 formatter.write_dl(records)
+
+
+class SpecOption(click.Option):
+    """A flag made from a `Spec`."""
+
+    def __init__(self, *args: Any, spec: Spec, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.spec = spec
 
 
 class Size(click.ParamType[Any]):
@@ -43,64 +59,98 @@ class Size(click.ParamType[Any]):
             self.fail(f"{value!r} is neither a whole number of px nor 'original'.", param, ctx)
 
 
-class Finite(click.FloatRange):
-    """A number in a range, which "nan" and "inf" are not."""
+class Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers between commas."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The numbers."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(number) for number in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of whole numbers such as 16,48,96.", param, ctx)
+
+
+class Finite(click.ParamType[float]):
+    """A number, which "nan" and "inf" are not."""
+
+    name = "float"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number."""
-        number: float = super().convert(value, param, ctx)
+        number = click.FLOAT.convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value!r} is no finite number.", param, ctx)
-        return number
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return float(number)
 
 
 class Choice(click.Choice[str]):
-    """One of a few names, with an answer to one that is nearly right."""
+    """One of a few names; after one that is nearly right, the error suggests it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name."""
-        near = difflib.get_close_matches(value, self.choices, n=1)
-        if near and value not in self.choices:
-            self.fail(f"{value!r} is not one of {', '.join(self.choices)}; did you mean {near[0]!r}?", param, ctx)
+        if value not in self.choices:
+            self.fail(f"{value!r} is not one of {', '.join(self.choices)}; {hint(value, self.choices)}", param, ctx)
         return super().convert(value, param, ctx)
 
 
-def option_flags(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add a flag for each of these fields of `Options`, or for all of them, with its environment variable."""
+def option_flags(*names: str, but: Iterable[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add a flag for each of these fields of `Options`, or for all of them, each with its environment variable."""
+    return _flags(Options, names, but, environment=True)
+
+
+def training_flags() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add a flag for each field of `TrainingOptions`."""
+    return _flags(TrainingOptions, (), (), environment=False)
+
+
+def _flags(
+    options: type[Any], names: Iterable[str], but: Iterable[str], environment: bool
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    fields = {one.name: one for one in dataclasses.fields(options) if one.name not in set(but)}
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for name in reversed(names or tuple(FIELDS)):
-            function = _flag(FIELDS[name])(function)
+        for name in reversed(tuple(names) or tuple(fields)):
+            function = _flag(fields[name], environment)(function)
         return function
 
     return decorate
 
 
-def _flag(field: dataclasses.Field[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    about = _help(field)
-    shared: dict[str, Any] = {"default": field.default, "envvar": f"STYLETX_{field.name.upper()}", "help": about.text}
-    if isinstance(field.default, bool):
-        return click.option(flag(field.name), is_flag=True, **shared)
-    return click.option(
-        flag(field.name),
-        type=_type(field),
-        metavar=about.metavar,
-        show_default=about.default or True,
-        **shared,
-    )
+def _flag(one: dataclasses.Field[Any], environment: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    spec: Spec = one.metadata["spec"]
+    about: dict[str, Any] = {"spec": spec, "cls": SpecOption, "default": one.default, "help": rendered(spec.text, flag)}
+    if environment:
+        about["envvar"] = f"STYLETX_{one.name.upper()}"
+    if isinstance(one.default, bool):
+        return click.option(flag(one.name), is_flag=True, **about)
+    shown = rendered(spec.default_text, flag) if spec.default_text else True
+    return click.option(flag(one.name), type=_type(one, spec), metavar=spec.metavar, show_default=shown, **about)
 
 
-def _type(field: dataclasses.Field[Any]) -> Any:
-    about = _help(field)
-    if field.name == "size":
+def _type(one: dataclasses.Field[Any], spec: Spec) -> Any:
+    if one.name == "size":
         return Size()
-    if about.choices:
-        return Choice(about.choices)
-    if about.minimum is None:
+    if spec.choices:
+        return Choice(spec.choices)
+    if isinstance(one.default, tuple):
+        return Numbers()
+    if spec.minimum is None:
         return str
-    return float if isinstance(field.default, float) else int
+    return Finite() if isinstance(one.default, float) else int
 
 
-def _help(field: dataclasses.Field[Any]) -> Help:
-    about: Help = field.metadata["help"]
-    return about
+def command(content: str, style: str, options: Mapping[str, Any]) -> str:
+    """The shell command that repeats a run: what is not default, each value quoted where it must be."""
+    plain = defaults(Options)
+    words: list[str] = []
+    for name, value in options.items():
+        if name in plain and value != plain[name]:
+            words += [flag(name)] if value is True else [flag(name), str(value)]
+    pictures = [content, style]
+    # A name that begins with a dash would be taken for a flag.
+    is_like_flag = any(one.startswith("-") and one != "-" for one in pictures)
+    return shlex.join(["styletx", "run", *([*words, "--", *pictures] if is_like_flag else [*pictures, *words])])

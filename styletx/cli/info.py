@@ -13,11 +13,12 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def command(file: str, as_json: bool) -> None:
     """Tell how FILE, a picture that styletx wrote, was made, and the command that repeats it."""
-    from styletx import images, options
+    from styletx import images
+    from styletx.cli import flags
 
     metadata = images.read_metadata(file)
     chosen = metadata.get("options")
-    repeat = options.command(
+    repeat = flags.command(
         _source(metadata.get("content")), _source(metadata.get("style")), chosen if isinstance(chosen, dict) else {}
     )
     if as_json:

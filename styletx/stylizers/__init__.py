@@ -15,9 +15,8 @@ import os
 from typing import Any
 
 from styletx import backbones, images
-from styletx.errors import OptionError
 from styletx.feedforward import files
-from styletx.options import FIELDS, Options
+from styletx.options import Options, combined
 from styletx.stylizers.base import Result, Run, Stylizer
 from styletx.stylizers.optimizing import OptimizingStylizer
 from styletx.stylizers.transforming import TransformingStylizer
@@ -59,10 +58,7 @@ def load_stylizer(style: images.Source, *, progress: backbones.Progress | None =
     Raises:
         StyletxError: something asked for cannot work; its message says what to do.
     """
-    unknown = [name for name in options if name not in FIELDS]
-    if unknown:
-        raise OptionError(f"no option is called {unknown[0]!r}; see styletx.Options for those there are.")
-    return prepare(style, Options(**options), progress=progress)
+    return prepare(style, combined(None, options), progress=progress)
 
 
 def prepare(style: images.Source, options: Options, *, progress: backbones.Progress | None = None) -> Stylizer:

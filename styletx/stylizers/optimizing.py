@@ -17,7 +17,7 @@ from torch import Tensor
 from styletx import backbones, devices, images, losses, optimization
 from styletx.errors import MemoryLimitError, OptionError, WeightsError
 from styletx.optimization import Step
-from styletx.options import DEFAULTS, Options, flag, layer_weights
+from styletx.options import OPTIMISATION, Options, idle, layer_weights
 from styletx.stylizers.base import Stylizer
 
 # Pixels painted beyond each edge and cut off in the end. Whatever a network takes to be there, it sees the outermost
@@ -46,8 +46,10 @@ class OptimizingStylizer(Stylizer):
         self.style = style.name
         self.options = options
         self.device = devices.choose(options.device)
-        if idle := [flag(name) for name in ("engine", "compile") if getattr(options, name) != DEFAULTS[name]]:
-            warnings.warn(f"{', '.join(idle)}: of no effect with a painting, only with a trained style.", stacklevel=4)
+        if changed := idle(options, OPTIMISATION):
+            warnings.warn(
+                f"{', '.join(changed)}: of no effect with a painting, only with a trained style.", stacklevel=4
+            )
         self.initial = self._read_initial()
         architecture = backbones.choose(options.backbone, options.weights)
         for given in (options.style_layers, options.content_layers):

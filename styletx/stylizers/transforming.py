@@ -16,7 +16,7 @@ from styletx import devices, images
 from styletx.errors import MemoryLimitError, OptionError, WeightsError
 from styletx.feedforward import exported, files, inference
 from styletx.optimization import Step
-from styletx.options import DEFAULTS, TRAINED, Options, flag
+from styletx.options import ONE_PASS, Options, idle
 from styletx.stylizers.base import Result, Run, Stylizer
 
 COMPILERS = (os.environ.get("CXX", "g++"), "g++", "c++", "clang++", "cl")
@@ -38,15 +38,14 @@ class TransformingStylizer(Stylizer):
     def __init__(self, path: Path, options: Options) -> None:
         self.options = options
         self.device = devices.choose(options.device)
-        idle = [flag(name) for name, value in DEFAULTS.items() if getattr(options, name) != value]
-        if idle := [name for name in idle if name not in map(flag, TRAINED)]:
+        if changed := idle(options, ONE_PASS):
             warnings.warn(
-                f"{', '.join(idle)}: of no effect with a trained style, whose look was settled by its training; "
+                f"{', '.join(changed)}: of no effect with a trained style, whose look was settled by its training; "
                 "give a painting instead to choose it.",
                 stacklevel=4,
             )
         self.path = path
-        onnx = options.engine == "onnx" or path.suffix.lower() == ".onnx"
+        onnx = options.runtime == "onnx" or path.suffix.lower() == ".onnx"
         if onnx and (options.compile or options.precision == "bfloat16"):
             warnings.warn("--compile and --precision: of no effect with ONNX, which runs in float32.", stacklevel=4)
         self.dtype = torch.float32 if onnx else devices.dtype(options.precision, self.device)
@@ -59,7 +58,7 @@ class TransformingStylizer(Stylizer):
             exported_network = exported.read(self.path, self.device)
             return exported_network, exported_network.about
         model = files.read(self.path)
-        if self.options.engine == "onnx":
+        if self.options.runtime == "onnx":
             return exported.ExportedNetwork(exported.convert(model), str(self.path), self.device), model.about
         network = model.network.to(self.device, self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.options.compile:

@@ -1,0 +1,228 @@
+"""Every option once: its default, unit and range. Flags, forms, metadata and validation are made from it.
+
+`Options` says how a picture is repainted, `TrainingOptions` how a network is trained for a style.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from styletx.errors import OptionError, field, hint
+from styletx.options.specs import (
+    ONE_PASS,
+    OPTIMISATION,
+    Spec,
+    check,
+    defaults,
+    layer_weights,
+    option,
+    search,
+    specs,
+)
+
+__all__ = [
+    "ONE_PASS",
+    "OPTIMISATION",
+    "OptionKeywords",
+    "Options",
+    "Spec",
+    "TrainingOptions",
+    "combined",
+    "defaults",
+    "idle",
+    "layer_weights",
+    "specs",
+]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a picture is repainted. Every field has a default; a value that cannot work raises `OptionError`.
+
+    Layers are given as "relu1_1,relu2_1=0.5": names, each with a weight if it is not 1.
+    """
+
+    size: int | str = option(512, "Picture", "Long side of the result in px, or 'original'.", 16, 65_536, metavar="PX")
+    style_size: int | None = search(
+        None,
+        "Picture",
+        "Long side of the style picture in px; smaller gives finer strokes.",
+        *(16, 65_536),
+        metavar="PX",
+        default_text=f"as {field('size')}",
+    )
+    init: str = search(
+        "content",
+        "Picture",
+        "What to start from: content, style, noise or a picture file.",
+        metavar="content|style|noise|FILE",
+    )
+    max_pixels: int = option(
+        250_000_000, "Picture", "Largest picture to read, in pixels.", 256, metavar="N", default_text="250 million"
+    )
+    style_weight: float = search(60.0, "Look", "Weight of the style loss: more is more painting.", 0, metavar="W")
+    content_weight: float = search(1.0, "Look", "Weight of the content loss: more is more photograph.", 0, metavar="W")
+    tv_weight: float = search(0.0, "Look", "Weight of the total variation loss: more is smoother.", 0, metavar="W")
+    strength: float = option(
+        1.0, "Look", "How much of the result shows over the photograph, from 0 to 1.", 0, 1, metavar="S"
+    )
+    style_layers: str | None = search(
+        None, "Look", "Layers that carry style, as NAME[=WEIGHT],…", metavar="LAYERS", default_text="the backbone's"
+    )
+    content_layers: str | None = search(
+        None, "Look", "Layers that carry content, as NAME[=WEIGHT],…", metavar="LAYERS", default_text="the backbone's"
+    )
+    iterations: int = search(
+        15, "Search", "Evaluations at full size; smaller scales get three times as many.", 1, 100_000, metavar="N"
+    )
+    optimizer: str = search("lbfgs", "Search", "Optimiser of the pixels.", choices=("lbfgs", "adam"))
+    seed: int = search(0, "Search", "Seed of noise and of random weights.", 0, 2**63 - 1, metavar="N")
+    backbone: str = search(
+        "auto",
+        "Network",
+        "Network that compares the pictures; auto is vgg19 if its weights are here, else compact.",
+        metavar="NAME",
+    )
+    weights: str | None = search(
+        None,
+        "Network",
+        "Weights of the backbone: a torchvision .pth or a .safetensors file, or random.",
+        metavar="FILE|random",
+        default_text="cache, download or bundled",
+    )
+    pooling: str = search("max", "Network", "Pooling of the backbone.", choices=("max", "average"))
+    padding: str = search("reflect", "Network", "Padding at the image border.", choices=("reflect", "zeros"))
+    smooth_activations: bool = search(False, "Network", "Smooth the activations by a softmax; for residual networks.")
+    offline: bool = option(False, "Network", "Never use the internet.")
+    device: str = option(
+        "auto", "Machine", "Where to run: auto, cpu, cuda, cuda:N or mps.", metavar="auto|cpu|cuda[:N]|mps"
+    )
+    precision: str = option(
+        "auto",
+        "Machine",
+        "Precision of the convolutions; auto is bfloat16 where the processor has instructions for it.",
+        choices=("auto", "float32", "bfloat16"),
+    )
+    runtime: str = option(
+        "torch",
+        "Machine",
+        "What executes a trained style; onnx is ONNX Runtime.",
+        choices=("torch", "onnx"),
+        method=ONE_PASS,
+    )
+    compile: bool = option(
+        False,
+        "Machine",
+        "Compile a trained style first: takes a minute, pays off over many pictures.",
+        method=ONE_PASS,
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("weights", "init"):
+            if isinstance(path := getattr(self, name), os.PathLike):
+                object.__setattr__(self, name, os.fspath(path))
+        check(self)
+        if not self.style_weight and not self.content_weight:
+            raise OptionError(
+                f"{field('style_weight')} and {field('content_weight')} are both 0; give one of them a weight above 0"
+            )
+
+
+class OptionKeywords(TypedDict, total=False):
+    """The fields of `Options` as keywords, for editors and type checkers; a test holds the two together."""
+
+    size: int | str
+    style_size: int | None
+    init: str | os.PathLike[str]
+    max_pixels: int
+    style_weight: float
+    content_weight: float
+    tv_weight: float
+    strength: float
+    style_layers: str | None
+    content_layers: str | None
+    iterations: int
+    optimizer: str
+    seed: int
+    backbone: str
+    weights: str | os.PathLike[str] | None
+    pooling: str
+    padding: str
+    smooth_activations: bool
+    offline: bool
+    device: str
+    precision: str
+    runtime: str
+    compile: bool
+
+
+def _as_in_options(name: str) -> Any:
+    one = Options.__dataclass_fields__[name]
+    return dataclasses.field(default=one.default, metadata=one.metadata)
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a network is trained for a style. A value that cannot work raises `OptionError`."""
+
+    steps: int = option(4000, "Training", "Updates of the network.", 1, metavar="N")
+    batch: int = option(4, "Training", "Photographs per step and device.", 1, metavar="N")
+    crop: int = option(256, "Training", "Side of the square crops in px.", 64, 2048, metavar="PX")
+    style_size: int = option(512, "Training", "Long side of the style picture in px.", 16, 8192, metavar="PX")
+    style_weight: float = option(60.0, "Training", "Weight of the style loss: more is more painting.", 0, metavar="W")
+    content_weight: float = option(
+        1.0, "Training", "Weight of the content loss: more is more photograph.", 0, metavar="W"
+    )
+    tv_weight: float = option(0.0, "Training", "Weight of the total variation loss: more is smoother.", 0, metavar="W")
+    rate: float = option(
+        0.02, "Training", "Learning rate; use a quarter of it if the training diverges.", 1e-6, 1, metavar="R"
+    )
+    ramp: float = option(
+        0.5, "Training", "Share of the steps until the style has its full weight, from 0 to 1.", 0, 1, metavar="S"
+    )
+    every: int = option(250, "Training", "Steps between checkpoints.", 1, metavar="N")
+    seed: int = option(0, "Training", "Seed of first weights, order and crops.", 0, 2**63 - 1, metavar="N")
+    widths: tuple[int, ...] = option(
+        (16, 48, 96), "Network", "Channels of each stage, such as 16,48,96.", metavar="N,…", default_text="16,48,96"
+    )
+    blocks: int = option(5, "Network", "Residual blocks.", 0, 64, metavar="N")
+    expansion: int = option(
+        0, "Network", "Expansion of a residual block; 0 is two 3×3 convolutions.", 0, 8, metavar="N"
+    )
+    backbone: str = _as_in_options("backbone")
+    weights: str | None = _as_in_options("weights")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not 0 < self.style_weight + self.content_weight < math.inf:
+            raise OptionError(
+                f"{field('style_weight')} and {field('content_weight')} make no loss; give one of them a weight above 0"
+            )
+
+
+def combined(options: Options | None, keywords: Mapping[str, Any]) -> Options:
+    """Options with some of their fields changed by keywords; None stands for the defaults.
+
+    Raises:
+        OptionError: an unknown keyword, or a value that cannot work.
+    """
+    known = defaults(Options)
+    for name in keywords:
+        if name not in known:
+            raise OptionError(f"no option is called {name!r}; {hint(name, known)}")
+    return dataclasses.replace(options or Options(), **keywords)
+
+
+def idle(options: Options, method: str) -> list[str]:
+    """The fields that were changed although they do not affect this method."""
+    plain = defaults(Options)
+    return [
+        name
+        for name, spec in specs(Options).items()
+        if spec.method not in (None, method) and getattr(options, name) != plain[name]
+    ]
