@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from styletx import backbones, images, losses, optimization
+from styletx.losses import Content, Gram, Objective, Variation, Weighted, layer_terms
 from styletx.optimization import Step
 
 TV_WEIGHT = 1.0  # of total variation beside the content loss, when a picture is found again from its features
@@ -31,7 +32,8 @@ def feature_maps(network: nn.Module, pixels: Tensor, layer: str) -> Tensor:
 
 def gram(network: nn.Module, pixels: Tensor, layer: str) -> Tensor:
     """A layer's Gram matrix `[C, C]`, float32, on the CPU; arguments as for `feature_maps`."""
-    return losses.style_targets(network, pixels, [layer])[layer][0].cpu()
+    with torch.no_grad():
+        return losses.gram_matrix(network(pixels)[layer])[0].cpu()
 
 
 def invert(
@@ -45,30 +47,24 @@ def invert(
 ) -> Iterator[Step]:
     """Find a picture that gives a layer the same activations (Mahendran & Vedaldi 2015).
 
-    What is lost on the way to that layer cannot be found again; it is filled smoothly.
+    What was lost on the way to that layer cannot be found again; it is filled smoothly.
 
     Args:
         network: called with pixels, returns layer name to `[1, C, h, w]`.
-        pixels: `[1, 3, H, W]` in [0, 1]; nothing of it but that layer's activations is used.
+        pixels: `[1, 3, H, W]` in [0, 1]; only that layer's activations are used.
         layer: which.
         iterations: evaluations at full size; smaller scales get three times as many.
         generator: of the noise that the search starts from.
-        tv_weight: of the total variation, which settles what the layer leaves open.
+        tv_weight: of the total variation, which settles what the layer leaves open; the content loss weighs 1.
 
     Yields:
         A `Step` after each evaluation, with losses "total", "content" and "tv".
     """
 
-    def objective_at(size: tuple[int, int]) -> optimization.Objective:
-        scaled = images.resize(pixels, size)
-        target = losses.content_targets(network, scaled, [layer])[layer]
-
-        def objective(found: Tensor) -> dict[str, Tensor]:
-            content = losses.content_loss(network(found)[layer], target)
-            variation = losses.total_variation_loss(found)
-            return {"total": content + tv_weight * variation, "content": content, "tv": variation}
-
-        return objective
+    def objective_at(size: tuple[int, int]) -> Objective:
+        with torch.no_grad():
+            content = Content(layer, network(images.resize(pixels, size))[layer])
+        return Objective(network, [Weighted("content", 1.0, content), Weighted("tv", tv_weight, Variation())])
 
     yield from _from_noise(objective_at, pixels, iterations, generator)
 
@@ -85,7 +81,7 @@ def texture(
 
     Args:
         network: called with pixels, returns layer name to `[1, C, h, w]`.
-        pixels: `[1, 3, H, W]` in [0, 1]; nothing of it but those matrices is used.
+        pixels: `[1, 3, H, W]` in [0, 1]; only those matrices are used.
         layers: whose; `texture_layers` chooses them.
         iterations: evaluations at full size; smaller scales get three times as many.
         generator: of the noise that the search starts from.
@@ -94,15 +90,13 @@ def texture(
         A `Step` after each evaluation, with losses "total" and "style".
     """
 
-    def objective_at(size: tuple[int, int]) -> optimization.Objective:
-        targets = losses.style_targets(network, images.resize(pixels, size), layers)
-
-        def objective(found: Tensor) -> dict[str, Tensor]:
-            features = network(found)
-            style = torch.stack([losses.style_loss(features[layer], targets[layer]) for layer in layers]).mean()
-            return {"total": style, "style": style}
-
-        return objective
+    def objective_at(size: tuple[int, int]) -> Objective:
+        with torch.no_grad():
+            features = network(images.resize(pixels, size))
+        style = {layer: losses.gram_statistics(features[layer]) for layer in layers}
+        return Objective(
+            network, layer_terms("style", 1.0, dict.fromkeys(layers, 1.0), lambda layer: Gram(layer, style[layer]))
+        )
 
     yield from _from_noise(objective_at, pixels, iterations, generator)
 
@@ -120,12 +114,12 @@ def texture_layers(architecture: backbones.Architecture, layer: str) -> tuple[st
 
 
 def _from_noise(
-    objective_at: Callable[[tuple[int, int]], optimization.Objective],
+    objective_at: Callable[[tuple[int, int]], Objective],
     pixels: Tensor,
     iterations: int,
     generator: torch.Generator,
 ) -> Iterator[Step]:
-    sizes = optimization.pyramid((pixels.shape[-2], pixels.shape[-1]))
+    sizes = optimization.pyramid_sizes((pixels.shape[-2], pixels.shape[-1]))
     # Faint noise on grey: a layer that does not see the finest grain would leave strong noise in the picture.
     noise = (0.45 + 0.1 * torch.rand(1, 3, *sizes[0], generator=generator)).to(pixels.device)
     yield from optimization.coarse_to_fine(objective_at, noise, sizes, iterations=iterations)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
-from styletx.errors import OptionError, field, hint
+from styletx.errors import OptionError, field, hint, rendered
 from styletx.options.specs import (
     ONE_PASS,
     OPTIMISATION,
@@ -34,6 +34,7 @@ __all__ = [
     "TrainingOptions",
     "combined",
     "defaults",
+    "explained",
     "idle",
     "layer_weights",
     "specs",
@@ -216,6 +217,21 @@ def combined(options: Options | None, keywords: Mapping[str, Any]) -> Options:
         if name not in known:
             raise OptionError(f"no option is called {name!r}; {hint(name, known)}")
     return dataclasses.replace(options or Options(), **keywords)
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def explained(function: Function) -> Function:
+    """Add to a function's docstring, under `keywords:`, the name, type, meaning and default of every option."""
+    lines = [
+        f"            {one.name} ({one.type}): {rendered(one.metadata['spec'].text)} Default: {one.default!r}."
+        for one in dataclasses.fields(Options)
+    ]
+    before, mark, after = (function.__doc__ or "").partition("        keywords: ")
+    first, _, rest = after.partition("\n")
+    function.__doc__ = "\n".join([before + mark + first, *lines, rest])
+    return function
 
 
 def idle(options: Options, method: str) -> list[str]:

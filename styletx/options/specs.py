@@ -41,14 +41,18 @@ class Spec:
     method: str | None = None
 
 
-def option(default: Any, group: str, text: str, *limits: float, **about: Any) -> Any:
-    """A field of a class of options, with its `Spec`; `limits` are minimum and maximum."""
-    return dataclasses.field(default=default, metadata={"spec": Spec(group, text, *limits, **about)})
+def option(
+    default: Any, group: str, text: str, minimum: float | None = None, maximum: float | None = None, **about: Any
+) -> Any:
+    """A field of a class of options, with its `Spec`."""
+    return dataclasses.field(default=default, metadata={"spec": Spec(group, text, minimum, maximum, **about)})
 
 
-def search(default: Any, group: str, text: str, *limits: float, **about: Any) -> Any:
+def search(
+    default: Any, group: str, text: str, minimum: float | None = None, maximum: float | None = None, **about: Any
+) -> Any:
     """As `option`, for one that affects the optimisation only."""
-    return option(default, group, text, *limits, method=OPTIMISATION, **about)
+    return option(default, group, text, minimum, maximum, method=OPTIMISATION, **about)
 
 
 def specs(options: type[DataclassInstance]) -> dict[str, Spec]:

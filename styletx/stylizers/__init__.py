@@ -1,4 +1,4 @@
-"""The library's front: a style, be it a painting or a trained network, becomes a stylizer, which repaints pictures.
+"""The library's front: a style, a painting or a trained network, becomes a stylizer, which repaints pictures.
 
 stylizer = load_stylizer("painting.jpg", size=768)     # or "mosaic", or "mine.safetensors"
 stylizer("photo.jpg").save("out.png")
@@ -12,14 +12,21 @@ run.result.save("out.png")
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from styletx import backbones, images
 from styletx.feedforward import files
-from styletx.options import Options, combined
+from styletx.optimization import Step
+from styletx.options import Options, combined, explained
 from styletx.stylizers.base import Result, Run, Stylizer
 from styletx.stylizers.optimizing import OptimizingStylizer
 from styletx.stylizers.transforming import TransformingStylizer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from styletx.options import OptionKeywords
 
 __all__ = [
     "OptimizingStylizer",
@@ -28,44 +35,61 @@ __all__ = [
     "Stylizer",
     "TransformingStylizer",
     "load_stylizer",
-    "prepare",
     "stylize",
 ]
 
 
-def stylize(content: images.Source, style: images.Source, **options: Any) -> Result:
-    """Repaint one picture in the style of another.
+@explained
+def stylize(
+    content: images.Source,
+    style: images.Source,
+    options: Options | None = None,
+    *,
+    progress: Callable[[Step], None] | None = None,
+    download: backbones.Progress | None = None,
+    **keywords: Unpack[OptionKeywords],
+) -> Result:
+    """Repaint one photograph in one style.
 
     Args:
         content: the photograph: a path, bytes, an open file, a PIL image, an array or a tensor.
-        style: the painting, likewise.
-        options: fields of `Options`.
+        style: the painting, likewise; or a trained style: a bundled one's name, or a model file.
+        options: how to repaint; None for the defaults.
+        progress: called after each step of the run.
+        download: called with bytes done and bytes in all while a network's weights are downloaded.
+        keywords: fields of `Options`, which change those of `options`:
 
     Raises:
         StyletxError: something asked for cannot work; its message says what to do.
     """
-    return load_stylizer(style, **options)(content)
+    run = load_stylizer(style, options, download=download, **keywords).start(content)
+    for step in run:
+        if progress is not None:
+            progress(step)
+    return run.result
 
 
-def load_stylizer(style: images.Source, *, progress: backbones.Progress | None = None, **options: Any) -> Stylizer:
+@explained
+def load_stylizer(
+    style: images.Source,
+    options: Options | None = None,
+    *,
+    download: backbones.Progress | None = None,
+    **keywords: Unpack[OptionKeywords],
+) -> Stylizer:
     """Prepare a style once, to repaint any number of pictures in it.
 
     Args:
-        style: the painting: a path, bytes, an open file, a PIL image, an array or a tensor.
-        progress: called with bytes done and bytes in all while a network's weights are downloaded.
-        options: fields of `Options`.
+        style: the painting: a path, bytes, an open file, a PIL image, an array or a tensor; or a trained style: a
+            bundled one's name, or a model file.
+        options: how to repaint; None for the defaults.
+        download: called with bytes done and bytes in all while a network's weights are downloaded.
+        keywords: fields of `Options`, which change those of `options`:
 
     Raises:
         StyletxError: something asked for cannot work; its message says what to do.
     """
-    return prepare(style, combined(None, options), progress=progress)
-
-
-def prepare(style: images.Source, options: Options, *, progress: backbones.Progress | None = None) -> Stylizer:
-    """As `load_stylizer`, with the options made.
-
-    Arguments and errors are those of `load_stylizer`.
-    """
+    chosen = combined(options, keywords)
     if isinstance(style, str | os.PathLike) and (path := files.find(style)):
-        return TransformingStylizer(path, options)
-    return OptimizingStylizer(images.read(style, max_pixels=options.max_pixels), options, progress=progress)
+        return TransformingStylizer(path, chosen)
+    return OptimizingStylizer(images.read(style, max_pixels=chosen.max_pixels), chosen, download=download)

@@ -1,38 +1,43 @@
-"""What every stylizer is, whatever it repaints with: it is called with pictures and gives results."""
+"""What every stylizer is, whatever its method: it is called with pictures and gives results."""
 
 from __future__ import annotations
 
 import abc
 import dataclasses
+import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, overload
 
+import numpy as np
+import numpy.typing as npt
 import PIL.Image
 import torch
 from torch import Tensor
 
-from styletx import images
+from styletx import errors, images
 from styletx._version import __version__
 from styletx.errors import OptionError
+from styletx.notes import Notes
 from styletx.optimization import Step
 from styletx.options import Options
+from styletx.stylizers.finishing import finish
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
-    """A repainted picture.
+    """A repainted picture. It shows itself in a notebook, and is an array to NumPy.
 
     Attributes:
         pixels: `[1, 3, H, W]` float32 sRGB in [0, 1], on the CPU.
-        alpha: `[1, 1, H, W]` in [0, 1], taken over from the content picture; None if that is opaque.
-        bits: depth that `save` writes where the file format can, that of the content picture: 8 or 16.
+        alpha: `[1, 1, H, W]` in [0, 1], taken over from the photograph; None if that is opaque.
+        bits: depth that `save` writes where the file format can, that of the photograph: 8 or 16.
         metadata: how it was made: names, options, weights, versions, losses; embedded by `save`.
     """
 
-    pixels: Tensor = field(repr=False)
-    alpha: Tensor | None = field(repr=False)
+    pixels: Tensor
+    alpha: Tensor | None
     bits: int
     metadata: dict[str, Any]
 
@@ -41,13 +46,41 @@ class Result:
         """The picture as an 8-bit PIL image, RGB or RGBA."""
         return images.to_pil(self.pixels, self.alpha)
 
-    def save(self, target: str | os.PathLike[str] | BinaryIO, *, bits: int | None = None) -> None:
-        """Write a PNG, JPEG, WebP or TIFF file, by the path's extension, or PNG to a stream, with its metadata.
+    def save(
+        self, target: str | os.PathLike[str] | BinaryIO, *, format: str | None = None, bits: int | None = None
+    ) -> Notes:
+        """Write the picture with its metadata.
+
+        Args:
+            target: a path, whose extension names the format, or a binary stream.
+            format: "PNG", "JPEG", "WEBP" or "TIFF"; None goes by the path's extension, and is PNG for a stream.
+            bits: 8 or 16 (PNG and TIFF only); None is `Result.bits`.
+
+        Returns:
+            What was lost on the way, such as transparency in a JPEG.
 
         Raises:
             OutputError: it cannot be written there; what was there stays.
         """
-        images.write(target, self.pixels, alpha=self.alpha, metadata=self.metadata, bits=bits or self.bits)
+        return images.write(
+            target, self.pixels, alpha=self.alpha, metadata=self.metadata, bits=bits or self.bits, format=format
+        )
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """The 8-bit values `[H, W, 3]`, or `[H, W, 4]` with alpha, of `image`."""
+        if copy is False:
+            raise ValueError("an array of a result is always a copy; leave copy out")
+        return np.array(self.image, dtype)
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        self.image.save(stream, "PNG")
+        return stream.getvalue()
+
+    def __repr__(self) -> str:
+        height, width = self.pixels.shape[-2:]
+        content, style = self.metadata.get("content"), self.metadata.get("style")
+        return f"<Result {width}×{height} px: {content} in the style of {style}>"
 
 
 class Stylizer(abc.ABC):
@@ -59,14 +92,16 @@ class Stylizer(abc.ABC):
         style: name of the style.
         options: how to repaint.
         device: where.
-        single_pass: whether a picture is finished at once, with nothing to see on the way.
+        notes: what a person should know of the style and the options.
+        is_gradual: whether its steps show a picture in the making; if not, there is nothing to see before the last.
         batch_size: how many pictures of one size are worth giving to `finish` at once.
     """
 
     style: str
     options: Options
     device: torch.device
-    single_pass: bool = False
+    notes: Notes = ()
+    is_gradual: bool = True
     batch_size: int = 1
 
     @overload
@@ -76,10 +111,10 @@ class Stylizer(abc.ABC):
     def __call__(
         self, content: images.Source | list[images.Source] | tuple[images.Source, ...]
     ) -> Result | list[Result]:
-        """Repaint a picture, or several.
+        """Repaint a photograph, or several.
 
         Args:
-            content: a path, bytes, an open file, a PIL image, an array or a tensor; or a list of such.
+            content: a path, bytes, an open file, a PIL image, an array or a tensor; or a list of these.
 
         Returns:
             The result, or a list of results in the same order.
@@ -91,28 +126,41 @@ class Stylizer(abc.ABC):
             return self.finish([self.start(one) for one in content])
         return self.finish([self.start(content)])[0]
 
-    def start(self, content: images.Source, *, owned: bool = False) -> Run:
-        """Check a picture and make ready to repaint it; nothing is computed until the run is iterated.
+    def start(self, content: images.Source, *, initial: images.Source | None = None) -> Run:
+        """Read a photograph and get ready to repaint it; nothing is painted until the run is iterated.
 
         Args:
-            content: as for a call.
-            owned: whether a `Picture` is used nowhere else, so that a large one may be repainted in its place to
-                save memory. What is read here always is.
+            content: the photograph, as for a call.
+            initial: the picture to start from, of any size; None goes by the option `init`.
 
         Raises:
             StyletxError: something asked for cannot work; its message says what to do.
         """
+        if initial is not None and not self.is_gradual:
+            raise OptionError(f"{errors.field('initial')} is for paintings; a trained style starts from the photograph")
         picture = images.read(content, max_pixels=self.options.max_pixels)
         size = (picture.pixels.shape[-2], picture.pixels.shape[-1])
         if self.options.size != "original":
             size = images.fit(size, int(self.options.size))
         if min(size) < images.MIN_SIDE:
             raise OptionError(
-                f"{picture.name}: would be {size[1]}×{size[0]} px, and {images.MIN_SIDE} px a side is the least "
-                "that can be styled; give a larger --size."
+                f"{picture.name}: the result would be {size[1]}×{size[0]} px, and {images.MIN_SIDE} px a side is the "
+                f"minimum; increase {errors.field('size')}"
             )
         self.check(picture.name, size)
-        return Run(self, picture, size, owned or picture is not content)
+        run = Run(
+            self,
+            picture.name,
+            images.resize(picture.pixels, size),
+            None if picture.alpha is None else images.resize(picture.alpha, size),
+            picture.bits,
+            getattr(picture, "notes", ()),
+        )
+        # Only what nobody else holds may be repainted in place.
+        run.is_shared = picture is content and run.photo is picture.pixels
+        if initial is not None:
+            run.initial = images.read(initial, max_pixels=self.options.max_pixels).pixels
+        return run
 
     def finish(self, runs: Sequence[Run]) -> list[Result]:
         """Complete runs that were started, together where that is quicker."""
@@ -122,56 +170,79 @@ class Stylizer(abc.ABC):
         return [run.result for run in runs]
 
     def check(self, name: str, size: tuple[int, int]) -> None:  # noqa: B027
-        """Find out before any work whether a picture of that name can be repainted at a size (H, W).
+        """Find out before any work whether a photograph of that name can be repainted at a size (H, W).
 
         Raises:
             MemoryLimitError: it does not fit into the device's memory.
         """
 
     @abc.abstractmethod
-    def steps(self, picture: images.Picture, size: tuple[int, int], *, in_place: bool = False) -> Iterator[Step]:
-        """Repaint a picture at a size (H, W); `in_place` if it may be lost by that."""
+    def steps(self, run: Run) -> Iterator[Step]:
+        """Repaint a run's photograph."""
 
     @property
     @abc.abstractmethod
     def about(self) -> dict[str, Any]:
         """What is used, as it is embedded in files."""
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.style} on {self.device}>"
 
-@dataclass
+
+@dataclass(repr=False)
 class Run:
     """One picture being repainted. Iterate it for its `Step`s, as far as you like; `result` is what there is by then.
 
     Attributes:
         stylizer: what repaints it.
-        picture: the content picture.
-        size: (H, W) of the result in px.
-        owned: whether the picture is used nowhere else.
+        name: of the photograph.
+        photo: the photograph at the result's size, `[1, 3, H, W]` in [0, 1], on the CPU.
+        alpha: its transparency at that size, `[1, 1, H, W]`; None if it is opaque.
+        bits: its depth, 8 or 16.
+        notes: what a person should know of the photograph.
+        initial: the picture to start from, `[1, 3, h, w]`; None goes by the option `init`.
+        is_shared: whether somebody else holds `photo`, so that it must stay as it is.
+        is_spent: whether `photo` was repainted in place, so that the run cannot start again.
         last: the latest step, None before the first.
     """
 
     stylizer: Stylizer
-    picture: images.Picture
-    size: tuple[int, int]
-    owned: bool = False
+    name: str
+    photo: Tensor
+    alpha: Tensor | None = None
+    bits: int = 8
+    notes: Notes = ()
+    initial: Tensor | None = None
+    is_shared: bool = True
+    is_spent: bool = field(default=False, init=False)
     last: Step | None = field(default=None, init=False)
+    _result: tuple[Step, Result] | None = field(default=None, init=False)
 
     def __iter__(self) -> Iterator[Step]:
-        in_place = self.owned and self.stylizer.options.strength == 1
-        for step in self.stylizer.steps(self.picture, self.size, in_place=in_place):
+        if self.is_spent:
+            raise RuntimeError("this run repainted a large photograph in place and cannot start again; start another")
+        for step in self.stylizer.steps(self):
             self.last = step
             yield step
 
     @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the result in px."""
+        return self.photo.shape[-2], self.photo.shape[-1]
+
+    @property
     def result(self) -> Result:
-        """The best picture so far, at full size; the content picture itself before the first step."""
-        pixels = self.picture.pixels if self.last is None else self.last.pixels
-        alpha = None if self.picture.alpha is None else images.resize(self.picture.alpha, self.size)
-        pixels = images.resize(pixels, self.size).contiguous().cpu()
-        strength = self.stylizer.options.strength
-        if strength < 1:
-            pixels = torch.lerp(images.resize(self.picture.pixels, self.size), pixels, strength)
-        return Result(pixels, alpha, self.picture.bits, self.metadata)
+        """The best picture so far, at full size.
+
+        Raises:
+            RuntimeError: the run has not made a step yet.
+        """
+        if self.last is None:
+            raise RuntimeError("there is no result before the first step; iterate the run, or call the stylizer")
+        if self._result is None or self._result[0] is not self.last:
+            pixels = finish(self.last.pixels, self.photo, self.stylizer.options.strength)
+            self._result = self.last, Result(pixels, self.alpha, self.bits, self.metadata)
+        return self._result[1]
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -179,7 +250,7 @@ class Run:
         return {
             "styletx": __version__,
             "torch": torch.__version__,
-            "content": self.picture.name,
+            "content": self.name,
             "style": self.stylizer.style,
             "options": dataclasses.asdict(self.stylizer.options),
             **self.stylizer.about,
@@ -187,3 +258,8 @@ class Run:
             "size": [self.size[1], self.size[0]],
             "losses": {} if self.last is None else self.last.losses,
         }
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        done = "not started" if self.last is None else f"{self.last.progress:.0%} done"
+        return f"<Run {self.name} in the style of {self.stylizer.style}, {width}×{height} px, {done}>"

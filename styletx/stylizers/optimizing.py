@@ -1,33 +1,35 @@
-"""The stylizer of the first engine: the pixels are optimised towards a painting's style."""
+"""The stylizer that optimises pixels towards a painting's style."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import os
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styletx import backbones, devices, images, losses, optimization
-from styletx.errors import MemoryLimitError, OptionError, WeightsError
+from styletx import backbones, devices, images, optimization
+from styletx.errors import MemoryLimitError, OptionError, WeightsError, field, hint
+from styletx.losses import Content, Gram, Objective, Variation, Weighted, gram_statistics, layer_terms
+from styletx.notes import Note
 from styletx.optimization import Step
 from styletx.options import OPTIMISATION, Options, idle, layer_weights
-from styletx.stylizers.base import Stylizer
+from styletx.stylizers.base import Run, Stylizer
 
-# Pixels painted beyond each edge and cut off in the end. Whatever a network takes to be there, it sees the outermost
-# pixels from fewer places than the others, and they stay a duller rim of as many pixels.
+# Pixels painted beyond each edge and cut off at the end. Whatever a network takes to be beyond the border, it sees the
+# outermost pixels from fewer places than the others, and they stay a duller rim of about this width.
 MARGIN = 8
 # The peak of an evaluation over what it keeps for its backward pass. With it, the estimate for VGG-19 to relu3_1 at
 # 1024×768 was 1.97 GiB where 2.0 were measured.
 EVALUATION_PEAK = 1.4
-# L-BFGS remembers ten steps of two pictures each; content, best picture, gradient and their like make up the rest.
+# L-BFGS remembers ten steps of two pictures each; photograph, best picture, gradient and so on make up the rest.
 PICTURES_KEPT = 32
+INITIALS = ("content", "style", "noise")
 
 
 class OptimizingStylizer(Stylizer):
@@ -38,91 +40,57 @@ class OptimizingStylizer(Stylizer):
     Args:
         style: the painting.
         options: how to repaint.
-        progress: called while weights are downloaded.
+        download: called with bytes done and bytes in all while weights are downloaded.
     """
 
-    def __init__(self, style: images.Picture, options: Options, *, progress: backbones.Progress | None = None) -> None:
+    def __init__(self, style: images.Picture, options: Options, *, download: backbones.Progress | None = None) -> None:
         self.painting = style
         self.style = style.name
         self.options = options
         self.device = devices.choose(options.device)
-        if changed := idle(options, OPTIMISATION):
-            warnings.warn(
-                f"{', '.join(changed)}: of no effect with a painting, only with a trained style.", stacklevel=4
-            )
         self.initial = self._read_initial()
-        architecture = backbones.choose(options.backbone, options.weights)
-        for given in (options.style_layers, options.content_layers):
-            named = None if given is None else tuple(layer_weights(given))
-            backbones.check(architecture, named, options.pooling, options.padding)
-        weights = backbones.find(
-            architecture,
-            file=options.weights,
+        self.backbone = _load(
+            options.backbone,
+            style_layers=None if options.style_layers is None else layer_weights(options.style_layers),
+            content_layers=None if options.content_layers is None else layer_weights(options.content_layers),
+            weights=options.weights,
             seed=options.seed,
-            offline=options.offline or None,
-            progress=progress,
-        )
-        reached = backbones.reached(architecture, weights.state)
-        self.style_layers = _choose_layers(
-            "style", options.style_layers, architecture.style_layers, reached, architecture.style_weights
-        )
-        self.content_layers = _choose_layers(
-            "content", options.content_layers, architecture.content_layers, reached, {}
-        )
-        if options.backbone == "auto" and architecture.name != "vgg19":
-            warnings.warn(
-                f"seen by the bundled {architecture.name} network; to have the full VGG-19, which is a 548 MB "
-                "download, run: styletx weights fetch vgg19",
-                stacklevel=3,
-            )
-        self.backbone = backbones.build(
-            architecture,
-            weights,
-            tuple(dict.fromkeys((*self.style_layers, *self.content_layers))),
             pooling=options.pooling,
             padding=options.padding,
             smooth=options.smooth_activations,
+            offline=options.offline or None,
+            download=download,
         )
         self.dtype = devices.dtype(options.precision, self.device)
         self.network = self.backbone.module.to(self.device, self.dtype).to(memory_format=torch.channels_last)
+        changed = [field(name) for name in idle(options, OPTIMISATION)]
+        unused = [Note(f"Only a trained style uses {', '.join(changed)}; a painting ignores it.")] if changed else []
+        self.notes = (*getattr(style, "notes", ()), *self.backbone.notes, *unused)
+        self._style_on_device: tuple[int, Tensor] | None = None
         self._style_targets: dict[tuple[int, int], dict[str, Tensor]] = {}
 
-    def steps(self, picture: images.Picture, size: tuple[int, int], *, in_place: bool = False) -> Iterator[Step]:
-        """Repaint a picture at a size (H, W), coarse to fine.
+    def steps(self, run: Run) -> Iterator[Step]:
+        """Repaint a run's photograph, coarse to fine.
 
         Raises:
             MemoryLimitError: the size does not fit into the device's memory.
         """
-        content = _framed(images.resize(picture.pixels.to(self.device), size))
-        canvas = _canvas(size)
-        sizes = optimization.pyramid(canvas)
-
-        def objective_at(scale: tuple[int, int]) -> losses.PerceptualLoss:
-            pixels = images.resize(content, scale).contiguous(memory_format=torch.channels_last)
-            return losses.PerceptualLoss(
-                self.network,
-                self._checked(losses.content_targets(self.network, pixels, self.content_layers)),
-                self._style_targets_at(max(scale) / max(canvas), max(size)),
-                content_weight=self.options.content_weight,
-                style_weight=self.options.style_weight,
-                tv_weight=self.options.tv_weight,
-                content_layers=self.content_layers,
-                style_layers=self.style_layers,
-            )
-
         try:
-            for step in optimization.coarse_to_fine(
-                objective_at,
-                self._initial(content, size, sizes[0]),
+            photo = _framed(run.photo.to(self.device))
+            sizes = optimization.pyramid_sizes(_canvas(run.size))
+            steps = optimization.coarse_to_fine(
+                lambda size: self._objective(images.resize(photo, size), run.size),
+                self._initial(run, photo, sizes[0]),
                 sizes,
                 iterations=self.options.iterations,
                 optimizer=self.options.optimizer,
-            ):
-                yield dataclasses.replace(step, pixels=_unframed(step.pixels, size))
+            )
+            for step in steps:
+                yield dataclasses.replace(step, pixels=_unframed(step.pixels, run.size))
         except (RuntimeError, MemoryError) as error:
             if not devices.is_out_of_memory(error):
                 raise
-            raise self._out_of_memory(picture.name, size) from None
+            raise self._out_of_memory(run.name, run.size) from None
 
     @property
     def about(self) -> dict[str, Any]:
@@ -131,49 +99,81 @@ class OptimizingStylizer(Stylizer):
         return {
             "backbone": self.backbone.architecture.name,
             "weights": {"origin": source.origin, "file": source.path.name, "sha256": source.sha256},
-            "style_layers": self.style_layers,
-            "content_layers": self.content_layers,
+            "style_layers": self.backbone.style_layers,
+            "content_layers": self.backbone.content_layers,
             "precision": str(self.dtype).removeprefix("torch."),
         }
 
+    def _objective(self, photo: Tensor, size: tuple[int, int]) -> Objective:
+        """The objective at the scale of a photograph `[1, 3, h, w]`, for a result of a size (H, W)."""
+        options, backbone = self.options, self.backbone
+        content = self._activations(photo)
+        style = self._style_targets_at(max(photo.shape[-2:]) / max(_canvas(size)), max(size))
+        return Objective(
+            self.network,
+            [
+                *layer_terms(
+                    "content",
+                    options.content_weight,
+                    backbone.content_layers,
+                    lambda layer: Content(layer, content[layer]),
+                ),
+                *layer_terms(
+                    "style", options.style_weight, backbone.style_layers, lambda layer: Gram(layer, style[layer])
+                ),
+                Weighted("tv", options.tv_weight, Variation()),
+            ],
+        )
+
+    @torch.no_grad()
+    def _activations(self, pixels: Tensor) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = self.network(pixels.contiguous(memory_format=torch.channels_last))
+        # One answer for all layers: asking each would make the host wait for the device each time.
+        if not bool(torch.stack([features.isfinite().all() for features in found.values()]).all()):
+            raise WeightsError(
+                f"{self.backbone.source.path}: these weights give features that are not finite numbers; the file is "
+                "damaged or belongs to another network, get it again"
+            )
+        return found
+
     def _style_targets_at(self, share: float, long_side: int) -> dict[str, Tensor]:
-        # The style shrinks with the scale, so that its strokes keep their size relative to the picture.
-        style = self.painting.pixels
-        wanted = (self.options.style_size or long_side) * share
-        size = images.fit((style.shape[-2], style.shape[-1]), max(1, round(wanted)))
+        # The painting shrinks with the scale, so that its strokes keep their size relative to the picture.
+        largest = self.options.style_size or long_side
+        height, width = self.painting.pixels.shape[-2:]
+        size = images.fit((height, width), max(1, round(largest * share)))
         if size not in self._style_targets:
-            pixels = images.resize(style.to(self.device), size).contiguous(memory_format=torch.channels_last)
-            self._style_targets[size] = self._checked(losses.style_targets(self.network, pixels, self.style_layers))
+            if self._style_on_device is None or self._style_on_device[0] != largest:
+                # Made small before it is moved, and moved once for all scales.
+                small = images.fit((height, width), min(largest, max(height, width)))
+                self._style_on_device = largest, images.resize(self.painting.pixels, small).to(self.device)
+            features = self._activations(images.resize(self._style_on_device[1], size))
+            self._style_targets[size] = {
+                layer: gram_statistics(features[layer]) for layer in self.backbone.style_layers
+            }
         return self._style_targets[size]
 
-    def _checked(self, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        if not all(bool(target.isfinite().all()) for target in targets.values()):
-            raise WeightsError(
-                f"{self.backbone.source.path}: these weights give features that are not finite numbers; "
-                "the file is damaged or not meant for this network, get it again."
-            )
-        return targets
-
     def _read_initial(self) -> Tensor | None:
-        init, known = self.options.init, ("content", "style", "noise")
-        if init in known:
+        init = self.options.init
+        if init in INITIALS:
             return None
-        near = difflib.get_close_matches(init, known, n=1)
-        if near and not os.path.exists(init):
-            raise OptionError(f"--init {init}: there is no such file; did you mean {near[0]!r}?")
+        if not os.path.exists(init) and "did you mean" in (advice := hint(init, INITIALS)):
+            raise OptionError(f"{field('init')} {init}: there is no such file; {advice}")
         return images.read(init, max_pixels=self.options.max_pixels).pixels
 
-    def _initial(self, content: Tensor, size: tuple[int, int], coarsest: tuple[int, int]) -> Tensor:
-        if self.options.init == "content":
-            return content
-        if self.options.init == "noise":
-            generator = torch.Generator().manual_seed(self.options.seed)
-            return torch.rand(1, 3, *coarsest, generator=generator).to(self.device)
-        pixels = self.painting.pixels if self.initial is None else self.initial
-        return _framed(images.resize(pixels.to(self.device), size))
+    def _initial(self, run: Run, photo: Tensor, coarsest: tuple[int, int]) -> Tensor:
+        given = self.initial if run.initial is None else run.initial
+        if given is None:
+            if self.options.init == "content":
+                return photo
+            if self.options.init == "noise":
+                generator = torch.Generator().manual_seed(self.options.seed)
+                return torch.rand(1, 3, *coarsest, generator=generator).to(self.device)
+            given = self.painting.pixels
+        return _framed(images.resize(given, run.size).to(self.device))
 
-    def _bytes_per_pixel(self) -> float:
-        """What an evaluation keeps for its backward pass, counted on a small picture, and what the search keeps."""
+    @cached_property
+    def _bytes_per_pixel(self) -> tuple[float, float]:
+        """What a pixel of the canvas costs with everything the search keeps, and what one of the painting costs."""
         side = 128
         kept: dict[int, int] = {}
 
@@ -187,37 +187,45 @@ class OptimizingStylizer(Stylizer):
             features = self.network(pixels.requires_grad_())
         del features
         parameters: int = sum(parameter.nbytes for parameter in self.network.parameters())
-        evaluation = max(0, sum(kept.values()) - parameters) / side**2
-        return EVALUATION_PEAK * evaluation + PICTURES_KEPT * 3 * 4
+        evaluation = EVALUATION_PEAK * max(0, sum(kept.values()) - parameters) / side**2
+        return evaluation + PICTURES_KEPT * 3 * 4, evaluation
+
+    def _forecast(self, size: tuple[int, int]) -> float:
+        """Bytes that a result of a size (H, W) needs on the device at its peak."""
+        canvas, painting = self._bytes_per_pixel
+        height, width = self.painting.pixels.shape[-2:]
+        style = images.fit((height, width), self.options.style_size or max(size))
+        return max(math.prod(_canvas(size)) * canvas, math.prod(style) * painting)
 
     def check(self, name: str, size: tuple[int, int]) -> None:
         """As `Stylizer.check`."""
         available = devices.available_memory(self.device)
-        if available is not None and math.prod(_canvas(size)) * self._bytes_per_pixel() > available:
+        if available is not None and self._forecast(size) > available:
             raise self._out_of_memory(name, size)
 
     def _out_of_memory(self, name: str, size: tuple[int, int]) -> MemoryLimitError:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         available = devices.available_memory(self.device) or 0
-        per_pixel = self._bytes_per_pixel()
-        needed = math.prod(_canvas(size)) * per_pixel
-        # Where the estimate promised that it would fit, the largest size is one that it did not promise.
+        needed = self._forecast(size)
+        # Where the forecast promised that it would fit, the largest size is one that it did not promise.
         largest = int(max(size) * min(math.sqrt(available / needed), 0.8))
-        while largest and math.prod(_canvas(images.fit(size, largest))) * per_pixel > available:
+        while largest and self._forecast(images.fit(size, largest)) > available:
             largest -= 1
-        fits = largest and min(images.fit(size, largest)) >= images.MIN_SIDE
-        advice = (
-            f"the largest size that fits is --size {largest}" if fits else "free some memory or take another --device"
-        )
+        if largest and min(images.fit(size, largest)) >= images.MIN_SIDE:
+            advice = f"the largest that fits is {field('size')} {largest}"
+        elif self.options.style_size and self.options.style_size > max(size):
+            advice = f"reduce {field('style_size')}"
+        else:
+            advice = f"free some memory or choose another {field('device')}"
         return MemoryLimitError(
-            f"{name}: at {size[1]}×{size[0]} px it needs about {needed / 2**30:.1f} GiB, and {self.device} has "
-            f"{available / 2**30:.1f} GiB free; {advice}."
+            f"{name}: {size[1]}×{size[0]} px needs about {needed / 2**30:.1f} GiB, and {self.device} has "
+            f"{available / 2**30:.1f} GiB free; {advice}"
         )
 
 
 def _canvas(size: tuple[int, int]) -> tuple[int, int]:
-    """What is painted for a picture of a size (H, W)."""
+    """The size that is painted for a picture of a size (H, W)."""
     return size[0] + 2 * MARGIN, size[1] + 2 * MARGIN
 
 
@@ -236,21 +244,19 @@ def _unframed(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return pixels[..., top : top + rows, left : left + columns]
 
 
-def _choose_layers(
-    kind: str,
-    given: str | None,
-    default: tuple[str, ...],
-    reached: tuple[str, ...],
-    shares: Mapping[str, float],
-) -> Mapping[str, float]:
-    """The layers of a kind with their shares: as given, or the default ones as far as the weights reach."""
-    if given is not None:
-        return layer_weights(given)
-    layers = backbones.within(default, reached)
-    if layers != default:
-        warnings.warn(
-            f"these weights reach {reached[-1] if reached else 'no layer'}, so {kind} is taken from "
-            f"{', '.join(layers)} instead of {', '.join(default)}.",
-            stacklevel=3,
-        )
-    return {layer: shares.get(layer, 1.0) for layer in layers}
+def _load(name, *, style_layers, content_layers, weights, seed, pooling, padding, smooth, offline, download):  # SHIM
+    import types
+
+    architecture = backbones.choose(name, weights)
+    for given in (style_layers, content_layers):
+        backbones.check(architecture, given and tuple(given), pooling, padding)
+    found = backbones.find(architecture, file=weights, seed=seed, offline=offline, progress=download)
+    reached = backbones.reached(architecture, found.state)
+    shares = architecture.style_weights
+    style_layers = style_layers or {
+        layer: shares.get(layer, 1.0) for layer in backbones.within(architecture.style_layers, reached)
+    }
+    content_layers = content_layers or dict.fromkeys(backbones.within(architecture.content_layers, reached), 1.0)
+    layers = tuple(dict.fromkeys((*style_layers, *content_layers)))
+    built = backbones.build(architecture, found, layers, pooling=pooling, padding=padding, smooth=smooth)
+    return types.SimpleNamespace(**vars(built), style_layers=style_layers, content_layers=content_layers, notes=())

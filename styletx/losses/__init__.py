@@ -1,0 +1,31 @@
+"""What a picture is measured by. One term a file; `Objective` adds terms up, for a whole picture or for its tiles.
+
+Each loss is relative to its target, so it has no unit: one weight means the same at any picture size, on any layer and
+on any network, and the optimiser sees numbers near one.
+"""
+
+from styletx.losses.content import Content, content_loss
+from styletx.losses.gram import Gram, gram_matrix, gram_statistics, moments, relative_distance, style_loss
+from styletx.losses.objective import Objective, Weighted, layer_terms
+from styletx.losses.terms import PIXELS, Part, Term, Tile
+from styletx.losses.variation import Variation, total_variation_loss
+
+__all__ = [
+    "PIXELS",
+    "Content",
+    "Gram",
+    "Objective",
+    "Part",
+    "Term",
+    "Tile",
+    "Variation",
+    "Weighted",
+    "content_loss",
+    "gram_matrix",
+    "gram_statistics",
+    "layer_terms",
+    "moments",
+    "relative_distance",
+    "style_loss",
+    "total_variation_loss",
+]

@@ -1,0 +1,131 @@
+"""Style as statistics of activations: Gram matrices (Gatys et al. 2016), with the channels' means along."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from styletx.losses.terms import Part, whole, wide
+
+TINY = 1e-12  # guards the division when a target is all zero, such as the features of a black picture
+
+
+class Gram:
+    """Relative squared distance of a layer's Gram matrix to a painting's (Gatys et al. 2016, equation 4).
+
+    Args:
+        layer: whose.
+        target: the painting's `gram_statistics`, `[1, C + 1, C + 1]` or `[B, C + 1, C + 1]`.
+    """
+
+    def __init__(self, layer: str, target: Tensor) -> None:
+        self.layers = (layer,)
+        self.target = _average(target)[:, :-1, :-1]
+
+    def statistics(self, part: Part) -> Tensor:
+        """As `gram_statistics`."""
+        (layer,) = self.layers
+        return gram_statistics(part.features[layer])
+
+    def loss(self, statistics: Tensor) -> Tensor:
+        """A scalar; 0 at the target's matrix, 1 for a matrix of zeros."""
+        return relative_distance(_average(statistics)[:, :-1, :-1], self.target)
+
+
+class Moments(NamedTuple):
+    """What `gram_statistics` say of a layer, whatever its size.
+
+    Attributes:
+        gram: `[B, C, C]`, products of each two channels, averaged over positions.
+        mean: `[B, C]`, of each channel.
+        deviation: `[B, C]`, standard deviation of each channel.
+    """
+
+    gram: Tensor
+    mean: Tensor
+    deviation: Tensor
+
+
+def gram_statistics(features: Tensor) -> Tensor:
+    """Sums over positions of the products of each two channels, where a channel of ones is added as the last one.
+
+    So the last row and column hold each channel's sum, and their corner the number of positions.
+
+    Args:
+        features: `[B, C, h, w]`, any float dtype.
+
+    Returns:
+        `[B, C + 1, C + 1]`, float32 or wider.
+    """
+    statistics: Tensor = _Statistics.apply(features)
+    return statistics
+
+
+def moments(statistics: Tensor) -> Moments:
+    """Gram matrix, means and standard deviations of the features that `[B, C + 1, C + 1]` are the statistics of."""
+    averages = _average(statistics)
+    gram, mean = averages[:, :-1, :-1], averages[:, :-1, -1]
+    variance = gram.diagonal(dim1=1, dim2=2) - mean.square()
+    return Moments(gram, mean, variance.clamp_min(TINY).sqrt())
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Which channels are active together, wherever in the picture (Gatys et al. 2016, equation 3).
+
+    Args:
+        features: `[B, C, H, W]`, any float dtype.
+
+    Returns:
+        `[B, C, C]`, float32 or wider: products of all pairs of channels, averaged over positions, so that it does not
+        depend on the picture's size.
+    """
+    return _average(gram_statistics(features))[:, :-1, :-1]
+
+
+def relative_distance(value: Tensor, target: Tensor) -> Tensor:
+    """‖value − target‖² / ‖target‖², a scalar; 0 where they are equal, 1 for a value of zero.
+
+    Args:
+        value: any shape.
+        target: the same shape, or one that broadcasts to it.
+    """
+    value, target = wide(value), wide(target)
+    size = target.square().sum() * (value.numel() / target.numel())
+    return (value - target).square().sum() / size.clamp_min(TINY)
+
+
+def style_loss(features: Tensor, target: Tensor) -> Tensor:
+    """`Gram`'s loss as a function: of features `[B, C, H, W]`, and a painting's `gram_statistics`; a scalar."""
+    term = Gram("", target)
+    return term.loss(term.statistics(whole({"": features})))
+
+
+def _average(statistics: Tensor) -> Tensor:
+    return statistics / statistics[:, -1:, -1:].clamp_min(1)
+
+
+class _Statistics(torch.autograd.Function):
+    """Its backward pass is one product; autograd's own for `F.T @ F` takes two."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        rows = features.permute(0, 2, 3, 1).flatten(1, 2)
+        ctx.save_for_backward(rows)
+        ctx.shape = features.shape
+        rows = wide(rows)
+        batch, count, channels = rows.shape
+        statistics = rows.new_empty(batch, channels + 1, channels + 1)
+        statistics[:, :-1, :-1] = rows.mT @ rows
+        statistics[:, -1, :-1] = statistics[:, :-1, -1] = rows.sum(1)
+        statistics[:, -1, -1] = count
+        return statistics
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        (rows,) = ctx.saved_tensors
+        batch, channels, height, width = ctx.shape
+        symmetric = (gradient + gradient.mT).to(rows.dtype)
+        bent = torch.baddbmm(symmetric[:, -1:, :-1], rows, symmetric[:, :-1, :-1])
+        return bent.view(batch, height, width, channels).permute(0, 3, 1, 2)

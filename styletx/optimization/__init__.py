@@ -1,0 +1,18 @@
+"""The first method: a picture's own pixels are optimised, coarse to fine."""
+
+from styletx.optimization.loop import Objective, Step, coarse_to_fine, optimize
+from styletx.optimization.optimizers import LBFGS, OPTIMIZERS, Adam
+from styletx.optimization.pyramid import pyramid_sizes
+from styletx.optimization.tiling import tiles
+
+__all__ = [
+    "LBFGS",
+    "OPTIMIZERS",
+    "Adam",
+    "Objective",
+    "Step",
+    "coarse_to_fine",
+    "optimize",
+    "pyramid_sizes",
+    "tiles",
+]

@@ -1,0 +1,128 @@
+"""The optimisation of a picture's own pixels, coarse to fine (Gatys et al. 2016).
+
+Each scale starts from the result of the one before, enlarged, so that only the finer strokes are left to paint.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from styletx import images
+from styletx.optimization.optimizers import OPTIMIZERS
+
+Objective = Callable[[Tensor], tuple[dict[str, Tensor], Tensor]]
+"""Called with pixels `[1, 3, h, w]`, returns scalar losses, "total" among them, and the gradient of "total"."""
+
+COARSE_ITERATIONS = 3  # times as many at the coarser scales, where they cost a quarter or less
+DIVERGED = 1.5  # times the best loss: further than a healthy step ever overshoots
+WINDOW = 10  # evaluations over which a picture is watched for change
+STILL = 0.25 / 255  # mean change of a pixel over a window: invisible, even a few times over
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a run stands.
+
+    Attributes:
+        progress: share of the whole run's work that is done, from 0 to 1; the last step may stop short of 1.
+        pixels: the best picture yet at this scale, `[1, 3, h, w]` in [0, 1], on the run's device; never changed later,
+            but for a large picture that a trained style repaints in place.
+        losses: of that picture: "total", "content", "style" and "tv". Empty for a trained style.
+        scale: which scale of the pyramid, from 0, the coarsest.
+        scales: how many there are.
+        iteration: evaluations done at this scale, from 1.
+        iterations: evaluations planned at this scale; fewer are done if the picture settles.
+    """
+
+    progress: float
+    pixels: Tensor = field(repr=False)
+    losses: dict[str, float] = field(default_factory=dict)
+    scale: int = 0
+    scales: int = 1
+    iteration: int = 1
+    iterations: int = 1
+
+    def __repr__(self) -> str:
+        height, width = self.pixels.shape[-2:]
+        loss = f", loss {self.losses['total']:.4g}" if self.losses else ""
+        scale = f"scale {self.scale + 1}/{self.scales}, " if self.scales > 1 else ""
+        return f"<Step {self.progress:.0%}: {scale}{width}×{height} px{loss}>"
+
+
+def coarse_to_fine(
+    objective_at: Callable[[tuple[int, int]], Objective],
+    initial: Tensor,
+    sizes: Sequence[tuple[int, int]],
+    *,
+    iterations: int,
+    optimizer: str = "lbfgs",
+) -> Iterator[Step]:
+    """Optimise a picture over a pyramid of sizes.
+
+    Args:
+        objective_at: makes the objective for pictures of a size (h, w).
+        initial: the picture to start from, `[1, 3, H, W]` in [0, 1], of any size, on the device to run on.
+        sizes: (h, w) of each scale, coarse to fine.
+        iterations: evaluations at the last scale; the others get `COARSE_ITERATIONS` times as many.
+        optimizer: a name in `OPTIMIZERS`.
+
+    Yields:
+        A `Step` after each evaluation.
+    """
+    pixels = initial
+    planned = [round(iterations * COARSE_ITERATIONS)] * (len(sizes) - 1) + [iterations]
+    work = [count * height * width for count, (height, width) in zip(planned, sizes, strict=True)]
+    for scale, size in enumerate(sizes):
+        objective = objective_at(size)
+        pixels = images.resize(pixels, size).contiguous(memory_format=torch.channels_last)
+        steps = optimize(objective, pixels, iterations=planned[scale], optimizer=optimizer)
+        for iteration, (losses, best) in enumerate(steps, 1):
+            pixels = best
+            progress = (sum(work[:scale]) + work[scale] * iteration / planned[scale]) / sum(work)
+            yield Step(progress, pixels, losses, scale, len(sizes), iteration, planned[scale])
+
+
+def optimize(
+    objective: Objective, pixels: Tensor, *, iterations: int, optimizer: str = "lbfgs"
+) -> Iterator[tuple[dict[str, float], Tensor]]:
+    """Optimise a picture at one size.
+
+    Divergence is undone: when the loss is not finite or far above the best, the search continues from the best
+    picture, with its memory cleared and a shorter step. It ends early when the picture no longer changes visibly.
+
+    Args:
+        objective: what to minimise.
+        pixels: the picture to start from, `[1, 3, H, W]` in [0, 1].
+        iterations: evaluations of the objective at most.
+        optimizer: a name in `OPTIMIZERS`.
+
+    Yields:
+        After each evaluation, losses and pixels of the best picture yet.
+    """
+    method = OPTIMIZERS[optimizer]()
+    length = 1.0
+    change, earlier = pixels.new_full((), math.inf), pixels
+    best_losses, best_pixels, best_gradient = {"total": math.inf}, pixels, torch.zeros_like(pixels)
+    for iteration in range(1, iterations + 1):
+        found, gradient = objective(pixels)
+        # The only time in an iteration that the host waits for the device.
+        *values, changed = torch.stack([*found.values(), change]).tolist()
+        losses = dict(zip(found, values, strict=True))
+        if not losses["total"] <= DIVERGED * best_losses["total"]:
+            pixels, gradient = best_pixels, best_gradient
+            method = OPTIMIZERS[optimizer]()
+            length /= 2
+            best_losses = losses | best_losses  # names them all, even if no evaluation was ever finite
+        elif losses["total"] < best_losses["total"]:
+            best_losses, best_pixels, best_gradient = losses, pixels, gradient
+        yield best_losses, best_pixels
+        if changed < STILL:
+            return
+        pixels = method.step(pixels, gradient).mul_(length).add_(pixels).clamp_(0, 1)
+        if iteration % WINDOW == 0:
+            change, earlier = (pixels - earlier).abs().mean(), pixels

@@ -1,0 +1,57 @@
+"""A picture in tiles: what each of them sees, and which positions of each layer it counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import product
+
+from styletx.inspection.tracing import Sight, Span
+from styletx.losses import PIXELS, Tile
+
+
+def tiles(size: tuple[int, int], side: int, sights: Mapping[str, Sight]) -> list[Tile]:
+    """Tiles that together count every position of every layer once.
+
+    Each tile is given so many pixels around its own that the positions it counts see nothing beyond: what is
+    computed for them is what the whole picture would give.
+
+    Args:
+        size: (H, W) of the picture in px.
+        side: of a tile's own square in px; it is rounded up to a multiple of the coarsest layer's stride, and the last
+            tile of a row or column is up to half as large again.
+        sights: layer name to what its positions see.
+
+    Raises:
+        ValueError: a layer's positions depend on the whole picture, as squeeze-and-excitation's do; such a network
+            cannot be evaluated in tiles.
+    """
+    if whole := [layer for layer, sight in sights.items() if sight.everything or sight.spans is None]:
+        raise ValueError(f"{', '.join(whole)}: depends on the whole picture, so it cannot be evaluated in tiles")
+    spans = {layer: sight.spans for layer, sight in sights.items() if sight.spans is not None}
+    down, across = (
+        list(_cuts(extent, side, {layer: both[axis] for layer, both in spans.items()}))
+        for axis, extent in enumerate(size)
+    )
+    strides = {layer: (both[0].stride, both[1].stride) for layer, both in spans.items()} | {PIXELS: (1, 1)}
+    return [
+        Tile((seen_rows, seen_columns), {layer: (rows[layer], columns[layer]) for layer in rows}, strides)
+        for (seen_rows, rows), (seen_columns, columns) in product(down, across)
+    ]
+
+
+def _cuts(extent: int, side: int, spans: Mapping[str, Span]) -> Iterator[tuple[slice, dict[str, slice]]]:
+    """Along one axis, for each tile the pixels that it sees and the positions of each layer that it counts."""
+    step = math.lcm(*(span.stride for span in spans.values()))
+    side = math.ceil(side / step) * step
+    starts = list(range(0, max(1, extent - side // 2), side))
+    seeing = {PIXELS: Span(0, 1, 1), **spans}  # a pixel is compared with the next
+    for start, stop in zip(starts, [*starts[1:], None], strict=True):
+        counted = {
+            layer: slice(start // span.stride, None if stop is None else stop // span.stride)
+            for layer, span in seeing.items()
+        }
+        first = min(span.first + start for span in seeing.values())
+        last = extent if stop is None else max(span.last + 1 + stop - span.stride for span in seeing.values())
+        # Starting on a multiple of the coarsest stride, pools and strided convolutions fall as they do in the whole.
+        yield slice(max(0, first // step * step), min(extent, last)), counted
