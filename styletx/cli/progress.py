@@ -1,4 +1,4 @@
-"""Bars on stderr: how far a run or a download is."""
+"""What is shown on stderr meanwhile: bars for a run or a download, and notes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import click
 from tqdm import tqdm
 
+from styletx.cli.flags import flag
+from styletx.notes import Note
 from styletx.optimization import Step
 
 
@@ -47,3 +50,9 @@ def download_bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
     finally:
         for one in shown:
             one.close()
+
+
+def notes(given: Iterable[Note], quiet: bool) -> None:
+    """Print notes on stderr, a line each."""
+    for note in () if quiet else given:
+        click.echo(f"Note: {' '.join(note.rendered(flag).split())}", err=True)
