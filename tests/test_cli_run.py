@@ -10,14 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import imageio.v2 as imageio
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from styletx import stylizers
-from styletx.cli import films, main
+from styletx.cli import main
 from styletx.errors import OutputError
 from styletx.options import DEFAULTS, FIELDS, flag
 
@@ -170,69 +169,6 @@ def test_quiet_says_nothing_and_json_says_it_all(run: Run) -> None:
     assert report["options"]["iterations"] == 2 and report["seconds"] > 0
     bar = told.stderr.splitlines()[-1]
     assert "scale 1/1 (32×24)" in bar and f"loss {report['losses']['total']:.4f}" in bar and "<00:00" in bar
-
-
-@pytest.mark.parametrize("suffix", [".gif", ".webp", ".mp4", ".GIF"])
-def test_a_film_ends_with_the_result(run: Run, suffix: str) -> None:
-    # 63 × 47 px: a codec takes even sides only.
-    Image.open("photo.png").crop((0, 0, 63, 47)).save("odd.png")
-    result = run(
-        "-o", "out.png", "--timelapse", f"film{suffix}", "--size", "63", "--iterations", "9", content="odd.png"
-    )
-    assert result.exit_code == 0, result.output
-    frames = [np.asarray(frame)[..., :3] for frame in imageio.mimread(f"film{suffix}")]
-    if suffix == ".mp4":
-        assert len(frames) == 3 + films.LAST
-    else:
-        # Frames that are alike become one that stays longer.
-        assert 3 <= len(frames) <= 3 + films.LAST
-    assert all(frame.shape == (46, 62, 3) for frame in frames)
-    # Compared coarsely, since films store colour at half the resolution.
-    first, last, painted = (
-        np.asarray(Image.fromarray(picture).resize((8, 6), Image.Resampling.BOX), float)
-        for picture in (frames[0], frames[-1], np.asarray(Image.open("out.png")))
-    )
-    assert np.abs(last - painted).mean() < 4 and np.abs(last - painted).mean() < np.abs(first - painted).mean()
-    assert files() == [f"film{suffix}", "odd.png", "out.png", "painting.png", "photo.png"]
-
-
-def test_frames_come_further_apart_the_longer_a_run_is(content_picture: Path) -> None:
-    film = films.Film((24, 32))
-    pixels = stylizers.images.read(content_picture).pixels
-    for _ in range(films.EVERY * films.DENSE):
-        film.add(pixels)
-    assert len(film.frames) == films.DENSE
-    for _ in range(2 * films.EVERY * films.DENSE):
-        film.add(pixels)
-    assert len(film.frames) == 2 * films.DENSE
-
-
-@pytest.mark.parametrize("film", ["x.gif", "./x.gif", "link.gif", "out.webp", "../{}/out.webp", "no.avi", "folder.gif"])
-def test_a_film_is_refused_where_something_would_be_lost(run: Run, tmp_path: Path, film: str) -> None:
-    Image.open("photo.png").save("x.gif")
-    os.link("x.gif", "link.gif")
-    os.mkdir("folder.gif")
-    before = files()
-    assert "film" in refused(
-        run("-o", "out.webp", "--timelapse", film.format(tmp_path.name), content=str(tmp_path / "x.gif"))
-    ).replace("folder.gif is a folder", "film")
-    assert files() == before
-
-
-@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
-def test_a_film_that_fails_costs_no_picture(run: Run, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(
-        Image.Image if suffix == ".gif" else films.imageio, "save" if suffix == ".gif" else "get_writer", full
-    )
-    with monkeypatch.context() as patch:
-        patch.setattr(stylizers.Result, "save", lambda self, path: Path(path).write_bytes(b"saved"))
-        Path(f"film{suffix}").write_text("old")
-        result = run("-o", "out.png", "--timelapse", f"film{suffix}")
-    assert result.exit_code == 2 and "no space left on device" in result.stderr.splitlines()[-1]
-    assert Path("out.png").read_bytes() == b"saved" and Path(f"film{suffix}").read_text() == "old"
 
 
 def test_a_stage_that_cannot_be_saved_costs_no_picture(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ OUTPUTS = Path("outputs")
     metavar="N",
     help="Also save the picture beside the result every N evaluations.",
 )
-@click.option("--timelapse", metavar="FILE", help="Also film how it comes about: .gif, .mp4 or .webp.")
+@click.option("--timelapse", metavar="FILE", help="Also record a timelapse: .gif, .mp4 or .webp.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON on stdout.")
 @option_flags()
@@ -59,8 +59,8 @@ def command(
     `styletx train` or an .onnx file of `styletx export`.
     CONTENT may be '-', to read it from stdin; the result then goes to stdout unless -o names a file.
     """
-    from styletx import images
-    from styletx.cli import films, progress
+    from styletx import films, images
+    from styletx.cli import progress
     from styletx.options import Options
     from styletx.stylizers import prepare
 
@@ -93,7 +93,7 @@ def command(
         del picture
         if not to_stdout:
             images.check_output(place, size=run.size)
-        film = films.Film(run.size) if timelapse is not None else None
+        film = films.Timelapse(run.size) if timelapse is not None else None
 
         stopped = False
         try:
