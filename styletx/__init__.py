@@ -1,6 +1,7 @@
 """Neural style transfer: photographs repainted in the style of a painting."""
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from styletx._version import __version__
@@ -14,6 +15,11 @@ from styletx.errors import (
     WeightsError,
 )
 from styletx.options import Options
+
+# How often a thread of GNU OpenMP looks for work before it sleeps, by default 300,000 times. Torch reads it when it is
+# imported. With two runs at once on two cores, each would otherwise spend most of its time waiting for the other.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 if TYPE_CHECKING:
     from styletx.batches import batch

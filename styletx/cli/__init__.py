@@ -1,9 +1,11 @@
-"""The command line: a file a command, each of which parses, calls the library, and shows."""
+"""The command line: one file per command, which parses, calls the library, and shows."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import shlex
+import sys
 import warnings
 from typing import Any
 
@@ -16,15 +18,15 @@ from styletx.errors import StyletxError, hint
 # A command's module is imported when the command is called, so that help and --version stay quick.
 COMMANDS = {
     "run": "Repaint a photograph in the style of a painting, or in a trained style.",
-    "styles": "List the trained styles that come with it.",
+    "styles": "List the bundled trained styles.",
     "batch": "Repaint whole folders, on one machine or a cluster.",
-    "train": "Train a network that repaints in one style in a single pass.",
+    "train": "Train a network that repaints any photograph in one style in a single pass.",
     "export": "Write a trained style as an ONNX file, for programs without torch.",
-    "info": "Tell how a picture was made, and the command that repeats it.",
-    "weights": "List the networks' weights and where they are; fetch them.",
-    "backbones": "List the networks that can see for styletx.",
-    "inspect": "Look inside a network: its layers in numbers, and what they see of a picture.",
-    "doctor": "Tell what a run on this machine would use.",
+    "info": "Show how a picture was made, and the command that repeats it.",
+    "weights": "List or download the weights of the networks.",
+    "backbones": "List the networks that can compare pictures.",
+    "inspect": "Look inside a network: its layers in numbers, and what they see in a picture.",
+    "doctor": "Show what a run on this machine would use.",
 }
 
 
@@ -45,10 +47,13 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, with a better answer to a name that is none."""
+        """As click does it, with a better answer to an unknown name."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            ctx.fail(f"no command is called {name!r}; {hint(name, COMMANDS)}")
+            advice = hint(name, COMMANDS)
+            if len(args) > 1 and (os.path.exists(name) or os.path.splitext(name)[1]):
+                advice = f"to repaint a picture: {shlex.join(['styletx', 'run', *args])}"
+            ctx.fail(f"no command is called {name!r}; {advice}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -57,7 +62,7 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Call the command; what a person can put right becomes one line and an exit code."""
+        """Call the command; an error that a person can put right becomes one line and an exit code."""
         try:
             return super().invoke(ctx)
         except StyletxError as error:
@@ -82,15 +87,6 @@ def main() -> None:
 
     Every option of run can also be set in the environment: STYLETX_SIZE=1024.
     """  # noqa: D301
-    warnings.showwarning = _show_warning
-    # Read when torch is imported: how often a thread of GNU OpenMP looks again before it sleeps, by default 300,000
-    # times. Two runs at once on two cores then took 197 s each, against 14 s of one alone; so they take 31 s, and one
-    # alone takes what it took.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if issubclass(category, DeprecationWarning | FutureWarning):
-        return
-    click.echo(f"Note: {' '.join(str(message).split())}", err=True)
+    # What a person should know is a note; Python's warnings are for programmers, who ask for them with `python -W`.
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")

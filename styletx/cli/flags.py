@@ -25,6 +25,15 @@ def flag(name: str) -> str:
 class GroupedCommand(click.Command):
     """A command whose help lists options under their groups, and its own first."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it, with advice where a name with spaces may have been taken for several."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if "unexpected extra argument" in error.message:
+                error.message = f"{error.message.rstrip('.')}. Put quotes around a name with spaces."
+            raise
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, a section a group."""
         groups: dict[str, list[tuple[str, str]]] = {"Options": []}
