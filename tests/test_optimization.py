@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from styletx import images, optimization
-from styletx.optimization import LBFGS, Adam, coarse_to_fine, optimize, pyramid
+from styletx import images
+from styletx.optimization import LBFGS, Adam, Objective, coarse_to_fine, optimize, pyramid_sizes
+from styletx.optimization.loop import WINDOW
+from styletx.optimization.pyramid import COARSEST_SIDE
 
 SIDES = st.integers(16, 70_000)
 
@@ -23,7 +25,23 @@ def uniform(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def quadratic(target: Tensor, curvature: Tensor | float = 1.0) -> Callable[[Tensor], dict[str, Tensor]]:
+Losses = Callable[[Tensor], dict[str, Tensor]]
+
+
+def with_gradient(losses: Losses) -> Objective:
+    """What the search calls: losses, and the gradient of their total."""
+
+    def objective(pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        pixels = pixels.detach().requires_grad_()
+        with torch.enable_grad():
+            found = losses(pixels)
+            (gradient,) = torch.autograd.grad(found["total"], pixels)
+        return {name: loss.detach() for name, loss in found.items()}, gradient
+
+    return objective
+
+
+def quadratic(target: Tensor, curvature: Tensor | float = 1.0) -> Losses:
     """A bowl around `target`, near one where the search starts."""
 
     def objective(pixels: Tensor) -> dict[str, Tensor]:
@@ -44,14 +62,14 @@ def slope(pixels: Tensor) -> dict[str, Tensor]:
 
 @given(SIDES, SIDES)
 def test_pyramid_halves_down_to_what_still_shows_shapes(height: int, width: int) -> None:
-    sizes = pyramid((height, width))
+    sizes = pyramid_sizes((height, width))
     assert sizes[-1] == (height, width)
     for (h, w), (above, beside) in itertools.pairwise(sizes):
         assert abs(above - 2 * h) <= 1 and abs(beside - 2 * w) <= 1
         assert min(h, w) >= images.MIN_SIDE
     coarsest = sizes[0]
-    assert max(coarsest) < 2 * optimization.COARSEST_SIDE or min(coarsest) < 2 * images.MIN_SIDE
-    assert len(sizes) == 1 or max(coarsest) >= optimization.COARSEST_SIDE
+    assert max(coarsest) < 2 * COARSEST_SIDE or min(coarsest) < 2 * images.MIN_SIDE
+    assert len(sizes) == 1 or max(coarsest) >= COARSEST_SIDE
 
 
 # L-BFGS
@@ -104,7 +122,7 @@ def test_lbfgs_converges_where_plain_descent_cannot() -> None:
     target, start = 0.2 + 0.6 * uniform(1, 3, 6, 6), uniform(1, 3, 6, 6, seed=1)
     curvature = torch.logspace(-3, 1, 108, dtype=torch.float64).view(1, 3, 6, 6)
     objective = quadratic(target, curvature)
-    *_, (losses, pixels) = optimize(objective, start, iterations=300)
+    *_, (losses, pixels) = optimize(with_gradient(objective), start, iterations=300)
     first = float(objective(start)["total"])
     assert losses["total"] < 1e-3 * first
 
@@ -139,7 +157,9 @@ def test_adam_is_that_of_torch() -> None:
 def test_minimum_beyond_the_range_is_met_at_its_edge(optimizer: str) -> None:
     target = 3 * uniform(1, 3, 6, 6) - 1
     assert target.min() < 0 and target.max() > 1
-    results = list(optimize(quadratic(target), uniform(1, 3, 6, 6, seed=1), iterations=150, optimizer=optimizer))
+    results = list(
+        optimize(with_gradient(quadratic(target)), uniform(1, 3, 6, 6, seed=1), iterations=150, optimizer=optimizer)
+    )
     for _, pixels in results:
         assert pixels.min() >= 0 and pixels.max() <= 1
     losses, pixels = results[-1]
@@ -163,7 +183,7 @@ def test_divergence_is_undone(optimizer: str, wrong: float, lasting: bool) -> No
         seen.append(losses["total"].item())
         return losses
 
-    results = list(optimize(objective, uniform(1, 3, 6, 6, seed=1), iterations=25, optimizer=optimizer))
+    results = list(optimize(with_gradient(objective), uniform(1, 3, 6, 6, seed=1), iterations=25, optimizer=optimizer))
     assert len(results) == len(seen)
     for count, (losses, pixels) in enumerate(results, 1):
         assert losses["total"] == min(value for value in seen[:count] if math.isfinite(value))
@@ -184,7 +204,9 @@ def test_a_step_that_goes_a_little_wrong_is_no_result(optimizer: str) -> None:
         return losses
 
     worse = 0
-    for losses, pixels in optimize(objective, uniform(1, 3, 6, 6, seed=1), iterations=8, optimizer=optimizer):
+    for losses, pixels in optimize(
+        with_gradient(objective), uniform(1, 3, 6, 6, seed=1), iterations=8, optimizer=optimizer
+    ):
         total, picture = min(seen, key=lambda pair: pair[0])
         assert losses["total"] == total and torch.equal(pixels, picture)
         worse += seen[-1][0] > total
@@ -201,7 +223,7 @@ def test_after_divergence_the_search_goes_on_from_the_best_with_half_a_step() ->
         return {name: loss * (math.nan if len(evaluated) == 2 else 1) for name, loss in losses.items()}
 
     start = 0.3 + 0.4 * uniform(1, 3, 6, 6, seed=1)
-    list(optimize(objective, start, iterations=3))
+    list(optimize(with_gradient(objective), start, iterations=3))
     downhill = (target - start) / (target - start).square().mean().sqrt()
     for picture, share in zip(evaluated, (0, 1, 0.5), strict=True):
         torch.testing.assert_close(picture, start + share * LBFGS().first * downhill, rtol=1e-9, atol=1e-12)
@@ -219,7 +241,7 @@ def test_gradient_that_is_no_number_leaves_the_best_picture() -> None:
             losses["total"] = losses["total"] + 0 * (pixels - pixels.detach()).sum().sqrt()
         return losses
 
-    results = list(optimize(objective, uniform(1, 3, 6, 6, seed=1), iterations=10))
+    results = list(optimize(with_gradient(objective), uniform(1, 3, 6, 6, seed=1), iterations=10))
     assert calls > 4
     assert all(pixels.isfinite().all() and math.isfinite(losses["total"]) for losses, pixels in results)
 
@@ -231,7 +253,7 @@ def test_losses_are_named_even_if_none_was_a_number(optimizer: str) -> None:
     def objective(pixels: Tensor) -> dict[str, Tensor]:
         return {name: loss * math.nan for name, loss in quadratic(start / 2)(pixels).items()}
 
-    results = list(optimize(objective, start, iterations=4, optimizer=optimizer))
+    results = list(optimize(with_gradient(objective), start, iterations=4, optimizer=optimizer))
     for losses, pixels in results:
         assert losses.keys() == {"total", "content", "style", "tv"}
         torch.testing.assert_close(pixels, start, rtol=0, atol=0)
@@ -245,7 +267,7 @@ def test_search_ends_when_the_picture_is_still(optimizer: str) -> None:
         calls.append(pixels.detach().clone())
         return quadratic(start)(pixels)
 
-    results = list(optimize(objective, start, iterations=1000, optimizer=optimizer))
+    results = list(optimize(with_gradient(objective), start, iterations=1000, optimizer=optimizer))
     assert len(results) == len(calls) <= 50
     torch.testing.assert_close(results[-1][1], start, rtol=0, atol=0)
 
@@ -255,7 +277,7 @@ def test_best_picture_never_gets_worse_and_is_never_changed() -> None:
     start = uniform(1, 3, 8, 6, seed=1)
     given = start.clone()
     kept = []
-    for losses, pixels in optimize(quadratic(target, 5.0), start, iterations=30, optimizer="adam"):
+    for losses, pixels in optimize(with_gradient(quadratic(target, 5.0)), start, iterations=30, optimizer="adam"):
         assert not pixels.requires_grad
         kept.append((losses["total"], pixels, pixels.clone()))
     totals = [total for total, _, _ in kept]
@@ -274,7 +296,7 @@ def test_steps_count_the_work(optimizer: str) -> None:
     evaluated: list[int] = []
     asked: list[tuple[int, int]] = []
 
-    def objective_at(size: tuple[int, int]) -> Callable[[Tensor], dict[str, Tensor]]:
+    def objective_at(size: tuple[int, int]) -> Objective:
         asked.append(size)
 
         def objective(pixels: Tensor) -> dict[str, Tensor]:
@@ -282,7 +304,7 @@ def test_steps_count_the_work(optimizer: str) -> None:
             evaluated.append(size[0] * size[1])
             return slope(pixels)
 
-        return objective
+        return with_gradient(objective)
 
     # Far enough from black: at a few hundredths an evaluation the picture does not get there.
     initial = 0.8 + 0.2 * uniform(1, 3, 40, 50).float()
@@ -307,7 +329,7 @@ def test_steps_count_the_work(optimizer: str) -> None:
 def test_each_scale_starts_from_the_last_one_enlarged() -> None:
     starts: list[Tensor] = []
 
-    def objective_at(size: tuple[int, int]) -> Callable[[Tensor], dict[str, Tensor]]:
+    def objective_at(size: tuple[int, int]) -> Objective:
         fresh = True
 
         def objective(pixels: Tensor) -> dict[str, Tensor]:
@@ -317,7 +339,7 @@ def test_each_scale_starts_from_the_last_one_enlarged() -> None:
             fresh = False
             return quadratic(torch.full((1, 3, *size), 0.3))(pixels)
 
-        return objective
+        return with_gradient(objective)
 
     initial = uniform(1, 3, 32, 32).float()
     steps = list(coarse_to_fine(objective_at, initial, [(16, 16), (32, 32)], iterations=5))
@@ -328,11 +350,11 @@ def test_each_scale_starts_from_the_last_one_enlarged() -> None:
 
 
 def test_progress_rises_although_a_scale_settles_early() -> None:
-    def objective_at(size: tuple[int, int]) -> Callable[[Tensor], dict[str, Tensor]]:
-        return quadratic(torch.full((1, 3, *size), 0.9)) if size == (16, 16) else slope
+    def objective_at(size: tuple[int, int]) -> Objective:
+        return with_gradient(quadratic(torch.full((1, 3, *size), 0.9)) if size == (16, 16) else slope)
 
     initial = torch.full((1, 3, 16, 16), 0.9)
-    steps = list(coarse_to_fine(objective_at, initial, [(16, 16), (32, 32)], iterations=optimization.WINDOW + 3))
+    steps = list(coarse_to_fine(objective_at, initial, [(16, 16), (32, 32)], iterations=WINDOW + 3))
     first = [step for step in steps if step.scale == 0]
     assert first[-1].iteration < first[-1].iterations
     progress = [step.progress for step in steps]

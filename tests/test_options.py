@@ -6,20 +6,37 @@ import dataclasses
 import math
 import re
 import shlex
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import styletx
+from styletx.cli.flags import command, flag
 from styletx.cli.run import command as run_command
+from styletx.cli.train import command as train_command
 from styletx.errors import OptionError
-from styletx.options import DEFAULTS, FIELDS, Help, Options, command, flag, layer_weights
+from styletx.options import (
+    ONE_PASS,
+    OPTIMISATION,
+    OptionKeywords,
+    Options,
+    Spec,
+    TrainingOptions,
+    combined,
+    defaults,
+    idle,
+    layer_weights,
+    specs,
+)
+
+SPECS, DEFAULTS = specs(Options), defaults(Options)
+FIELDS = list(SPECS)
 
 
-def about(name: str) -> Help:
-    found: Help = FIELDS[name].metadata["help"]
-    return found
+def about(name: str) -> Spec:
+    return SPECS[name]
 
 
 NUMBERS = [name for name in FIELDS if about(name).minimum is not None]
@@ -40,20 +57,20 @@ def written(weights: dict[str, float]) -> str:
 
 def allowed(name: str) -> st.SearchStrategy[Any]:
     """Any value that a field accepts."""
-    help, default = about(name), DEFAULTS[name]
-    if help.choices:
-        return st.sampled_from(help.choices)
+    spec, default = about(name), DEFAULTS[name]
+    if spec.choices:
+        return st.sampled_from(spec.choices)
     if isinstance(default, bool):
         return st.booleans()
     if name in LAYERS:
         return st.none() | WEIGHTS.map(written)
     if name in WHOLE:
-        numbers = st.integers(int(help.minimum or 0), None if help.maximum is None else int(help.maximum))
-        if help.maximum is None:
+        numbers = st.integers(int(spec.minimum or 0), None if spec.maximum is None else int(spec.maximum))
+        if spec.maximum is None:
             numbers = numbers.filter(lambda value: value < 1e300)
         return numbers | {"size": st.just("original"), "style_size": st.none()}.get(name, st.nothing())
     if name in NUMBERS:
-        return st.floats(help.minimum, help.maximum, allow_nan=False, allow_infinity=False)
+        return st.floats(spec.minimum, spec.maximum, allow_nan=False, allow_infinity=False)
     return TEXT if default is not None else st.none() | TEXT
 
 
@@ -80,30 +97,65 @@ def refusal(**values: Any) -> str:
 # What is said of them
 
 
-@pytest.mark.parametrize("name", FIELDS)
-def test_every_option_is_described(name: str) -> None:
-    help = about(name)
-    assert help.group and re.fullmatch(r"[A-Z].*[.…]", help.text)
-    default = DEFAULTS[name]
+@pytest.mark.parametrize(
+    ("options", "name"), [(options, name) for options in (Options, TrainingOptions) for name in specs(options)]
+)
+def test_every_option_is_described(options: type[Any], name: str) -> None:
+    spec, default = specs(options)[name], defaults(options)[name]
+    assert spec.group and re.fullmatch(r"[A-Z].*[.…]", spec.text)
+    assert spec.method in (None, OPTIMISATION, ONE_PASS)
     if default is None:
-        assert help.default
-    elif name in NUMBERS:
-        assert help.minimum is not None and help.minimum <= default
-        assert help.maximum is None or default <= help.maximum
-    elif help.choices:
-        assert default in help.choices
+        assert spec.default_text
+    elif spec.minimum is not None:
+        assert spec.minimum <= default
+        assert spec.maximum is None or default <= spec.maximum
+    elif spec.choices:
+        assert default in spec.choices
 
 
 def test_flags_are_distinct_and_on_the_command_line() -> None:
-    flags = [flag(name) for name in FIELDS]
-    assert len(set(flags)) == len(flags)
-    on_command_line = {option for parameter in run_command.params for option in parameter.opts}
-    assert set(flags) <= on_command_line
+    for options, command_of in ((Options, run_command), (TrainingOptions, train_command)):
+        flags = [flag(name) for name in specs(options)]
+        assert len(set(flags)) == len(flags)
+        on_command_line = {option for parameter in command_of.params for option in parameter.opts}
+        assert set(flags) <= on_command_line
     assert flag("style_weight") == "--style-weight"
 
 
 def test_defaults_work() -> None:
     assert dataclasses.asdict(Options()) == DEFAULTS
+    assert dataclasses.asdict(TrainingOptions()) == defaults(TrainingOptions)
+
+
+def test_keywords_for_editors_are_the_options() -> None:
+    keywords, fields = get_type_hints(OptionKeywords), get_type_hints(Options)
+    assert list(keywords) == list(fields)
+    for name, hint in fields.items():
+        # Options turns a path into text.
+        assert hint == keywords[name] or name in ("init", "weights"), name
+
+
+@pytest.mark.parametrize("function", [styletx.stylize, styletx.load_stylizer])
+def test_help_shows_every_option(function: Any) -> None:
+    for name, spec in SPECS.items():
+        assert re.search(rf"^ +{name} \(.+\): {re.escape(spec.text[:10])}.* Default: ", function.__doc__, re.MULTILINE)
+
+
+def test_keywords_change_options() -> None:
+    assert combined(None, {}) == Options()
+    given = Options(size=100, seed=3)
+    assert combined(given, {"size": 200}) == Options(size=200, seed=3)
+    with pytest.raises(OptionError, match="no option is called 'sise'; did you mean 'size'?"):
+        combined(given, {"sise": 200})
+    with pytest.raises(OptionError, match="size cannot be 3"):
+        combined(given, {"size": 3})
+
+
+def test_options_of_the_other_method_are_idle() -> None:
+    options = Options(size=100, style_weight=3.0, compile=True)
+    assert idle(options, OPTIMISATION) == ["compile"]
+    assert idle(options, ONE_PASS) == ["style_weight"]
+    assert idle(Options(), OPTIMISATION) == idle(Options(), ONE_PASS) == []
 
 
 # What they accept
@@ -123,22 +175,22 @@ def test_ends_of_a_range_belong_to_it(name: str) -> None:
     beside = {other: 1.0} if other else {}
     assert getattr(Options(**{name: kind(low)}, **beside), name) == low
     message = refusal(**{name: kind(low) - 1})
-    assert flag(name) in message and f"{low:g}" in message
+    assert name in message and f"{low:g}" in message
     if high is not None:
         assert getattr(Options(**{name: kind(high)}), name) == high
-        assert flag(name) in refusal(**{name: kind(high) + 1})
+        assert name in refusal(**{name: kind(high) + 1})
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_what_is_no_number_is_refused(name: str) -> None:
     for value in (math.nan, math.inf, -math.inf, True, "many", "12", b"12", [1], {}, 1j):
-        assert flag(name) in refusal(**{name: value})
+        assert name in refusal(**{name: value})
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_beyond_floating_point_is_refused(name: str) -> None:
-    assert flag(name) in refusal(**{name: 10**400})
-    assert flag(name) in refusal(**{name: -(10**400)})
+    assert name in refusal(**{name: 10**400})
+    assert name in refusal(**{name: -(10**400)})
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -152,18 +204,18 @@ def test_other_choices_are_refused(name: str, value: Any) -> None:
     assert choices
     if value not in choices:
         message = refusal(**{name: value})
-        assert flag(name) in message and all(choice in message for choice in choices)
+        assert name in message and all(choice in message for choice in choices)
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name not in NUMBERS])
 def test_wrong_types_are_refused(name: str) -> None:
     for value in (5, 1.5, b"x", ["x"]):
-        assert flag(name) in refusal(**{name: value})
+        assert name in refusal(**{name: value})
 
 
 def test_without_any_weight_there_is_nothing_to_do() -> None:
     message = refusal(style_weight=0, content_weight=0.0, tv_weight=1)
-    assert "style weight" in message and "content weight" in message
+    assert "style_weight" in message and "content_weight" in message
 
 
 def test_they_do_not_change() -> None:
