@@ -23,8 +23,10 @@ from PIL import Image
 from torch import Tensor
 
 import styletx
-from styletx import devices, images, losses, optimization
+from styletx import devices, images, losses
 from styletx.errors import MemoryLimitError, OptionError, PictureError, WeightsError
+from styletx.notes import Note
+from styletx.optimization import pyramid
 from styletx.stylizers import OptimizingStylizer, Result, optimizing
 
 Options = Callable[..., dict[str, Any]]
@@ -57,7 +59,7 @@ def no_margin(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def two_scales(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even a picture of 64×48 px gets a coarser scale, of 32×24 px."""
-    monkeypatch.setattr(optimization, "COARSEST_SIDE", 32)
+    monkeypatch.setattr(pyramid, "COARSEST_SIDE", 32)
 
 
 def array(path: Path) -> np.ndarray:
@@ -287,13 +289,15 @@ def test_style_is_looked_at_once_a_scale(
 def test_a_run_can_be_stopped(content_picture: Path, style_picture: Path, quick: Options, two_scales: None) -> None:
     run = styletx.load_stylizer(style_picture, **quick()).start(content_picture)
     original = images.read(content_picture).pixels
-    torch.testing.assert_close(run.result.pixels, original, rtol=0, atol=0)
-    assert run.result.metadata["losses"] == {}
+    with pytest.raises(RuntimeError, match="no result before the first step"):
+        run.result  # noqa: B018
+    assert run.metadata["losses"] == {}
     steps = []
     for step in run:
         steps.append(step)
         assert run.last is step
         result = run.result
+        assert run.result is result
         assert result.pixels.shape == original.shape
         torch.testing.assert_close(result.pixels, images.resize(step.pixels, (48, 64)), rtol=0, atol=0)
         assert result.metadata["losses"] == step.losses
@@ -377,6 +381,18 @@ def test_content_style_or_a_file_to_start_from(content_picture: Path, style_pict
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
     with pytest.raises(PictureError, match=r"nowhere\.png"):
         styletx.load_stylizer(style_picture, **quick(init="nowhere.png"))
+    with pytest.raises(OptionError, match="init contnet: there is no such file; did you mean 'content'"):
+        styletx.load_stylizer(style_picture, **quick(init="contnet"))
+
+
+def test_a_run_may_start_from_a_picture_of_its_own(content_picture: Path, style_picture: Path, quick: Options) -> None:
+    stylizer = styletx.load_stylizer(style_picture, **quick(init="noise"))
+    ground = np.full((30, 50, 3), 77, np.uint8)
+    first = next(iter(stylizer.start(content_picture, initial=ground)))
+    torch.testing.assert_close(first.pixels, torch.full((1, 3, 48, 64), 77 / 255), rtol=0, atol=1e-6)
+    assert not torch.equal(next(iter(stylizer.start(content_picture))).pixels, first.pixels)
+    with pytest.raises(OptionError, match="initial is for paintings"):
+        styletx.load_stylizer("mosaic", device="cpu").start(content_picture, initial=ground)
 
 
 # Weights and layers
@@ -401,17 +417,32 @@ def test_weights_that_give_no_numbers(
 def test_shallow_weights_are_used_as_far_as_they_reach(
     content_picture: Path, style_picture: Path, quick: Options
 ) -> None:
-    with pytest.warns(UserWarning) as caught:
-        stylizer = styletx.load_stylizer(style_picture, **quick(style_layers=None, content_layers=None))
-    messages = [str(warning.message) for warning in caught]
+    stylizer = styletx.load_stylizer(style_picture, **quick(style_layers=None, content_layers=None))
+    messages = [str(note) for note in stylizer.notes]
     assert [len(message.splitlines()) for message in messages] == [1] * len(messages)
     assert any("style" in message and "relu1_1, relu2_1" in message for message in messages)
     assert any("content" in message and "relu2_1" in message for message in messages)
-    assert list(stylizer.style_layers) == ["relu1_1", "relu2_1"] and list(stylizer.content_layers) == ["relu2_1"]
+    told = stylizer.start(content_picture).metadata
+    assert told["style_layers"] == {"relu1_1": 1.0, "relu2_1": 1.0} and told["content_layers"] == {"relu2_1": 1.0}
+    asked_for = styletx.load_stylizer(style_picture, **quick())
+    assert asked_for.notes == ()
+    assert torch.equal(stylizer(content_picture).pixels, asked_for(content_picture).pixels)
+
+
+def test_notes_are_kept_where_they_belong(style_picture: Path, quick: Options) -> None:
+    """And nothing is said by Python's warnings, which are for programmers."""
+    stream = io.BytesIO()
+    frames = [Image.fromarray(array(style_picture)), Image.new("RGB", (64, 48))]
+    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        asked_for = styletx.load_stylizer(style_picture, **quick())
-        assert torch.equal(stylizer(content_picture).pixels, asked_for(content_picture).pixels)
+        stylizer = styletx.load_stylizer(stream.getvalue(), **quick(compile=True))
+        run = stylizer.start(stream.getvalue())
+        trained = styletx.load_stylizer("mosaic", device="cpu", precision="float32", style_weight=2.0)
+    animated, unused = stylizer.notes
+    assert run.notes == (animated,) and "frame" in str(animated)
+    assert isinstance(unused, Note) and "compile" in str(unused) and "--compile" in unused.rendered("--{}".format)
+    assert ["style_weight" in str(note) for note in trained.notes] == [True]
 
 
 @pytest.mark.parametrize("kind", ["style_layers", "content_layers"])
@@ -445,13 +476,13 @@ def test_a_result_too_small_is_told(style_picture: Path, quick: Options) -> None
     stylizer = styletx.load_stylizer(style_picture, **quick(size=64))
     with pytest.raises(OptionError) as error:
         stylizer.start(np.zeros((20, 200, 3), np.uint8))
-    assert "64×6" in one_line(error) and "--size" in one_line(error) and "<array>" in one_line(error)
+    assert "64×6" in one_line(error) and "size" in one_line(error) and "<array>" in one_line(error)
     stylizer.options = styletx.Options(**quick(size=160))
     assert stylizer.start(np.zeros((20, 200, 3), np.uint8)).size == (16, 160)
 
 
 def suggested(error: pytest.ExceptionInfo[MemoryLimitError]) -> int:
-    found = re.search(r"--size (\d+)", one_line(error))
+    found = re.search(r"\bsize (\d+)", one_line(error))
     assert found
     return int(found[1])
 
@@ -494,7 +525,7 @@ def test_the_size_suggested_does_fit(
 @pytest.fixture
 def memory(style_picture: Path, quick: Options, monkeypatch: pytest.MonkeyPatch) -> OptimizingStylizer:
     """A stylizer that takes a thousand bytes a pixel."""
-    monkeypatch.setattr(OptimizingStylizer, "_bytes_per_pixel", lambda self: 1000.0)
+    monkeypatch.setattr(OptimizingStylizer, "_bytes_per_pixel", (1000.0, 100.0))
     return styletx.load_stylizer(style_picture, **quick())
 
 
@@ -503,23 +534,23 @@ def test_no_size_is_suggested_that_is_refused(monkeypatch: pytest.MonkeyPatch, m
     monkeypatch.setattr(devices, "available_memory", lambda device: 100_000)
     with pytest.raises(MemoryLimitError) as error:
         memory.start(np.zeros((48, 64, 3), np.uint8))
-    assert not re.search(r"--size \d", one_line(error))
+    assert not re.search(r"\bsize \d", one_line(error))
 
 
 def test_memory_that_runs_out_on_the_way_is_told(
     monkeypatch: pytest.MonkeyPatch, content_picture: Path, style_picture: Path, quick: Options
 ) -> None:
     run = styletx.load_stylizer(style_picture, **quick()).start(content_picture)
-    healthy, calls = losses.PerceptualLoss.forward, 0
+    healthy, calls = losses.Objective.losses, 0
 
-    def forward(self: losses.PerceptualLoss, pixels: Tensor) -> dict[str, Tensor]:
+    def of_whole(self: losses.Objective, pixels: Tensor) -> dict[str, Tensor]:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nOf the allocated memory")
         return healthy(self, pixels)
 
-    monkeypatch.setattr(losses.PerceptualLoss, "forward", forward)
+    monkeypatch.setattr(losses.Objective, "losses", of_whole)
     with pytest.raises(MemoryLimitError) as error:
         list(run)
     assert str(content_picture) in one_line(error)
@@ -533,10 +564,10 @@ def test_a_bug_keeps_its_traceback(
 ) -> None:
     stylizer = styletx.load_stylizer(style_picture, **quick())
 
-    def forward(self: losses.PerceptualLoss, pixels: Tensor) -> dict[str, Tensor]:
+    def of_whole(self: losses.Objective, pixels: Tensor) -> dict[str, Tensor]:
         raise RuntimeError("shapes cannot be multiplied")
 
-    monkeypatch.setattr(losses.PerceptualLoss, "forward", forward)
+    monkeypatch.setattr(losses.Objective, "losses", of_whole)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         stylizer(content_picture)
 
@@ -643,3 +674,65 @@ def test_style_size(
     assert len(list(run)) == 3 and sound(run.result)
     assert [size for size in seen if size != (48, 64)] == [(style_size * 3 // 4, style_size)] or style_size == 150
     assert max(max(size) for size in seen) == max(64, style_size)
+
+
+def test_a_painting_larger_than_the_result_counts(
+    monkeypatch: pytest.MonkeyPatch, style_picture: Path, quick: Options
+) -> None:
+    monkeypatch.setattr(devices, "available_memory", lambda device: 400 * 2**20)
+    content = np.zeros((48, 64, 3), np.uint8)
+    assert styletx.load_stylizer(style_picture, **quick()).start(content).size == (48, 64)
+    with pytest.raises(MemoryLimitError, match="reduce style_size"):
+        styletx.load_stylizer(style_picture, **quick(style_size=8000)).start(content)
+
+
+# What a person meets in Python
+
+
+def test_options_may_be_given_whole(content_picture: Path, style_picture: Path, quick: Options) -> None:
+    options = styletx.Options(**quick())
+    whole = styletx.stylize(content_picture, style_picture, options)
+    assert torch.equal(whole.pixels, styletx.stylize(content_picture, style_picture, **quick()).pixels)
+    changed = styletx.stylize(content_picture, style_picture, options, size=32, iterations=1)
+    assert changed.metadata["options"] == dataclasses.asdict(options) | {"size": 32, "iterations": 1}
+
+
+def test_progress_is_called_with_each_step(content_picture: Path, style_picture: Path, quick: Options) -> None:
+    steps: list[styletx.Step] = []
+    result = styletx.stylize(content_picture, style_picture, progress=steps.append, **quick())
+    assert [step.iteration for step in steps] == [1, 2, 3] and steps[-1].progress == 1
+    assert result.metadata["losses"] == steps[-1].losses
+
+
+def test_a_result_shows_itself(content_picture: Path, style_picture: Path, quick: Options) -> None:
+    result = styletx.stylize(content_picture, style_picture, **quick())
+    shown = Image.open(io.BytesIO(result._repr_png_()))
+    np.testing.assert_array_equal(np.asarray(shown), np.asarray(result.image))
+    np.testing.assert_array_equal(np.asarray(result), np.asarray(result.image))
+    assert np.asarray(result, dtype=np.float32).dtype == np.float32
+    assert Image.fromarray(np.asarray(result)).size == (64, 48)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_a_result_goes_into_a_stream(content_picture: Path, style_picture: Path, quick: Options, format: str) -> None:
+    result, stream = styletx.stylize(content_picture, style_picture, **quick()), io.BytesIO()
+    assert result.save(stream, format=format) == ()
+    assert Image.open(stream).format == format
+
+
+def test_losses_on_the_way_out_are_told(style_picture: Path, quick: Options, tmp_path: Path) -> None:
+    content = np.dstack([array(style_picture), np.full((48, 64), 100, np.uint8)])
+    result = styletx.stylize(content, style_picture, **quick())
+    assert result.save(tmp_path / "out.png") == ()
+    (note,) = result.save(tmp_path / "out.jpg")
+    assert "transparen" in str(note)
+
+
+def test_representations_are_short(content_picture: Path, style_picture: Path, quick: Options) -> None:
+    stylizer = styletx.load_stylizer(style_picture, **quick())
+    run = stylizer.start(content_picture)
+    before = repr(run)
+    (*_, step) = run
+    texts = [repr(stylizer), before, repr(run), repr(step), repr(run.result)]
+    assert "not started" in before and "100% done" in repr(run) and "64×48" in repr(step)
+    assert all(len(text.splitlines()) == 1 and "tensor" not in text for text in texts)

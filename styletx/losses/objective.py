@@ -52,9 +52,11 @@ class Objective:
 
     def __init__(self, network: nn.Module, terms: Sequence[Weighted]) -> None:
         self.network = network
-        self.names = tuple(dict.fromkeys(one.name for one in terms))
         weights = _normalised({index: one.weight for index, one in enumerate(terms)})
         self.terms = [one._replace(weight=weights[index]) for index, one in enumerate(terms) if weights[index]]
+        self.weights = dict.fromkeys((one.name for one in terms), 0.0)
+        for one in self.terms:
+            self.weights[one.name] += one.weight
         self.layers = tuple(dict.fromkeys(layer for one in self.terms for layer in one.term.layers))
 
     def losses(self, pixels: Tensor) -> dict[str, Tensor]:
@@ -117,12 +119,10 @@ class Objective:
 
     def _losses(self, statistics: Sequence[Tensor]) -> dict[str, Tensor]:
         zero = statistics[0].new_zeros(())
-        sums, weights = dict.fromkeys(self.names, zero), dict.fromkeys(self.names, 0.0)
+        means = dict.fromkeys(self.weights, zero)
         for one, of_term in zip(self.terms, statistics, strict=True):
-            sums[one.name] = sums[one.name] + one.weight * one.term.loss(of_term)
-            weights[one.name] += one.weight
-        means = {name: loss / (weights[name] or 1) for name, loss in sums.items()}
-        return {"total": sum(sums.values(), start=zero), **means}
+            means[one.name] = means[one.name] + one.weight / self.weights[one.name] * one.term.loss(of_term)
+        return {"total": sum((self.weights[name] * loss for name, loss in means.items()), start=zero), **means}
 
 
 def _normalised(weights: Mapping[Key, float]) -> dict[Key, float]:
