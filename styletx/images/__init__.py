@@ -5,8 +5,9 @@ one step, with an sRGB profile and the metadata of its run. `resize` works on an
 """
 
 from styletx.images.opening import MIN_SIDE
-from styletx.images.pixels import fit, resize, to_pil
+from styletx.images.pixels import to_pil
 from styletx.images.reading import MAX_PIXELS, Picture, Source, read, read_metadata
+from styletx.images.resizing import fit, resize
 from styletx.images.writing import check_output, write
 
 __all__ = [
