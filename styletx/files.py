@@ -1,4 +1,4 @@
-"""Files, once for all: how a name is shown, a file's hash, and writing that never leaves half a file."""
+"""What every part does with files: show a name, hash, and write so that an interruption never leaves half a file."""
 
 from __future__ import annotations
 
@@ -11,15 +11,27 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from styletx.errors import OutputError
+from styletx.errors import OutputError, StyletxError
 
 CHUNK = 1 << 20  # bytes
 
+# What is taken for a picture in a folder, in lower case.
+PICTURE_EXTENSIONS = (
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+    *(".pbm", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+)
+
 
 def shown(name: str | os.PathLike[str]) -> str:
-    """A name as messages show it: always one line, and never empty."""
+    """A name as messages show it: always on one line, and never empty."""
     text = os.fspath(name)
     return text if text and text.isprintable() else repr(text)
+
+
+def reason(error: Exception) -> str:
+    """Why something failed, on one line; if the system says why, in its words: "permission denied"."""
+    text = (getattr(error, "strerror", None) or "").lower() or str(error) or type(error).__name__
+    return " ".join(text.split())
 
 
 def sha256(data: bytes) -> str:
@@ -41,20 +53,22 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file whole or not at all; its folder is made if need be.
+    """Write a whole file or nothing; its folder is made if necessary.
 
     Raises:
         OutputError: it cannot be written; a file that was there is left as it was.
     """
-    with replacing(path) as beside, open(beside, "xb") as file:  # "xb" as open() would: the umask decides who may read
+    with replacing(path) as beside, open(beside, "xb") as file:
         file.write(data)
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
-    """A name beside `path` to write to; at the end of the block, what is there replaces `path`.
+    """Give a name beside `path` to write to; at the end of the block, the file of that name replaces `path`.
 
-    The folder is made if need be. If the block raises, nothing is replaced and nothing is left over.
+    The folder is made if necessary. A file that is replaced keeps its permissions, and a link stays a link: what it
+    points to is replaced. If the block raises, nothing is replaced and nothing is left behind. Only the writing itself
+    belongs in the block, since an `OSError` or `ValueError` from it is taken to say that `path` cannot be written.
 
     Raises:
         OutputError: it cannot be written; a file that was there is left as it was.
@@ -74,11 +88,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def check(path: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]] = ()) -> None:
-    """Find out before any long work whether a file can be written; its folder is made if need be.
+    """Find out before any long work whether a file can be written; its folder is made if necessary.
 
     Args:
-        path: where the file shall go.
-        sources: what it is made from, none of which may be overwritten; names of no file pass.
+        path: where the file is to go.
+        sources: the files it is made from, none of which may be overwritten; names that are not files pass.
 
     Raises:
         OutputError: it is a folder, one of the sources, or cannot be written.
@@ -103,7 +117,7 @@ def check(path: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]
 
 
 def numbered(path: Path) -> Path:
-    """`path` if nothing is there, else the first free one with -2, -3, ... before the suffix."""
+    """`path` if it is free, else the first free one of the names with -2, -3, ... before the suffix."""
     candidate, number = path, 2
     while os.path.lexists(candidate):
         candidate = path.with_stem(f"{path.stem}-{number}")
@@ -113,14 +127,13 @@ def numbered(path: Path) -> Path:
 
 @contextlib.contextmanager
 def output_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn what the system says of a file that cannot be written into an `OutputError`."""
+    """Turn the system's errors while `path` is written into an `OutputError`."""
     try:
         yield
     except (OSError, ValueError) as error:
-        if isinstance(error, OutputError):
+        if isinstance(error, StyletxError):
             raise
-        reason = (getattr(error, "strerror", None) or "").lower() or str(error)
-        raise OutputError(f"{shown(path)} cannot be written ({reason}); choose another place") from error
+        raise OutputError(f"{shown(path)} cannot be written ({reason(error)}); choose another place") from error
 
 
 def _beside(target: str) -> str:
@@ -128,7 +141,7 @@ def _beside(target: str) -> str:
 
 
 def _resolved(path: str | os.PathLike[str]) -> tuple[str, int | None]:
-    """The real file behind a path, writable or yet to be made, and its permissions; makes its folder."""
+    """The real file behind a path and its permissions, None if it does not exist yet; its folder is made."""
     target = os.path.realpath(path)
     os.makedirs(os.path.dirname(target), exist_ok=True)
     try:
@@ -139,6 +152,6 @@ def _resolved(path: str | os.PathLike[str]) -> tuple[str, int | None]:
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "it is not an ordinary file")
-    with open(target, "r+b"):  # renaming over it would get round a write protection
+    with open(target, "r+b"):  # renaming over a write-protected file would succeed
         pass
     return target, stat.S_IMODE(mode)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,20 @@ def environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
             monkeypatch.delenv(name)
     monkeypatch.setenv("STYLETX_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("STYLETX_OFFLINE", "1")
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A folder for tests of permissions, which mean nothing to root: they run as nobody."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(user)
 
 
 def random_vgg19(convolutions: int) -> dict[str, torch.Tensor]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from styletx import files
 from styletx.errors import OptionError, OutputError, PictureError
 
 LARGEST = 2**32  # bytes of a file that are taken into memory
@@ -111,9 +112,7 @@ def write(path: str, data: bytes) -> None:
         OutputError: it cannot be written; what was there stays.
     """
     if not is_url(path):
-        from styletx import images  # a plan is made without torch
-
-        images.write_bytes(path, data)
+        files.write(path, data)
         return
     system, place = _remote(path)
     try:

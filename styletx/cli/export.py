@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from styletx.errors import OptionError
+from styletx.files import check
 
 
 @click.command()
@@ -20,10 +21,9 @@ def command(model: str, output: str, quiet: bool) -> None:
     """
     if Path(output).suffix.lower() != ".onnx":
         raise OptionError(f"-o {output}: an exported style ends in .onnx.")
-    from styletx import images
     from styletx.feedforward import exported, files
 
-    images.check_output(output, picture=False)
+    check(output)
     exported.write(Path(output), files.read(files.locate(model)))
     if not quiet:
         click.echo(output, err=True)

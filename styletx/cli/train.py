@@ -13,6 +13,7 @@ import click
 
 from styletx.cli.flags import Finite, GroupedCommand, option_flags
 from styletx.errors import OptionError, TrainingError
+from styletx.files import check
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -108,7 +109,7 @@ def command(
     if target.suffix != ".safetensors":
         raise OptionError(f"-o {output}: a model file ends in .safetensors.")
     for place in (target, target.with_suffix(".training") / "curve.png"):
-        images.check_output(place, sources=[style], picture=False)
+        check(place, [style])
     painting = images.read(style)
     training = Training(
         painting,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from styletx import images
+from styletx import files
 from styletx._version import __version__
 from styletx.errors import OptionError, WeightsError
 from styletx.feedforward.files import KEY, Model
@@ -206,7 +206,7 @@ def write(path: Path, model: Model) -> None:
         OutputError: it cannot be written there; what was there stays.
         OptionError: onnx is not installed.
     """
-    images.write_bytes(path, convert(model))
+    files.write(path, convert(model))
 
 
 def _checked(data: bytes, name: str) -> Any:

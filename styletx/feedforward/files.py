@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from styletx import images
+from styletx import files
 from styletx._version import __version__
 from styletx.errors import OptionError, TrainingError, WeightsError, hint
 from styletx.feedforward.network import Layout, Transformer
@@ -90,7 +90,7 @@ def write(path: Path, network: Transformer, about: dict[str, Any]) -> None:
     """
     state = {name: tensor.detach().cpu().half().contiguous() for name, tensor in network.state_dict().items()}
     header = {"styletx": __version__, "layout": dataclasses.asdict(network.layout), **about}
-    images.write_bytes(path, save(state, {KEY: json.dumps(header)}))
+    files.write(path, save(state, {KEY: json.dumps(header)}))
 
 
 def write_torch(path: Path, state: dict[str, Any]) -> None:
@@ -101,7 +101,7 @@ def write_torch(path: Path, state: dict[str, Any]) -> None:
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    images.write_bytes(path, buffer.getvalue())
+    files.write(path, buffer.getvalue())
 
 
 def read_torch(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styletx import images
+from styletx import files
 
 
 def sheet(pictures: Sequence[Tensor], columns: int = 4) -> Tensor:
@@ -60,4 +60,4 @@ def curve(path: Path, records: Sequence[dict[str, Any]]) -> None:
     axes.legend()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
-    images.write_bytes(path, buffer.getvalue())
+    files.write(path, buffer.getvalue())

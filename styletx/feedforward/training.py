@@ -26,6 +26,7 @@ from styletx.feedforward import files, sheets
 from styletx.feedforward.muon import Muon
 from styletx.feedforward.network import DEFAULT, Layout, Transformer
 from styletx.feedforward.photographs import Crops
+from styletx.files import write
 
 CHECKPOINT = "checkpoint.pt"
 WARM_UP = 30  # steps until the rate is what was asked for
@@ -289,7 +290,7 @@ class Training:
         files.write(self.output, self.trained, self.about(held))
         records = [record for record in sheets.read_log(self.folder / "log.jsonl") if record["step"] < self.done]
         records.append({"step": self.done, **held})
-        images.write_bytes(self.folder / "log.jsonl", "".join(json.dumps(one) + "\n" for one in records).encode())
+        write(self.folder / "log.jsonl", "".join(json.dumps(one) + "\n" for one in records).encode())
         images.write(self.folder / f"samples-{self.done:06d}.png", sheets.sheet(painted))
         sheets.curve(self.folder / "curve.png", records)
         return held

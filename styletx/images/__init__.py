@@ -1,13 +1,14 @@
 """Pictures in and out: whatever Pillow reads → float32 sRGB tensors → picture files.
 
-`read` takes pictures in upright, in sRGB, with their full depth and with alpha apart; `write` puts a result
-in place in one step, with an sRGB profile and the metadata of its run.
+`read` returns a picture upright, in sRGB, in its full depth and with alpha separate. `write` puts a result in place in
+one step, with an sRGB profile and the metadata of its run. `resize` works on any device.
 """
 
-from styletx.images.decoding import MIN_SIDE
-from styletx.images.pixels import fit, resize, to_pil
+from styletx.images.opening import MIN_SIDE
+from styletx.images.pixels import to_pil
 from styletx.images.reading import MAX_PIXELS, Picture, Source, read, read_metadata
-from styletx.images.writing import check_output, numbered, write, write_bytes
+from styletx.images.resizing import fit, resize
+from styletx.images.writing import check_output, write
 
 __all__ = [
     "MAX_PIXELS",
@@ -16,11 +17,9 @@ __all__ = [
     "Source",
     "check_output",
     "fit",
-    "numbered",
     "read",
     "read_metadata",
     "resize",
     "to_pil",
     "write",
-    "write_bytes",
 ]

@@ -1,7 +1,7 @@
-"""Colour pictures with 16 bits a channel, of which Pillow by itself keeps the upper 8.
+"""Colour pictures with 16 bits per channel, of which Pillow on its own keeps the upper 8.
 
-A raw mode tells Pillow's decoder which byte of a little- or big-endian value to keep: the upper one. Naming
-the other byte order makes it keep the lower one, so that two passes give all 16 bits.
+A raw mode names the byte order of the file's values, so that Pillow's decoder can keep the upper byte of each. Naming
+the opposite order makes it keep the lower byte, so two passes give all 16 bits.
 """
 
 import sys
@@ -24,7 +24,7 @@ def _tag(image: Image.Image, tag: int) -> Any:
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether a picture that has been opened but not loaded needs `load` for its 16 bits."""
+    """Whether a picture that was opened but not yet loaded needs `load` to keep its 16 bits."""
     tiles = getattr(image, "tile", None)
     if not tiles or image.mode not in ("RGB", "RGBA", "CMYK"):
         return False
@@ -34,7 +34,7 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def _in_compressed_planes(image: Any) -> bool:
-    """Here alone libtiff's decoder takes no raw mode: such files are read as 8 bit, as Pillow does."""
+    """The one kind for which libtiff's decoder takes no raw mode: it is read as 8 bits, as Pillow does."""
     return bool(_tag(image, _PLANAR_CONFIGURATION) == 2 and image.tile[0].codec_name == "libtiff")
 
 
@@ -42,12 +42,12 @@ def load(image: Image.Image, reopen: Callable[[], Image.Image]) -> tuple[Array, 
     """Decodes colour [H,W,3] (or ink [H,W,4]) and alpha [H,W], both in [0,1].
 
     Args:
-        image: a picture for which `is_deep` holds.
-        reopen: opens the same file afresh for the second pass.
+        image: a picture for which `is_deep` is true.
+        reopen: opens the same file again, for the second pass.
     """
     tile = image.tile[0]  # type: ignore[attr-defined]
     channels = _rawmode(tile).split(";")[0]
-    if channels == "LA":  # four bytes a pixel, which is just what RGBA is
+    if channels == "LA":  # four bytes a pixel, just as in RGBA
         image.tile = [tile._replace(args="RGBA")]  # type: ignore[attr-defined]
         image.load()
         return _split(np.array(image).view(">u2"), channels, image.info)
@@ -58,7 +58,7 @@ def load(image: Image.Image, reopen: Callable[[], Image.Image]) -> tuple[Array, 
     else:
         big_endian = sys.byteorder == "big"
     first = _load_byte(image, "B")
-    second = _load_byte(reopen(), "L")  # opened only now, because both share one stream
+    second = _load_byte(reopen(), "L")  # opened only now, because both read from one stream
     high, low = (first, second) if big_endian else (second, first)
     values = np.bitwise_or(high << 8, low, dtype=np.uint16)
     return _split(values, channels if len(channels) > 1 else image.mode, image.info)
@@ -72,7 +72,7 @@ def _load_byte(image: Any, order: str) -> Deep:
     tiles = []
     for tile in image.tile:
         rest = () if isinstance(tile.args, str) else tile.args[1:]
-        # In capitals: Pillow would divide RGBa by an alpha of 8 bits.
+        # Upper case, because Pillow would divide RGBa by an 8-bit alpha.
         rawmode = f"{_rawmode(tile).split(';')[0].upper()};16{order}"
         tiles.append(tile._replace(args=(rawmode, *rest)))
     image.tile = tiles
@@ -84,11 +84,11 @@ def split_grey(image: Image.Image) -> tuple[Array, Array | None]:
     """Grey [H,W,1] and alpha of a loaded picture in one of Pillow's I;16 modes, both in [0,1]."""
     peak = 4095 if _tag(image, _BITS_PER_SAMPLE) == (12,) else 65535
     grey, alpha = _split(np.asarray(image)[..., None], "I;16", image.info, peak)
-    return (1 - grey if _tag(image, _PHOTOMETRIC_INTERPRETATION) == 0 else grey), alpha  # 0: white is zero
+    return (1 - grey if _tag(image, _PHOTOMETRIC_INTERPRETATION) == 0 else grey), alpha  # 0 stands for white
 
 
 def _split(values: Deep, channels: str, info: dict[Any, Any], peak: int = 65535) -> tuple[Array, Array | None]:
-    """Takes values [H,W,C] as in the file apart; `channels` is their name among Pillow's raw modes."""
+    """Separate the file's values [H,W,C] into colour and alpha; `channels` is their name among Pillow's raw modes."""
     scaled = values.astype(np.float32) / np.float32(peak)
     if channels in ("LA", "RGBA"):
         return scaled[..., :-1], scaled[..., -1]

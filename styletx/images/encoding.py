@@ -1,14 +1,13 @@
 """Pixels → the bytes of a PNG, JPEG, WebP or TIFF file, with an sRGB profile and the run's metadata.
 
-The metadata is JSON, in ASCII so that it survives everywhere: in PNG the text chunk `styletx`, elsewhere the
-EXIF (or TIFF) image description. Pillow writes 8 bits per channel; 16-bit PNG and TIFF, which it cannot write
-in colour, are put together here.
+The metadata is JSON, in ASCII so that it survives everywhere: in PNG it is the text chunk `styletx`, elsewhere the EXIF
+(or TIFF) image description. Pillow writes 8 bits per channel; 16-bit colour PNG and TIFF, which it cannot write, are
+assembled here.
 """
 
 import io
 import json
 import struct
-import warnings
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -18,11 +17,12 @@ import numpy.typing as npt
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from styletx.images.profiles import srgb_profile
+from styletx.notes import Note, Notes
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
 _OPTIONS: dict[str, dict[str, Any]] = {
-    # Strokes hold no repeats for zlib to look for: half the time, and the same size.
+    # Brush strokes have no repeats for zlib to find: this takes half the time and gives the same size.
     "PNG": {"compress_type": zlib.Z_RLE},
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"quality": 95},
@@ -30,30 +30,30 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 _KEY = "styletx"
 _DESCRIPTION_TAG = 0x010E
-_EXIF_LIMIT = 65000  # a JPEG segment holds 65533 bytes
+_EXIF_LIMIT = 65000  # bytes; a JPEG segment holds 65533
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
-def encode(pixels: Pixels, format: str, metadata: Mapping[str, Any] | None) -> bytes:
-    """Encodes a picture.
+def encode(pixels: Pixels, format: str, metadata: Mapping[str, Any] | None) -> tuple[bytes, Notes]:
+    """Encode a picture.
 
     Args:
         pixels: [H,W,3] RGB or [H,W,4] RGBA; 16-bit values for PNG and TIFF only.
-        format: "PNG", "JPEG", "WEBP" or "TIFF". JPEG has no alpha: it is put on white, with a warning.
-        metadata: what to embed; values that JSON does not know are written as text.
+        format: "PNG", "JPEG", "WEBP" or "TIFF". JPEG has no alpha: the picture is put on white, with a note.
+        metadata: what to embed; values that JSON cannot express are written as text.
 
     Returns:
-        The file's bytes.
+        The file's bytes, and notes on what the format could not hold.
     """
     payload = json.dumps(metadata, default=str) if metadata is not None else None
     if pixels.dtype == np.uint16:
-        return _deep_png(pixels, payload) if format == "PNG" else _deep_tiff(pixels, payload)
+        return (_deep_png if format == "PNG" else _deep_tiff)(pixels, payload), ()
+    notes: list[Note] = []
     image = Image.fromarray(pixels)
     if format == "JPEG" and image.mode == "RGBA":
-        warnings.warn(
-            "JPEG holds no transparency, so the picture is put on white; PNG, WebP or TIFF keep it",
-            stacklevel=3,
+        notes.append(
+            Note("JPEG has no transparency, so the picture was put on white. PNG, WebP and TIFF keep transparency.")
         )
         ground = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(ground, image).convert("RGB")
@@ -64,21 +64,21 @@ def encode(pixels: Pixels, format: str, metadata: Mapping[str, Any] | None) -> b
     elif payload is not None and format == "TIFF":
         options["tiffinfo"] = {_DESCRIPTION_TAG: _described(payload)}
     elif payload is not None and format == "JPEG" and len(payload) > _EXIF_LIMIT:
-        warnings.warn("the options are too long for a JPEG's metadata and were left out; PNG keeps them", stacklevel=3)
+        notes.append(Note("The metadata is too long for a JPEG file and was left out. PNG keeps it."))
     elif payload is not None:
         options["exif"] = exif = Image.Exif()
         exif[_DESCRIPTION_TAG] = _described(payload)
     stream = io.BytesIO()
     image.save(stream, format, icc_profile=srgb_profile(), **options)
-    return stream.getvalue()
+    return stream.getvalue(), tuple(notes)
 
 
 def embedded(image: Image.Image) -> dict[str, Any] | None:
-    """What `encode` embedded in a picture that has been opened; None if there is nothing of ours."""
+    """The metadata that `encode` embedded in a picture that has been opened; None if it has none of ours."""
     try:
         payload = image.info.get(_KEY)
         found = json.loads(payload) if payload else json.loads(image.getexif()[_DESCRIPTION_TAG])[_KEY]
-    except Exception:  # another program's description, in whatever form, or a broken EXIF block
+    except Exception:  # another program's description, in any form, or a broken EXIF block
         return None
     return found if isinstance(found, dict) else None
 
@@ -119,7 +119,7 @@ def _deep_tiff(pixels: Pixels, payload: str | None) -> bytes:
         258: (16,) * channels,
         259: 8,  # deflate
         262: 2,  # RGB
-        273: 0,  # where the one strip begins, counted by Pillow from the directory's end
+        273: 0,  # where the only strip starts, which Pillow counts from the directory's end
         277: channels,
         278: height,
         279: len(data),

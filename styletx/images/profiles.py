@@ -1,8 +1,8 @@
 """ICC colour profiles: device colours → sRGB, and the sRGB profile that is written into results.
 
-Almost every profile on an RGB or grey picture is a curve per channel and a 3×3 matrix. Those are evaluated
-here in floating point, because Pillow's littlecms binding knows 8 bit only and would crush 16-bit pictures.
-Everything else (CMYK, lookup tables) goes through littlecms.
+Almost every profile of an RGB or grey picture is a curve per channel and a 3×3 matrix. Those are evaluated here in
+floating point, because Pillow's binding to littlecms handles 8 bits only and would degrade 16-bit pictures. Everything
+else (CMYK, lookup tables) goes through littlecms.
 """
 
 import functools
@@ -26,15 +26,15 @@ _SPACES = {b"GRAY": ("L", 1), b"RGB ": ("RGB", 3), b"CMYK": ("CMYK", 4)}
 
 
 class ProfileError(ValueError):
-    """A profile that is broken, or does not belong to the picture that carries it."""
+    """A profile that is broken, or is for another kind of picture than the one it is embedded in."""
 
 
 @functools.cache
 def srgb_profile() -> bytes:
-    """The sRGB profile as bytes, the same at each call and on each day."""
+    """The sRGB profile as bytes, the same at every call and on every day."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    profile[24:36] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)  # littlecms puts the time of the call here
-    profile[84:100] = bytes(16)  # checksum, which covered that time; zero means "not computed"
+    profile[24:36] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)  # littlecms writes the time of the call here
+    profile[84:100] = bytes(16)  # the checksum, which includes that time; zero means "not computed"
     return bytes(profile)
 
 
@@ -43,10 +43,10 @@ def to_srgb(values: Array, profile: bytes) -> Array:
 
     Args:
         values: [H,W,C] in [0,1]; C is 1 (grey), 3 (RGB) or 4 (CMYK, 1 is full ink).
-        profile: the ICC profile's bytes. Grey pictures may carry an RGB profile.
+        profile: the ICC profile's bytes. A grey picture may have an RGB profile.
 
     Returns:
-        [H,W,3] in [0,1]; `values` themselves, broadcast to three channels, if the profile is sRGB.
+        [H,W,3] in [0,1]; for an sRGB profile `values` unchanged, repeated to three channels.
 
     Raises:
         ProfileError: the profile is broken or is for another kind of picture.
@@ -96,7 +96,7 @@ def _by_matrix(values: Array, tags: dict[bytes, bytes]) -> Array:
         linear = np.stack([curve[steps[..., i]] for i, curve in enumerate(curves)], axis=-1)
         return _srgb_encoded(np.clip(linear @ from_linear, 0, 1))
 
-    # Makers' sRGB profiles differ in the fourth digit; honouring that would only add noise.
+    # Vendors' sRGB profiles differ in the fourth digit; converting between those would only add noise.
     axes = np.meshgrid(*[np.linspace(0, 1, 18, dtype=np.float32)] * len(curves), indexing="ij")
     probe = np.stack(axes, axis=-1)
     if np.abs(convert(probe) - probe).max() < 1 / 255:
@@ -127,7 +127,7 @@ def _xyz(tag: bytes) -> npt.NDArray[np.float64]:
 
 
 def _curve(tag: bytes) -> Array:
-    """A tone curve, device value → linear light, as a table that holds every 8- and 16-bit value exactly."""
+    """A tone curve, device value → linear light, as a table with an entry for every 8- and 16-bit value."""
     x = np.linspace(0, 1, _CURVE_POINTS)
     if tag[:4] == b"curv":
         (count,) = struct.unpack_from(">I", tag, 8)
@@ -146,7 +146,7 @@ def _curve(tag: bytes) -> Array:
 
 
 def _formula(tag: bytes, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """ICC's parametric curves, all five of them cases of (a·x + b)^g + e from d upwards, c·x + f below."""
+    """ICC's five parametric curves, all special cases of (a·x + b)^g + e from d upwards and c·x + f below."""
     (kind,) = struct.unpack_from(">H", tag, 8)
     if kind > 4:
         raise ProfileError("the colour profile is broken")

@@ -1,4 +1,4 @@
-"""Anything that holds a picture → a `Picture`: paths, bytes, streams, PIL images, arrays and tensors."""
+"""Any source of a picture → a `Picture`: paths, bytes, streams, PIL images, arrays and tensors."""
 
 import io
 import os
@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styletx.errors import PictureError
-from styletx.images import decoding, encoding
-from styletx.images.decoding import check_size, shown
+from styletx.files import reason, shown
+from styletx.images import decoding, encoding, opening
+from styletx.notes import Notes
 
 MAX_PIXELS = 250_000_000
 
@@ -26,33 +27,35 @@ class Picture:
     """A picture as the rest of the program sees it.
 
     Attributes:
-        pixels: [1,3,H,W] float32 sRGB in [0,1], contiguous, on the CPU. Where alpha is 0 they hold colours
-            spread from the visible pixels, not the ones hidden in the file.
+        pixels: [1,3,H,W] float32 sRGB in [0,1], contiguous, on the CPU. Where alpha is 0, they are spread from the
+            visible pixels; the colours hidden in the file are ignored.
         alpha: [1,1,H,W] float32 in [0,1]; None if the picture is opaque.
         name: what messages and metadata call it: the path as given, or "<stdin>", "<bytes>", "<image>", ...
-        bits: depth of the source per channel, 8 or 16 (also for floating point).
+        bits: of the source per channel, 8 or 16 (also for floating point).
+        notes: what could not be honoured when it was read, such as further frames or a broken colour profile.
     """
 
     pixels: Tensor
     alpha: Tensor | None
     name: str
     bits: int
+    notes: Notes = ()
 
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | PIL.Image.Image | npt.NDArray[Any] | Tensor | Picture
 
 
 def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Reads a picture, upright, converted to sRGB, with alpha apart.
+    """Read a picture: upright, in sRGB, with alpha separate.
 
     Args:
-        source: a path, a file's bytes, a binary stream, a PIL image, an array [H,W] or [H,W,1|2|3|4], a
-            tensor [C,H,W] or [1,C,H,W] with 1, 3 or 4 channels (uint8, uint16, or float in [0,1]), or a
-            `Picture`, which passes through unchanged.
+        source: a path, a file's bytes, a binary stream, a PIL image, an array [H,W] or [H,W,1|2|3|4], a tensor
+            [C,H,W] or [1,C,H,W] with 1, 3 or 4 channels (uint8, uint16, or float in [0,1]), or a `Picture`, which
+            is returned unchanged.
         max_pixels: most pixels allowed; checked before anything is decoded.
 
     Raises:
-        PictureError: it cannot be read, or is unfit for styling. Nothing else is raised for bad data.
+        PictureError: it cannot be read, or is unfit for styling. Bad data raises nothing else.
     """
     if isinstance(source, Picture):
         return source
@@ -76,42 +79,45 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `write` embedded in a picture file.
+    """The metadata that `write` embedded in a picture file.
 
     Raises:
-        PictureError: it is no picture, or holds no metadata of ours.
+        PictureError: it is not a picture, or has no metadata of ours.
     """
     name = os.fsdecode(path)
     with _opened(name) as file:
-        found = encoding.embedded(decoding.identify(file, name, sys.maxsize))
+        found = encoding.embedded(opening.identify(file, name, sys.maxsize))
     if found is None:
-        raise PictureError(f"{shown(name)} holds no styletx metadata; give a picture that styletx wrote, unedited")
+        raise PictureError(f"{shown(name)} has no styletx metadata; use a picture that styletx wrote, unedited")
     return found
 
 
 def _opened(name: str) -> BinaryIO:
-    """Opens an ordinary file; a pipe could make it wait for ever."""
+    """Open an ordinary file: reading a pipe might never end."""
     try:
         mode = os.stat(name).st_mode
         if stat.S_ISREG(mode):
             return open(name, "rb")
     except FileNotFoundError as error:
-        raise PictureError(f"{shown(name)}: there is no such file; check the name") from error
+        raise PictureError(f"{shown(name)}: file not found; check the name") from error
     except PermissionError as error:
-        raise PictureError(f"{shown(name)} may not be read; change its permissions or copy it") from error
+        raise PictureError(
+            f"{shown(name)} cannot be read (permission denied); change its permissions, or copy it"
+        ) from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise PictureError(f"{shown(name)} cannot be opened ({reason}); check the name") from error
+        raise PictureError(f"{shown(name)} cannot be opened ({reason(error)}); check the name") from error
     if stat.S_ISDIR(mode):
         raise PictureError(f"{shown(name)} is a folder; name a picture in it")
-    raise PictureError(f"{shown(name)} is no ordinary file; save the picture to a file first")
+    raise PictureError(f"{shown(name)} is not an ordinary file; save the picture to a file first")
 
 
 def _buffered(stream: BinaryIO, name: str) -> BinaryIO:
     try:
         data = stream.read()
     except (OSError, ValueError) as error:
-        raise PictureError(f"{shown(name)} cannot be read ({error}); open it for reading in binary mode") from error
+        raise PictureError(
+            f"{shown(name)} cannot be read ({reason(error)}); open it for reading, in binary mode"
+        ) from error
     if not isinstance(data, bytes):
         raise PictureError(f"{shown(name)} gives text; open it in binary mode")
     return io.BytesIO(data)
@@ -122,7 +128,7 @@ def _decode_tensor(tensor: Tensor, max_pixels: int) -> decoding.Decoded:
     values = tensor.detach().cpu()
     values = values[0] if values.ndim == 4 and len(values) == 1 else values
     if values.ndim != 3 or values.shape[0] not in (1, 3, 4):
-        raise PictureError(f"{name} has the shape {tuple(tensor.shape)}; give [3,H,W] or [1,3,H,W]")
+        raise PictureError(f"{name} has the shape {tuple(tensor.shape)}; use [3,H,W] or [1,3,H,W]")
     values = values.float() if values.is_floating_point() else values
     return _decode_array(values.permute(1, 2, 0).numpy(), name, max_pixels)
 
@@ -130,17 +136,17 @@ def _decode_tensor(tensor: Tensor, max_pixels: int) -> decoding.Decoded:
 def _decode_array(array: npt.NDArray[Any], name: str, max_pixels: int) -> decoding.Decoded:
     values = array[..., None] if array.ndim == 2 else array
     if values.ndim != 3 or values.shape[-1] not in (1, 2, 3, 4):
-        raise PictureError(f"{name} has the shape {array.shape}; give [H,W] or [H,W,C] with 1 to 4 channels")
-    check_size(values.shape[1], values.shape[0], name, max_pixels)
+        raise PictureError(f"{name} has the shape {array.shape}; use [H,W] or [H,W,C] with 1 to 4 channels")
+    opening.check_size(values.shape[1], values.shape[0], name, max_pixels)
     kind, size = values.dtype.kind, values.dtype.itemsize
     if kind == "b" or (kind == "u" and size <= 2):
         peak, bits = {"b": (1, 8), "u": (2 ** (8 * size) - 1, 8 * size)}[kind]
     elif kind == "f":
         peak, bits = 1, 16
         if not (values.min() >= 0 and values.max() <= 1):  # false for NaN too
-            raise PictureError(f"{name} holds values outside [0,1] or NaN; scale and clip it to [0,1]")
+            raise PictureError(f"{name} has values outside [0,1] or NaN; scale and clip it to [0,1]")
     else:
-        raise PictureError(f"{name} holds {values.dtype}; give uint8, uint16 or float in [0,1]")
+        raise PictureError(f"{name} has the type {values.dtype}; use uint8, uint16 or float in [0,1]")
     channels = (values / np.float32(peak)).astype(np.float32)
     colour = channels[..., :-1] if channels.shape[-1] in (2, 4) else channels
     alpha = channels[..., -1] if channels.shape[-1] in (2, 4) else None
@@ -150,11 +156,12 @@ def _decode_array(array: npt.NDArray[Any], name: str, max_pixels: int) -> decodi
 def _picture(decoded: decoding.Decoded, name: str) -> Picture:
     pixels = torch.from_numpy(np.require(decoded.colour.transpose(2, 0, 1), requirements=["C", "W"]))[None]
     if decoded.alpha is None or bool((decoded.alpha == 1).all()):
-        return Picture(pixels, None, name, decoded.bits)
+        return Picture(pixels, None, name, decoded.bits, decoded.notes)
     alpha = torch.from_numpy(np.ascontiguousarray(decoded.alpha))[None, None]
     if not alpha.any():
-        raise PictureError(f"{shown(name)} is wholly transparent; give a picture with something to see")
-    return Picture(torch.where(alpha > 0, pixels, _spread(pixels, alpha)), alpha, name, decoded.bits)
+        raise PictureError(f"{shown(name)} is fully transparent; use a picture with something to see")
+    pixels = torch.where(alpha > 0, pixels, _spread(pixels, alpha))
+    return Picture(pixels, alpha, name, decoded.bits, decoded.notes)
 
 
 def _spread(pixels: Tensor, weight: Tensor) -> Tensor:

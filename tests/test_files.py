@@ -1,0 +1,184 @@
+import errno
+import hashlib
+import os
+import stat
+
+import pytest
+
+from styletx import files
+from styletx.errors import OptionError, OutputError, field
+
+
+def unwritable(path, *, match, **options):
+    with pytest.raises(OutputError, match=match) as caught:
+        files.check(path, **options)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value) and ";" in str(caught.value)
+
+
+def test_names_are_shown_on_one_line():
+    assert files.shown("fotos/Zürich 東京.jpg") == "fotos/Zürich 東京.jpg"
+    assert files.shown("line\nbreak.png") == r"'line\nbreak.png'"
+    assert files.shown("") == "''"
+    assert files.shown("\udcff.png") == r"'\udcff.png'"
+
+
+def test_a_name_cannot_pass_for_an_option():
+    assert str(OutputError(f"{files.shown(field('size'))} is a folder")) == r"'\ue000size\ue001' is a folder"
+
+
+def test_reasons():
+    assert files.reason(PermissionError(errno.EACCES, "Permission denied")) == "permission denied"
+    assert files.reason(ValueError("Two\nlines")) == "Two lines"
+    assert files.reason(OSError()) == "OSError"
+
+
+def test_hashes(tmp_path):
+    data = bytes(range(256)) * 8193  # two chunks and a part
+    (tmp_path / "a").write_bytes(data)
+    assert files.sha256_of(tmp_path / "a") == files.sha256(data) == hashlib.sha256(data).hexdigest()
+    # FIPS 180-2's example.
+    assert files.sha256(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_extensions_are_told_from_a_lower_case_suffix():
+    assert {".jpg", ".png", ".webp", ".tif", ".heic"} <= set(files.PICTURE_EXTENSIONS)
+    assert all(one == f".{one[1:].lower()}" and one[1:].isalnum() for one in files.PICTURE_EXTENSIONS)
+
+
+def test_checking_leaves_nothing_behind_but_folders(tmp_path):
+    path = tmp_path / "new" / "folder" / "a.png"
+    files.check(path)
+    assert path.parent.is_dir() and not list(path.parent.iterdir())
+    path.write_bytes(b"old")
+    before = path.stat().st_mtime_ns
+    files.check(path)
+    assert path.read_bytes() == b"old" and path.stat().st_mtime_ns == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_files_that_cannot_be_written(tmp_path):
+    unwritable(tmp_path, match="is a folder")
+    (tmp_path / "file").touch()
+    unwritable(tmp_path / "file" / "a.png", match="cannot be written")
+    unwritable(tmp_path / ("x" * 300 + ".png"), match="name too long")
+    os.mkfifo(tmp_path / "pipe.png")
+    unwritable(tmp_path / "pipe.png", match="not an ordinary file")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    unwritable(tmp_path / "loop.png", match="symbolic links")
+    with pytest.raises(OutputError):
+        files.check("a\0.png")
+
+
+def test_files_without_permission(unprivileged):
+    folder = unprivileged / "locked"
+    folder.mkdir()
+    folder.chmod(0o555)
+    unwritable(folder / "a.png", match="permission denied")
+    unwritable(folder / "deeper" / "a.png", match="permission denied")
+    path = unprivileged / "protected.png"
+    path.write_bytes(b"old")
+    path.chmod(0o444)
+    unwritable(path, match="permission denied")
+    with pytest.raises(OutputError):
+        files.write(path, b"new")
+    assert path.read_bytes() == b"old" and list(unprivileged.iterdir()).count(path) == 1
+
+
+def test_an_input_is_never_overwritten(tmp_path):
+    path = tmp_path / "a.png"
+    path.touch()
+    (tmp_path / "link.png").symlink_to(path)
+    os.link(path, tmp_path / "hard.png")
+    for same in (path, tmp_path / "link.png", tmp_path / "hard.png", tmp_path / "." / "a.png"):
+        unwritable(same, sources=["<stdin>", "a\0b", path], match="one of the inputs")
+    files.check(tmp_path / "b.png", sources=[path, tmp_path / "missing.png"])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OptionError, OSError])
+def test_an_interruption_leaves_the_old_file(tmp_path, error):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+    with pytest.raises(OutputError if error is OSError else error), files.replacing(path) as beside:
+        with open(beside, "xb") as file:
+            file.write(b"ne")
+        raise error("so far")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupted_replacement_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        files.write(path, b"new")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_writer_that_wrote_nothing_is_found_out(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"old")
+    with pytest.raises(OutputError, match="no such file"), files.replacing(path):
+        pass
+    assert path.read_bytes() == b"old"
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    resource = pytest.importorskip("resource", reason="only POSIX limits the size of files")
+    signal = pytest.importorskip("signal")
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="file too large"):
+            files.write(path, bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path):
+    path = tmp_path / "a.png"
+    before = os.umask(0o027)
+    try:
+        files.write(path, b"one")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    path.chmod(0o604)
+    files.write(path, b"two")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o604 and path.read_bytes() == b"two"
+
+
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "link.png"
+    link.symlink_to("elsewhere/real.png")
+    for data in (b"one", b"two"):  # the link dangles at first, then points to a file
+        files.check(link)
+        files.write(link, data)
+        real = tmp_path / "elsewhere" / "real.png"
+        assert link.is_symlink() and not real.is_symlink() and real.read_bytes() == data
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 1
+
+
+def test_a_relative_path_is_written_where_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files.check("a.png")
+    files.write("a.png", b"data")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_numbered(tmp_path):
+    path = tmp_path / "a.b.png"
+    assert files.numbered(path) == path
+    path.touch()
+    assert files.numbered(path) == tmp_path / "a.b-2.png"
+    (tmp_path / "a.b-2.png").symlink_to("nowhere")
+    assert files.numbered(path) == tmp_path / "a.b-3.png"
