@@ -1,27 +1,160 @@
-"""Pictures and small weights for all tests, and an environment that no test inherits from the machine."""
+"""What the tests share: an environment of their own, machines to pretend, processes to start, pictures and weights."""
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+# Read when torch is imported. Without it two programs of torch on one machine slow each other down tenfold.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+import hypothesis
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from PIL import Image
 
+import styletx
+from styletx import devices
+
 WIDTH, HEIGHT = 64, 48
+STYLETX = (sys.executable, "-m", "styletx")
+
+# The same examples on every machine, however slow it is.
+hypothesis.settings.register_profile(
+    "styletx", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("styletx")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What the tests can be told on pytest's command line."""
+    group = parser.getgroup("styletx")
+    group.addoption("--slow", action="store_true", help="run the tests marked slow, too")
+    group.addoption(
+        "--bfloat16",
+        choices=("yes", "no"),
+        help="pretend that the processor computes in bfloat16, or that it does not, whatever it can do",
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU that is not here, and what takes long unless it was asked for."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    if (slow := item.get_closest_marker("slow")) and not item.config.getoption("--slow"):
+        pytest.skip(f"slow ({slow.kwargs['reason']}); pytest --slow runs it")
 
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache, no internet, and nothing set by whoever runs the tests."""
     for name in list(os.environ):
-        if name.startswith("STYLETX_"):
+        if name.startswith(("STYLETX_", "TQDM_")) or name.lower().endswith("_proxy") or name in ("COLUMNS", "LINES"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("STYLETX_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("STYLETX_OFFLINE", "1")
+
+
+class Machine:
+    """Pretends another machine than the one that runs the test, until the test ends.
+
+    Unless told otherwise it has no GPU, and the processor, the memory and the packages of the real one.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._patch = patch
+
+    def gpus(self, cuda: int = 0, mps: bool = False) -> None:
+        """Give it so many CUDA devices, and an Apple GPU or none."""
+        self._patch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+        self._patch.setattr(torch.cuda, "device_count", lambda: cuda)
+        self._patch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+    def bfloat16(self, has: bool) -> None:
+        """Give each of its devices bfloat16 instructions, or none."""
+        self._patch.setattr(devices, "has_bfloat16", lambda device: has)
+
+    def memory(self, free: int | None) -> None:
+        """Give it so many free bytes on every device; None is a machine that does not tell."""
+        self._patch.setattr(devices, "available_memory", lambda device: free)
+
+    def files(self, lines: Mapping[str, Sequence[str]]) -> None:
+        """Let the system's own files (under /proc and /sys) have these lines, by path; the others are missing."""
+        self._patch.setattr(devices, "_lines", lambda path: list(lines.get(path, ())))
+
+    def lacks(self, *packages: str) -> None:
+        """Uninstall packages."""
+        for name in packages:
+            self._patch.setitem(sys.modules, name, None)
+
+
+@pytest.fixture(autouse=True)
+def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """The machine that the test sees: without a GPU, unless the test is marked gpu."""
+    pretended = Machine(monkeypatch)
+    if not request.node.get_closest_marker("gpu"):
+        pretended.gpus()
+    if told := request.config.getoption("--bfloat16"):
+        pretended.bfloat16(told == "yes")
+    return pretended
+
+
+class Processes:
+    """Starts programs as a terminal would, wherever the tests themselves were started, and ends them with the test."""
+
+    def __init__(self) -> None:
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *command: str | Path, **options: Any) -> subprocess.Popen[bytes]:
+        """Start a command; options are `subprocess.Popen`'s, and each stream is a pipe unless they say otherwise."""
+        options["env"] = self._environment() | options.get("env", {})
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        before = None if os.name == "nt" else _default_signals
+        process = subprocess.Popen(command, preexec_fn=before, **streams | options)
+        self._started.append(process)
+        return process
+
+    def finish(self, *command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Start a command and wait for its end; what it printed is read as UTF-8."""
+        process = self.start(*command, **options)
+        out, err = ((stream or b"").decode() for stream in process.communicate(timeout=300))
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    def end(self) -> None:
+        """End what is still running."""
+        for process in self._started:
+            process.kill()
+            process.communicate()
+
+    @staticmethod
+    def _environment() -> dict[str, str]:
+        # The styletx that is tested, in UTF-8 whatever the locale, on the processor.
+        paths = [str(Path(styletx.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        fixed = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1", "CUDA_VISIBLE_DEVICES": ""}
+        return os.environ | fixed | {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "passive"}
+
+
+def _default_signals() -> None:
+    # A job in the background of a shell, and what nohup starts, ignores signals, and so does all that it starts.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    """Starts programs; those that outlive the test are killed."""
+    started = Processes()
+    yield started
+    started.end()
 
 
 def random_vgg19(convolutions: int) -> dict[str, torch.Tensor]:
