@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
+import site
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +28,8 @@ from styletx import devices
 
 WIDTH, HEIGHT = 64, 48
 STYLETX = (sys.executable, "-m", "styletx")
+# Variables by which a person changes what styletx, the terminal and the libraries do.
+PERSONAL = ("STYLETX_", "COLUMNS", "LINES", "TQDM_", "MPL", "XDG_", "ACCELERATE_", "RAY_ADDRESS")
 
 # The same examples on every machine, however slow it is.
 hypothesis.settings.register_profile(
@@ -47,20 +51,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs a GPU that is not here, and what takes long unless it was asked for."""
-    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+    if item.get_closest_marker("gpu") and not REAL_CUDA[0]():
         pytest.skip("needs a CUDA device")
     if (slow := item.get_closest_marker("slow")) and not item.config.getoption("--slow"):
         pytest.skip(f"slow ({slow.kwargs['reason']}); pytest --slow runs it")
-
-
-@pytest.fixture(autouse=True)
-def environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty cache, no internet, and nothing set by whoever runs the tests."""
-    for name in list(os.environ):
-        if name.startswith(("STYLETX_", "TQDM_")) or name.lower().endswith("_proxy") or name in ("COLUMNS", "LINES"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("STYLETX_CACHE", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.setenv("STYLETX_OFFLINE", "1")
 
 
 class Machine:
@@ -74,9 +68,15 @@ class Machine:
 
     def gpus(self, cuda: int = 0, mps: bool = False) -> None:
         """Give it so many CUDA devices, and an Apple GPU or none."""
-        self._patch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
-        self._patch.setattr(torch.cuda, "device_count", lambda: cuda)
-        self._patch.setattr(torch.backends.mps, "is_available", lambda: mps)
+        # Cached functions like the real ones: torch.compile looks at what they wrap.
+        self._patch.setattr(torch.cuda, "is_available", functools.cache(lambda: cuda > 0))
+        self._patch.setattr(torch.cuda, "device_count", functools.cache(lambda: cuda))
+        self._patch.setattr(torch.backends.mps, "is_available", functools.cache(lambda: mps))
+
+    def real_gpus(self) -> None:
+        """Give it the CUDA devices that are really there."""
+        self._patch.setattr(torch.cuda, "is_available", REAL_CUDA[0])
+        self._patch.setattr(torch.cuda, "device_count", REAL_CUDA[1])
 
     def bfloat16(self, has: bool) -> None:
         """Give each of its devices bfloat16 instructions, or none."""
@@ -96,14 +96,40 @@ class Machine:
             self._patch.setitem(sys.modules, name, None)
 
 
+REAL_CUDA = torch.cuda.is_available, torch.cuda.device_count
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_inherited(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[None]:
+    """No internet, no GPU, an empty home, and nothing set by whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(PERSONAL) or name.lower().endswith("_proxy"):
+                patch.delenv(name)
+        patch.setenv("PYTHONUSERBASE", site.getuserbase())  # packages may be in the real home
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("STYLETX_OFFLINE", "1")
+        machine = Machine(patch)
+        machine.gpus()
+        if told := request.config.getoption("--bfloat16"):
+            machine.bfloat16(told == "yes")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache for each test."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("STYLETX_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """The machine that the test sees: without a GPU, unless the test is marked gpu."""
     pretended = Machine(monkeypatch)
-    if not request.node.get_closest_marker("gpu"):
-        pretended.gpus()
-    if told := request.config.getoption("--bfloat16"):
-        pretended.bfloat16(told == "yes")
+    if request.node.get_closest_marker("gpu"):
+        pretended.real_gpus()
     return pretended
 
 
@@ -114,11 +140,10 @@ class Processes:
         self._started: list[subprocess.Popen[bytes]] = []
 
     def start(self, *command: str | Path, **options: Any) -> subprocess.Popen[bytes]:
-        """Start a command; options are `subprocess.Popen`'s, and each stream is a pipe unless they say otherwise."""
-        options["env"] = self._environment() | options.get("env", {})
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        before = None if os.name == "nt" else _default_signals
-        process = subprocess.Popen(command, preexec_fn=before, **streams | options)
+        """Start a command; options are `subprocess.Popen`'s. Its stdin is empty, its outputs are pipes."""
+        given: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        given |= options | {"env": self._environment() | options.get("env", {})}
+        process = subprocess.Popen(command, preexec_fn=None if os.name == "nt" else _default_signals, **given)
         self._started.append(process)
         return process
 
