@@ -1,29 +1,186 @@
-"""Pictures and small weights for all tests, and an environment that no test inherits from the machine."""
+"""What the tests share: an environment of their own, machines to pretend, processes to start, pictures and weights."""
 
 from __future__ import annotations
 
+import functools
 import os
+import signal
+import site
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+# Read when torch is imported. Without it two programs of torch on one machine slow each other down tenfold.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+import hypothesis
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from PIL import Image
 
+import styletx
+from styletx import devices
+
 WIDTH, HEIGHT = 64, 48
+STYLETX = (sys.executable, "-m", "styletx")
+# Variables by which a person changes what styletx, the terminal and the libraries do.
+PERSONAL = ("STYLETX_", "COLUMNS", "LINES", "TQDM_", "MPL", "XDG_", "ACCELERATE_", "RAY_ADDRESS")
+
+# The same examples on every machine, however slow it is.
+hypothesis.settings.register_profile(
+    "styletx", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("styletx")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What the tests can be told on pytest's command line."""
+    group = parser.getgroup("styletx")
+    group.addoption("--slow", action="store_true", help="run the tests marked slow, too")
+    group.addoption(
+        "--bfloat16",
+        choices=("yes", "no"),
+        help="pretend that the processor computes in bfloat16, or that it does not, whatever it can do",
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU that is not here, and what takes long unless it was asked for."""
+    if item.get_closest_marker("gpu") and not REAL_CUDA[0]():
+        pytest.skip("needs a CUDA device")
+    if (slow := item.get_closest_marker("slow")) and not item.config.getoption("--slow"):
+        pytest.skip(f"slow ({slow.kwargs['reason']}); pytest --slow runs it")
+
+
+class Machine:
+    """Pretends another machine than the one that runs the test, until the test ends.
+
+    Unless told otherwise it has no GPU, and the processor, the memory and the packages of the real one.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._patch = patch
+
+    def gpus(self, cuda: int = 0, mps: bool = False) -> None:
+        """Give it so many CUDA devices, and an Apple GPU or none."""
+        # Cached functions like the real ones: torch.compile looks at what they wrap.
+        self._patch.setattr(torch.cuda, "is_available", functools.cache(lambda: cuda > 0))
+        self._patch.setattr(torch.cuda, "device_count", functools.cache(lambda: cuda))
+        self._patch.setattr(torch.backends.mps, "is_available", functools.cache(lambda: mps))
+
+    def real_gpus(self) -> None:
+        """Give it the CUDA devices that are really there."""
+        self._patch.setattr(torch.cuda, "is_available", REAL_CUDA[0])
+        self._patch.setattr(torch.cuda, "device_count", REAL_CUDA[1])
+
+    def bfloat16(self, has: bool) -> None:
+        """Give each of its devices bfloat16 instructions, or none."""
+        self._patch.setattr(devices, "has_bfloat16", lambda device: has)
+
+    def memory(self, free: int | None) -> None:
+        """Give it so many free bytes on every device; None is a machine that does not tell."""
+        self._patch.setattr(devices, "available_memory", lambda device: free)
+
+    def files(self, lines: Mapping[str, Sequence[str]]) -> None:
+        """Let the system's own files (under /proc and /sys) have these lines, by path; the others are missing."""
+        self._patch.setattr(devices, "_lines", lambda path: list(lines.get(path, ())))
+
+    def lacks(self, *packages: str) -> None:
+        """Uninstall packages."""
+        for name in packages:
+            self._patch.setitem(sys.modules, name, None)
+
+
+REAL_CUDA = torch.cuda.is_available, torch.cuda.device_count
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_inherited(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[None]:
+    """No internet, no GPU, an empty home, and nothing set by whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(PERSONAL) or name.lower().endswith("_proxy"):
+                patch.delenv(name)
+        patch.setenv("PYTHONUSERBASE", site.getuserbase())  # packages may be in the real home
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("STYLETX_OFFLINE", "1")
+        machine = Machine(patch)
+        machine.gpus()
+        if told := request.config.getoption("--bfloat16"):
+            machine.bfloat16(told == "yes")
+        yield
 
 
 @pytest.fixture(autouse=True)
-def environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty cache, no internet, and nothing set by whoever runs the tests."""
-    for name in list(os.environ):
-        if name.startswith("STYLETX_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("STYLETX_CACHE", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.setenv("STYLETX_OFFLINE", "1")
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache for each test."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("STYLETX_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """The machine that the test sees: without a GPU, unless the test is marked gpu."""
+    pretended = Machine(monkeypatch)
+    if request.node.get_closest_marker("gpu"):
+        pretended.real_gpus()
+    return pretended
+
+
+class Processes:
+    """Starts programs as a terminal would, wherever the tests themselves were started, and ends them with the test."""
+
+    def __init__(self) -> None:
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *command: str | Path, **options: Any) -> subprocess.Popen[bytes]:
+        """Start a command; options are `subprocess.Popen`'s. Its stdin is empty, its outputs are pipes."""
+        given: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        given |= options | {"env": self._environment() | options.get("env", {})}
+        process = subprocess.Popen(command, preexec_fn=None if os.name == "nt" else _default_signals, **given)
+        self._started.append(process)
+        return process
+
+    def finish(self, *command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Start a command and wait for its end; what it printed is read as UTF-8."""
+        process = self.start(*command, **options)
+        out, err = ((stream or b"").decode() for stream in process.communicate(timeout=300))
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    def end(self) -> None:
+        """End what is still running."""
+        for process in self._started:
+            process.kill()
+            process.communicate()
+
+    @staticmethod
+    def _environment() -> dict[str, str]:
+        # The styletx that is tested, in UTF-8 whatever the locale, on the processor.
+        paths = [str(Path(styletx.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        fixed = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1", "CUDA_VISIBLE_DEVICES": ""}
+        return os.environ | fixed | {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "passive"}
+
+
+def _default_signals() -> None:
+    # A job in the background of a shell, and what nohup starts, ignores signals, and so does all that it starts.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    """Starts programs; those that outlive the test are killed."""
+    started = Processes()
+    yield started
+    started.end()
 
 
 @pytest.fixture

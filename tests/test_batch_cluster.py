@@ -156,7 +156,7 @@ def cluster() -> Iterator[Any]:
     patch.undo()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="starts a Ray cluster and repaints 130 pictures")
 def test_a_cluster_gives_what_one_machine_gives_and_a_lost_node_costs_nothing(cluster: Any, served: str) -> None:
     import ray
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from conftest import Machine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,12 +16,6 @@ from styletx import devices
 from styletx.errors import OptionError
 
 CPU = torch.device("cpu")
-
-
-def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: int = 0, mps: bool = False) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
 
 @pytest.fixture
@@ -37,13 +32,13 @@ def unmeasured() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("cuda", "mps", "expected"), [(0, False, "cpu"), (2, False, "cuda"), (0, True, "mps"), (1, True, "cuda")]
 )
-def test_auto_takes_the_fastest(monkeypatch: pytest.MonkeyPatch, cuda: int, mps: bool, expected: str) -> None:
-    pretend(monkeypatch, cuda=cuda, mps=mps)
+def test_auto_takes_the_fastest(machine: Machine, cuda: int, mps: bool, expected: str) -> None:
+    machine.gpus(cuda, mps)
     assert devices.choose().type == expected
 
 
-def test_a_device_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, cuda=2, mps=True)
+def test_a_device_that_is_there_is_taken(machine: Machine) -> None:
+    machine.gpus(cuda=2, mps=True)
     for name in ("cpu", "cuda", "cuda:0", "cuda:1", "mps"):
         assert devices.choose(name) == torch.device(name)
 
@@ -65,8 +60,8 @@ def test_a_device_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> Non
         ("", 0, "''"),
     ],
 )
-def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, name: str, cuda: int, told: str) -> None:
-    pretend(monkeypatch, cuda=cuda)
+def test_a_device_that_is_not_there(machine: Machine, name: str, cuda: int, told: str) -> None:
+    machine.gpus(cuda)
     with pytest.raises(OptionError) as error:
         devices.choose(name)
     message = str(error.value)
@@ -135,13 +130,13 @@ def test_available_memory_is_some_of_what_there_is() -> None:
     assert 0 < available <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def test_a_containers_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_containers_limit_counts(machine: Machine) -> None:
     files = {
         "/proc/meminfo": ["MemTotal: 9000 kB", "MemFree: 100 kB", "MemAvailable: 5000 kB"],
         "/sys/fs/cgroup/memory.max": ["3000000"],
         "/sys/fs/cgroup/memory.current": ["1000000"],
     }
-    monkeypatch.setattr(devices, "_lines", lambda path: files.get(path, []))
+    machine.files(files)
     assert devices.available_memory(CPU) == 2_000_000
     files["/sys/fs/cgroup/memory.max"] = ["max"]
     assert devices.available_memory(CPU) == 5000 * 1024

@@ -162,7 +162,7 @@ def test_a_hundred_megapixels_take_less_than_three_gigabytes() -> None:
     assert int(done.stdout) < 3 * 10**9
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="repaints three megapixels four times")
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the photographs to measure on are not here")
 @pytest.mark.parametrize("name", ["golden_gate.jpg", "tubingen.jpg"])
 @pytest.mark.parametrize("style", list(files.bundled())[:2])

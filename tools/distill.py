@@ -107,9 +107,11 @@ class Student:
         self.moments: dict[str, tuple[Tensor, Tensor]] = {}
         self.projections: dict[str, Tensor] = {}
         self.metrics: dict[str, Tensor] = {}
-        for convolution in self.network.convolutions.values():
-            torch.nn.init.kaiming_normal_(convolution.weight)
-            torch.nn.init.zeros_(convolution.bias)
+        for name, parameter in self.network.named_parameters():
+            if name.endswith(".bias"):
+                torch.nn.init.zeros_(parameter)
+            else:
+                torch.nn.init.kaiming_normal_(parameter)
         for key, value in load_file(path).items() if path else ():
             kind, name, _ = key.split(".")
             if kind == "readouts":
@@ -117,7 +119,7 @@ class Student:
                 self.metrics[name] = readout.mT @ readout
             else:
                 self.network.get_parameter(key).data.copy_(value)
-        self.state = dict(self.network.named_parameters())
+        self.state: dict[str, Tensor] = dict(self.network.named_parameters())
 
     def normalise(self, pictures: Tensor) -> Tensor:
         """What the first layer takes."""
@@ -170,7 +172,7 @@ class Teachers:
 
     def __call__(self, pixels: Tensor, targets: tuple[str, ...]) -> dict[str, Tensor]:
         """Layer name to activations `[B, T, h, w]` of normalised pixels."""
-        found = {}
+        found: dict[str, Tensor] = {}
         if set(targets) & set(SHALLOW):
             found |= convolve(self.real, REAL_KEYS, pixels)
         if set(targets) & set(DEEP):
@@ -396,11 +398,10 @@ def train(name: str, steps: int, rate: float, student: Student, resume: bool, ou
     """One stage, with a warm-up and a cosine; a checkpoint and an export at every measurement."""
     stage, checkpoint, began = STAGES[name], RUNS / f"{name}.pt", time.time()
     layers = NAMES[NAMES.index(stage.first) : max(map(NAMES.index, stage.targets)) + 1]
-    convolutions = [student.network.convolutions[layer] for layer in layers]
-    optimisers = {
-        10 * rate: Muon([convolution.weight for convolution in convolutions], lr=rate),
-        rate: torch.optim.AdamW([convolution.bias for convolution in convolutions], weight_decay=0),
-    }
+    weights, biases = (
+        [student.state[f"convolutions.{layer}.{kind}"] for layer in layers] for kind in ("weight", "bias")
+    )
+    optimisers = {10 * rate: Muon(weights, lr=rate), rate: torch.optim.AdamW(biases, weight_decay=0)}
     done = 0
     if resume:
         saved = torch.load(checkpoint, weights_only=True)
