@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -202,3 +204,14 @@ def test_every_output_is_another_place_whatever_the_names(parts: list[tuple[str,
     assert not any(other.startswith(f"{place}/") for place in folded for other in folded)
     assert [os.path.dirname(place) for place in places] == [os.path.dirname(name) for name in names]
     assert plan._numbered(plan._told_apart(names, suffix), suffix) == places
+
+
+def test_a_plan_is_made_without_torch() -> None:
+    touched("p/a.jpg")
+    code = """
+import sys
+from styletx.batches import plan
+assert [job.output for job in plan.make(["p"], ["mosaic"], "out")] == ["out/a.png"]
+print("torch" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

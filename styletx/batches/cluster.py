@@ -75,7 +75,8 @@ class RayExecutor:
             socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
         except (OSError, OverflowError) as error:
             raise OptionError(
-                f"{field('address')} {self.address}: no Ray cluster answers there ({error}); check host and port"
+                f"{field('address')} {self.address}: no Ray cluster answers there ({places.reason(error)}); "
+                "check host and port"
             ) from error
 
     @contextlib.contextmanager
@@ -90,8 +91,9 @@ class RayExecutor:
             ray.init(address=self.address, logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             where = "" if self.address is None else f"{field('address')} {self.address}: "
-            reason = " ".join(str(error).split())
-            raise OptionError(f"{where}there is no Ray cluster ({reason}); check that one is running") from error
+            raise OptionError(
+                f"{where}there is no Ray cluster ({places.reason(error)}); check that one is running"
+            ) from error
         try:
             yield
         finally:

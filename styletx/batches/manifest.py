@@ -176,9 +176,8 @@ class Manifest:
             raise self._unfit("written", error) from error
 
     def _unfit(self, done: str, error: OSError) -> OutputError:
-        reason = (error.strerror or str(error)).lower()
         return OutputError(
-            f"{files.shown(self.path)} cannot be {done} ({reason}); change that, or choose another folder"
+            f"{files.shown(self.path)} cannot be {done} ({places.reason(error)}); change that, or choose another folder"
         )
 
     def _parsed(self, lines: Any) -> Iterator[Record]:

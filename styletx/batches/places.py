@@ -80,7 +80,7 @@ def read(path: str) -> bytes:
         except FileNotFoundError as error:
             raise PictureError(f"{name}: there is no such file; check the address") from error
         except Exception as error:  # each of fsspec's file systems has exceptions of its own
-            raise PictureError(f"{name} cannot be read ({_reason(error)}); check the address") from error
+            raise PictureError(f"{name} cannot be read ({reason(error)}); check the address") from error
     try:
         about = os.stat(path)
         if about.st_size > LARGEST:
@@ -91,7 +91,7 @@ def read(path: str) -> bytes:
     except FileNotFoundError as error:
         raise PictureError(f"{name}: there is no such file; check the name") from error
     except (OSError, ValueError) as error:
-        raise PictureError(f"{name} cannot be read ({_reason(error)}); check the file and its permissions") from error
+        raise PictureError(f"{name} cannot be read ({reason(error)}); check the file and its permissions") from error
     raise PictureError(f"{name} is not an ordinary file; save the picture to a file first")
 
 
@@ -109,7 +109,7 @@ def write(path: str, data: bytes) -> None:
         system.makedirs(posixpath.dirname(place), exist_ok=True)
         system.pipe_file(place, data)
     except Exception as error:  # each of fsspec's file systems has exceptions of its own
-        raise OutputError(f"{shown(path)} cannot be written ({_reason(error)}); choose another place") from error
+        raise OutputError(f"{shown(path)} cannot be written ({reason(error)}); choose another place") from error
 
 
 def tidy(folders: Iterable[str], before: float) -> None:
@@ -151,7 +151,7 @@ def _walk_local(folder: str, without: str) -> Iterator[Found]:
         try:
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
         except OSError as error:
-            problem = f"{shown(path)} cannot be opened ({_reason(error)}); change its permissions"
+            problem = f"{shown(path)} cannot be opened ({reason(error)}); change its permissions"
             yield Found(path, relative, problem)
             continue
         for entry in entries:
@@ -172,7 +172,7 @@ def _walk_remote(folder: str, without: str) -> Iterator[Found]:
     try:
         places = system.find(root)
     except Exception as error:
-        problem = f"{shown(folder)} cannot be listed ({_reason(error)}); check the address"
+        problem = f"{shown(folder)} cannot be listed ({reason(error)}); check the address"
         yield Found(folder, "", problem)
         return
     for place in places:
@@ -193,9 +193,10 @@ def _remote(url: str) -> tuple[Any, str]:
     try:
         system, place = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
-        raise OptionError(f"{shown(url)} cannot be reached ({_reason(error)}); check its beginning") from error
+        raise OptionError(f"{shown(url)} cannot be reached ({reason(error)}); check its beginning") from error
     return system, place
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """What an error says of its cause, as messages have it in brackets."""
     return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split()).lower()

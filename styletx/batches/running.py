@@ -204,9 +204,8 @@ class Batch:
                 f"{files.shown(self.output)}: another batch is writing there; wait for it, or choose another folder"
             ) from None
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
             raise OutputError(
-                f"{files.shown(self.output)} cannot be written to ({reason}); choose another folder"
+                f"{files.shown(self.output)} cannot be written to ({places.reason(error)}); choose another folder"
             ) from error
         with lock:
             lock.release()  # it is held twice by now
