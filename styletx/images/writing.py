@@ -15,6 +15,7 @@ from styletx.errors import OutputError
 from styletx.images import encoding
 from styletx.images.decoding import shown
 from styletx.images.pixels import quantised
+from styletx.notes import Notes
 
 
 def check_output(
@@ -67,7 +68,7 @@ def write(
     metadata: Mapping[str, Any] | None = None,
     bits: int = 8,
     format: str | None = None,
-) -> None:
+) -> Notes:
     """Writes a picture with an sRGB profile and the metadata of its run.
 
     A path gets the whole file or none of it: it is written beside its place and renamed.
@@ -97,6 +98,7 @@ def write(
             cast(BinaryIO, target).write(data)
         else:
             _replace(path, data)
+    return ()
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
