@@ -18,12 +18,13 @@ from conftest import painting, photo
 from PIL import Image
 
 import styletx
-from styletx.batches import files
+from styletx.batches import places
 from styletx.batches.manifest import Manifest, Recipe, Record
 from styletx.errors import OptionError, OutputError, PictureError, WeightsError
-from styletx.options import DEFAULTS
+from styletx.options import Options, defaults
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed; it comes with styletx[cluster]")
+DEFAULTS = defaults(Options)
 SMALL = {"size": 32, "precision": "float32", "device": "cpu"}
 
 
@@ -98,7 +99,9 @@ def test_sources_and_outputs_may_be_addresses(memory: Any) -> None:
         assert (pixels(memory.cat_file(f"/bucket/photos/out/{name}")) == pixels(Path(one.output).read_bytes())).all()
     again = list(styletx.batch("memory://bucket/photos", "net.safetensors", "memory://bucket/photos/out", **SMALL))
     assert outcome(again) == {"skipped": 20, "failed": 1}
-    with pytest.raises(OutputError, match="20 of 21 results are there already and were made otherwise, as memory://"):
+    with pytest.raises(
+        OutputError, match=r"^20 of 21 results exist and were not made with these settings, such as memory://"
+    ):
         styletx.batch("memory://bucket/photos", "net.safetensors", "memory://bucket/photos/out", **SMALL | {"size": 24})
     painted = list(styletx.batch("photos/p1.png", "memory://bucket/painting.png", "other", iterations=1, **SMALL))
     assert outcome(painted) == {"done": 1} and Path("other/p1.png").exists()
@@ -118,21 +121,21 @@ def test_a_manifest_behind_an_address_keeps_what_was_cut_off_apart(memory: Any) 
 @pytest.mark.parametrize(
     ("address", "error", "message"),
     [
-        ("nosuch://a/b.jpg", OptionError, r"^nosuch://a/b.jpg cannot be reached \(.*\); check how it begins"),
+        ("nosuch://a/b.jpg", OptionError, r"^nosuch://a/b.jpg cannot be reached \(.*\); check its beginning$"),
         ("memory://nowhere/b.jpg", PictureError, r"^memory://nowhere/b.jpg: there is no such file"),
     ],
 )
-def test_addresses_that_cannot_be_are_told(memory: Any, address: str, error: type, message: str) -> None:
+def test_addresses_that_do_not_exist_are_refused(memory: Any, address: str, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
-        files.read(address)
+        places.read(address)
     with pytest.raises(error, match=message):
         styletx.batch(address, "net.safetensors", "out", **SMALL)
 
 
 def test_paths_are_not_taken_for_addresses() -> None:
-    assert files.is_url("s3://bucket/a.jpg") and files.is_url("simplecache::https://a.b/c.jpg")
-    assert not any(map(files.is_url, ["a.jpg", "/a/b.jpg", "C:/a.jpg", "C:\\a.jpg", "a:b.jpg", "./x://y"]))
-    assert files.local("file:///a/b.jpg") == "/a/b.jpg"
+    assert places.is_url("s3://bucket/a.jpg") and places.is_url("simplecache::https://a.b/c.jpg")
+    assert not any(map(places.is_url, ["a.jpg", "/a/b.jpg", "C:/a.jpg", "C:\\a.jpg", "a:b.jpg", "./x://y"]))
+    assert places.local("file:///a/b.jpg") == "/a/b.jpg"
 
 
 # The cluster
@@ -168,11 +171,11 @@ def test_a_cluster_gives_what_one_machine_gives_and_a_lost_node_costs_nothing(cl
     Path("bad.safetensors").write_bytes(b"nothing")
 
     with pytest.raises(WeightsError, match=r"^bad.safetensors: is no style"):
-        list(styletx.batch("photos", ["net.safetensors", "bad.safetensors"], "none", engine="ray", **options))
+        list(styletx.batch("photos", ["net.safetensors", "bad.safetensors"], "none", executor="ray", **options))
     assert not list(Path("none").rglob("*.png"))
 
     records = []
-    for record in styletx.batch("photos", styles, "out", engine="ray", **options):
+    for record in styletx.batch("photos", styles, "out", executor="ray", **options):
         records.append(record)
         if len(records) == 8:
             cluster.remove_node(cluster.second, allow_graceful=False)
@@ -190,10 +193,10 @@ def test_a_cluster_gives_what_one_machine_gives_and_a_lost_node_costs_nothing(cl
             assert (made["content"], made["style"]) == (record.source, record.style)
             assert made["options"] == one.options
 
-    again = list(styletx.batch("photos", styles, "out", engine="ray", **options))
+    again = list(styletx.batch("photos", styles, "out", executor="ray", **options))
     assert outcome(again) == {"skipped": 40, "failed": 2}
     # Sources that the nodes fetch themselves.
-    fetched = list(styletx.batch(f"{served}/photos/deep/", "net.safetensors", "fetched", engine="ray", **SMALL))
+    fetched = list(styletx.batch(f"{served}/photos/deep/", "net.safetensors", "fetched", executor="ray", **SMALL))
     assert outcome(fetched) == {"done": 4}
     for record in fetched:
         same = Path("one/net/deep") / Path(record.output).name
@@ -202,20 +205,20 @@ def test_a_cluster_gives_what_one_machine_gives_and_a_lost_node_costs_nothing(cl
 
 def test_a_node_that_lacks_a_file_uses_what_was_sent(monkeypatch: pytest.MonkeyPatch, tiny_weights: Path) -> None:
     ray = pytest.importorskip("ray", reason="Ray is not installed; it comes with styletx[cluster]")
-    from styletx.batches.cluster import SentLoader, _needed
+    from styletx.batches.nodes import SentLoader, needed
 
     Path("weights.safetensors").write_bytes(tiny_weights.read_bytes())
     options = DEFAULTS | SMALL | {"iterations": 1, "weights": "weights.safetensors", "init": "photos/p1.png"}
     recipes = [Recipe("painting.png", None, options), Recipe("net.safetensors", None, DEFAULTS | SMALL)]
-    needed = _needed(recipes)
-    assert set(needed) == {"painting.png", "weights.safetensors", "photos/p1.png", "net.safetensors"}
+    sent = needed(recipes)
+    assert set(sent) == {"painting.png", "weights.safetensors", "photos/p1.png", "net.safetensors"}
     here = [styletx.load_stylizer(one.style, **one.options)("photos/p0.png") for one in recipes]
     content = Path("photos/p0.png").read_bytes()
-    for name in needed:
+    for name in sent:
         Path(name).unlink()
     Path("net.safetensors").write_bytes(b"another file of the same name")
     monkeypatch.setattr(ray, "get", lambda data: data)
-    load = SentLoader(needed)
+    load = SentLoader(sent)
     for recipe, expected in zip(recipes, here, strict=True):
         result = load(recipe)(content)
         assert torch.allclose(result.pixels, expected.pixels, atol=1e-5)
@@ -228,5 +231,7 @@ def test_an_address_without_a_cluster_is_told() -> None:
     import ray
 
     ray.shutdown()
-    with pytest.raises(OptionError, match=r"^no Ray cluster can be had at --address nonsense \("):
-        list(styletx.batch("photos", "net.safetensors", "out", engine="ray", address="nonsense", **SMALL))
+    with pytest.raises(
+        OptionError, match=r"^address nonsense: there is no Ray cluster \(.*\); check that one is running$"
+    ):
+        list(styletx.batch("photos", "net.safetensors", "out", executor="ray", address="nonsense", **SMALL))

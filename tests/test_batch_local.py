@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,14 @@ from conftest import painting, photo
 from PIL import Image
 
 import styletx
-from styletx import stylizers
-from styletx.batches import Batch, files, local, workers
+from styletx import files, stylizers
+from styletx.batches import Batch, local, pipeline, workers
 from styletx.batches import painting as steps
 from styletx.batches.manifest import Manifest, Recipe, Record
 from styletx.batches.painting import Painted, Started, Task
 from styletx.batches.plan import Job
 from styletx.errors import OptionError, OutputError, PictureError, WeightsError
-from styletx.options import DEFAULTS, Options
+from styletx.options import Options, defaults
 
 SMALL = {"size": 32, "precision": "float32", "device": "cpu"}
 
@@ -48,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def outcome(records: Iterator[Record]) -> Counter[str]:
+def outcome(records: Iterable[Record]) -> Counter[str]:
     return Counter("failed" if one.error else "skipped" if one.skipped else "done" for one in records)
 
 
@@ -87,10 +87,10 @@ def test_pictures_of_one_size_go_through_the_network_together(monkeypatch: pytes
 
     monkeypatch.setattr(stylizers.TransformingStylizer, "finish", spy)
     alone = styletx.load_stylizer("net.safetensors", **SMALL)
-    loader = local.Loader()
-    task = Task(Job("", "net.safetensors", ""), Recipe("net.safetensors", None, DEFAULTS | SMALL), "PNG")
+    loader = steps.Loader()
+    task = Task(Job("", "net.safetensors", ""), Recipe("net.safetensors", None, defaults(Options) | SMALL), "PNG")
     loader(task.recipe).batch_size = 3
-    waiting = local._Waiting()
+    waiting = pipeline._Waiting()
     for name in sorted(map(str, Path("photos").rglob("*.png"))):
         started = steps.start(dataclasses.replace(task, job=Job(name, task.job.style, name)), loader)
         assert isinstance(started, Started)
@@ -119,13 +119,15 @@ def test_what_was_done_is_not_done_again(monkeypatch: pytest.MonkeyPatch) -> Non
     assert sorted(one.output for one in again if not one.skipped) == ["out/new.png", "out/p1.png"]
 
 
-def test_results_made_otherwise_are_refused_or_made_anew() -> None:
+def test_results_of_other_settings_are_refused_or_redone() -> None:
     assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"done": 6}
     before = pictures()
     for options in ({"size": 24}, {"strength": 0.5}):
-        with pytest.raises(OutputError, match=r"^6 of 6 results are there already and were made otherwise, as out/"):
+        with pytest.raises(
+            OutputError, match=r"^6 of 6 results exist and were not made with these settings, such as out/"
+        ):
             styletx.batch("photos", "net.safetensors", "out", **SMALL | options)
-    with pytest.raises(OutputError, match="made otherwise"):
+    with pytest.raises(OutputError, match="not made with these settings"):
         styletx.batch("photos", "painting.png", "out", **SMALL)
     assert pictures().keys() == before.keys() and Path("out/p0.png").stat().st_size
     assert outcome(styletx.batch("photos", "net.safetensors", "out", overwrite=True, **SMALL | {"size": 24})) == {
@@ -137,12 +139,12 @@ def test_results_made_otherwise_are_refused_or_made_anew() -> None:
     }
 
 
-def test_a_source_that_changed_is_refused_alone_or_made_anew() -> None:
+def test_a_source_that_changed_is_refused_alone_or_redone() -> None:
     assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"done": 6}
     Image.fromarray(painting()).save("photos/p3.png")
     before = Path("out/p3.png").read_bytes()
     (failed,) = [one for one in styletx.batch("photos", "net.safetensors", "out", **SMALL) if one.error]
-    assert failed.error == "out/p3.png is there, made from another source file; --overwrite makes it anew."
+    assert failed.error == "out/p3.png was made from another version of the photograph; redo it with overwrite"
     assert Path("out/p3.png").read_bytes() == before
     redone = outcome(styletx.batch("photos", "net.safetensors", "out", overwrite=True, **SMALL))
     assert redone == {"skipped": 5, "done": 1} and Path("out/p3.png").read_bytes() != before
@@ -151,7 +153,9 @@ def test_a_source_that_changed_is_refused_alone_or_made_anew() -> None:
 def test_a_result_that_someone_edited_stays() -> None:
     assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"done": 6}
     Path("out/p3.png").write_bytes(b"edited")
-    with pytest.raises(OutputError, match=r"^1 of 6 results are there already and were made otherwise, as out/p3.png"):
+    with pytest.raises(
+        OutputError, match=r"^1 of 6 results exist and were not made with these settings, such as out/p3.png"
+    ):
         styletx.batch("photos", "net.safetensors", "out", **SMALL)
     assert Path("out/p3.png").read_bytes() == b"edited"
 
@@ -163,10 +167,10 @@ def test_a_bad_picture_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("list").write_text("photos\nvanished.jpg\n")
     os.mkfifo("photos/pipe.jpg")
     records = list(styletx.batch("@list", "net.safetensors", "out", **SMALL))
-    assert outcome(iter(records)) == {"done": 6, "failed": 5}
+    assert outcome(records) == {"done": 6, "failed": 5}
     errors = {os.path.basename(one.source): str(one.error) for one in records if one.error}
     assert errors["vanished.jpg"] == "vanished.jpg: there is no such file; check the name"
-    assert errors["pipe.jpg"].startswith("photos/pipe.jpg is no ordinary file")
+    assert errors["pipe.jpg"].startswith("photos/pipe.jpg is not an ordinary file")
     assert errors["bad.jpg"].startswith("photos/bad.jpg is no picture that can be read")
     assert all("\n" not in error for error in errors.values())
     lines = {os.path.basename(one.source): one.error for one in Manifest("out").records()}
@@ -186,7 +190,8 @@ def test_a_bug_costs_one_picture_and_says_that_it_is_one(monkeypatch: pytest.Mon
     records = list(styletx.batch("photos", "net.safetensors", "out", **SMALL))
     (failed,) = [one for one in records if one.error]
     assert failed.error == (
-        "photos/p2.png: ZeroDivisionError: by zero; this is a fault of styletx, please report it with the picture."
+        "photos/p2.png: ZeroDivisionError: by zero; this is a bug in styletx, "
+        "please report it together with the picture"
     )
     assert len(pictures()) == 5
 
@@ -238,26 +243,26 @@ def test_a_style_that_does_not_work_starts_nothing() -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="there is no /dev/zero here")
 def test_what_has_no_end_or_is_too_large_is_not_read() -> None:
-    with pytest.raises(PictureError, match=r"^/dev/zero is no ordinary file"):
+    with pytest.raises(PictureError, match=r"^/dev/zero is no(t an)? ordinary file"):
         list(styletx.batch("photos", "/dev/zero", "out", **SMALL))
     with open("photos/large.png", "wb") as file:
         file.truncate(2**32 + 2**30)
     (failed,) = [one for one in styletx.batch("photos", "net.safetensors", "out", **SMALL) if one.error]
-    assert failed.error == "photos/large.png has 5 GiB, and 4 are the most; make it smaller"
+    assert failed.error == "photos/large.png has 5 GiB and at most 4 are read; make it smaller"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"sise": 3}, "no option is called 'sise'"),
-        ({"engine": "lokal"}, "--engine 'lokal': there is no such engine; did you mean 'local'"),
-        ({"address": "host:1"}, "--address is for --engine ray"),
-        ({"format": "gif"}, "--format cannot be 'gif'"),
-        ({"size": 1}, "--size cannot be 1"),
-        ({"output": ""}, "the name of the output folder is empty"),
+        ({"executor": "lokal"}, r"^executor cannot be 'lokal'; did you mean 'local'\?$"),
+        ({"address": "host:1"}, "^address is only for executor ray; use that executor, or remove it$"),
+        ({"format": "gif"}, "^format cannot be 'gif'; choose one of png, jpg, webp, tif$"),
+        ({"size": 1}, "^size cannot be 1"),
+        ({"output": ""}, "^output is empty; give the name of a folder$"),
     ],
 )
-def test_what_cannot_be_is_told_before_anything_is_made(options: dict[str, Any], message: str) -> None:
+def test_what_cannot_work_is_refused_before_anything_is_made(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         styletx.batch("photos", "net.safetensors", **{"output": "out"} | options)
     assert not Path("out").exists()
@@ -266,9 +271,11 @@ def test_what_cannot_be_is_told_before_anything_is_made(options: dict[str, Any],
 def test_two_batches_do_not_share_a_folder() -> None:
     first = styletx.batch("photos", "net.safetensors", "out", **SMALL)
     next(first)
-    with pytest.raises(OutputError, match="out: another batch is writing there"):
+    with pytest.raises(
+        OutputError, match=r"^out: another batch is writing there; wait for it, or choose another folder$"
+    ):
         list(styletx.batch("photos/deep", "net.safetensors", "out", **SMALL))
-    first.close()  # type: ignore[attr-defined]
+    first.close()
     assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)).total() == 6
 
 
@@ -289,7 +296,7 @@ def test_a_batch_that_is_left_writes_what_it_has_in_hand_and_ends_its_threads() 
     before = threading.active_count()
     records = styletx.batch("photos", "net.safetensors", "out", **SMALL)
     next(records)
-    records.close()  # type: ignore[attr-defined]
+    records.close()
     assert threading.active_count() == before
     explained = {one.output for one in Manifest("out").records()}
     assert {f"out/{name}" for name in pictures()} == explained
@@ -353,7 +360,7 @@ def test_a_process_that_dies_costs_no_picture(monkeypatch: pytest.MonkeyPatch) -
         if not records:
             seen[0]._process.kill()
         records.append(record)
-    assert outcome(iter(records)) == {"done": 14} and len(seen) >= 3
+    assert outcome(records) == {"done": 14} and len(seen) >= 3
     assert len({one.output for one in records}) == len(pictures()) == 14
 
 
@@ -398,13 +405,18 @@ def test_a_picture_that_kills_every_worker_is_given_up_and_takes_no_other_along(
         return worker
 
     def deliver(painted: Painted) -> Record:
-        return Record(painted.task.job.source, painted.task.job.style, painted.task.job.output, error=painted.error)
+        return Record(
+            painted.task.job.source,
+            painted.task.job.style,
+            painted.task.job.output,
+            error=painted.error and str(painted.error),
+        )
 
     records = list(workers.share(tasks, hire, count, deliver))
     assert Counter(one.output for one in records) == Counter(task.job.output for task in tasks)
     failed = [one for one in records if one.error]
     assert [(one.source, one.style) for one in sorted(failed, key=lambda one: one.style)] == [("7", "s"), ("7", "t")]
-    assert failed[0].error == "7: 3 workers were lost over it (its process ended); give a smaller --size."
+    assert failed[0].error == "7: 3 workers were lost while repainting it (its process ended); choose a smaller size"
     assert all(len({task.recipe.style for task in share}) == 1 for share in shares)
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from styletx.batches.manifest import Manifest, Recipe, Record
 from styletx.errors import OutputError
-from styletx.options import DEFAULTS
+from styletx.options import Options, defaults
 
-OPTIONS = DEFAULTS | {"size": 64}
+OPTIONS = defaults(Options) | {"size": 64}
 
 
 def record(output: str, data: bytes = b"painted", **changes: object) -> Record:
@@ -30,6 +30,7 @@ def record(output: str, data: bytes = b"painted", **changes: object) -> Record:
         seconds=1.5,
         losses={"total": 0.25},
         output_sha256=hashlib.sha256(data).hexdigest(),
+        notes=("a.jpg has two frames.",),
     )
     return dataclasses.replace(values, **changes)  # type: ignore[arg-type]
 
@@ -46,8 +47,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_line_says_all_that_was_done(folder: Path) -> None:
+def test_a_line_tells_everything_and_is_read_back(folder: Path) -> None:
     (line,) = (folder / "manifest.jsonl").read_text().splitlines()
+    (back,) = Manifest(str(folder)).records()
+    assert back == record(str(folder / "a.png"), size=[64, 48])
     assert json.loads(line) == {
         "source": "p/a.jpg",
         "style": "s.jpg",
@@ -60,6 +63,7 @@ def test_a_line_says_all_that_was_done(folder: Path) -> None:
         "losses": {"total": 0.25},
         "output_sha256": hashlib.sha256(b"painted").hexdigest(),
         "error": None,
+        "notes": ["a.jpg has two frames."],
     }
 
 
@@ -91,7 +95,7 @@ def test_the_folder_may_be_moved(folder: Path, tmp_path_factory: pytest.TempPath
 def test_an_option_that_an_earlier_version_lacked_has_its_default(folder: Path) -> None:
     path = folder / "manifest.jsonl"
     line = json.loads(path.read_text())
-    del line["options"]["tv_weight"]
+    del line["options"]["tv_weight"], line["notes"]
     path.write_text(json.dumps(line | {"of a later version": 1}) + "\n")
     assert made(folder) == "aa"
     assert made(folder, tv_weight=1.0) is None
@@ -162,7 +166,7 @@ def test_a_line_that_fits_only_in_part_is_taken_back(folder: Path) -> None:
 
 def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="file is a file; name a folder"):
+    with pytest.raises(OutputError, match=r"file is a file; choose a folder for the results$"):
         Manifest(str(tmp_path / "file")).check()
 
 
@@ -174,6 +178,9 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
         {"source": 1, "error": 3},
         {"losses": 3, "size": 7},
         {"losses": {"a": "b"}},
+        {"notes": "text"},
+        {"notes": [1]},
+        {"notes": 2},
     ],
 )
 def test_a_line_of_other_types_is_left_out(tmp_path: Path, changed: dict[str, object]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,13 +33,13 @@ def planned(*sources: str, styles: tuple[str, ...] = ("s.jpg",), **options: obje
     return {job.source: job.output.removeprefix("out/") for job in jobs}
 
 
-def test_a_folder_is_mirrored_and_what_is_no_picture_left_out() -> None:
+def test_a_folder_is_mirrored_without_what_is_not_a_picture() -> None:
     touched("photos/b.JPG", "photos/x/y/a.png", "photos/notes.txt", "photos/.hidden.jpg", "photos/.git/c.jpg")
     assert planned("photos") == {"photos/b.JPG": "b.png", "photos/x/y/a.png": "x/y/a.png"}
     assert planned("photos/", format="webp")["photos/b.JPG"] == "b.webp"
 
 
-def test_names_that_would_collide_are_told_apart() -> None:
+def test_names_that_would_collide_are_made_different() -> None:
     touched("p/a.jpg", "p/a.png", "p/A.gif", "p/b.jpg", "q/b.jpg")
     alone = planned("p")
     assert alone == {"p/a.jpg": "a.jpg.png", "p/a.png": "a.png.png", "p/A.gif": "A.gif.png", "p/b.jpg": "b.png"}
@@ -62,11 +64,11 @@ def test_several_styles_get_a_folder_each() -> None:
     touched("p/a.jpg")
     jobs = plan.make(["p"], ["x/night.jpg", "mosaic", "y/night.png"], "out")
     assert [job.output for job in jobs] == ["out/night.jpg/a.png", "out/mosaic/a.png", "out/night.png/a.png"]
-    with pytest.raises(OptionError, match=r"the style mosaic is given twice"):
+    with pytest.raises(OptionError, match=r"^the style mosaic is given twice; remove one of them$"):
         plan.make(["p"], ["mosaic", "mosaic"], "out")
 
 
-def test_single_files_keep_their_way_from_what_they_share() -> None:
+def test_single_files_keep_their_path_from_the_folder_that_they_share() -> None:
     touched("p/x/a.jpg", "p/y/a.jpg", "p/y/b.bmp")
     assert planned("p/x/a.jpg") == {"p/x/a.jpg": "a.png"}
     assert planned("p/x/a.jpg", "p/y/a.jpg", "p/y/b.bmp") == {
@@ -96,7 +98,7 @@ def test_patterns_choose(pattern: list[str], taken: set[str]) -> None:
     assert set(planned("p", pattern=pattern)) == {f"p/{name}" for name in taken}
 
 
-def test_the_output_folder_inside_a_source_is_no_source() -> None:
+def test_the_output_folder_inside_a_source_is_left_out() -> None:
     touched("p/a.jpg", "p/out/a.png", "p/out/sub/b.png")
     jobs = plan.make(["p"], ["s"], "p/out")
     assert [(job.source, job.output) for job in jobs] == [("p/a.jpg", "p/out/a.png")]
@@ -106,16 +108,18 @@ def test_the_output_folder_inside_a_source_is_no_source() -> None:
 
 def test_a_source_is_never_overwritten() -> None:
     touched("p/a.png", "a.png")
-    with pytest.raises(OutputError, match=r"^p is a source too; name another folder"):
+    with pytest.raises(OutputError, match=r"^p is also a source; choose another folder for the results$"):
         plan.make(["p/"], ["s"], "p")
-    with pytest.raises(OutputError, match=r"^p/a.png is one of the sources"):
+    with pytest.raises(
+        OutputError, match=r"^p/a.png is one of the sources, which are never overwritten; choose another folder$"
+    ):
         plan.make(["p/a.png"], ["s"], "p")
     os.symlink(os.path.abspath("p"), "link")
     with pytest.raises(OutputError, match="is one of the sources"):
         plan.make(["p/a.png"], ["s"], "link")
 
 
-def test_links_are_followed_but_not_round_in_circles() -> None:
+def test_links_are_followed_but_not_in_circles() -> None:
     touched("p/a.jpg", "p/x/b.jpg", "other/c.jpg", "other/deep/d.jpg")
     os.symlink("..", "p/x/up")
     os.symlink("x", "p/again")
@@ -149,25 +153,25 @@ def test_a_list_names_files_and_folders_one_a_line() -> None:
 @pytest.mark.parametrize(
     ("sources", "message"),
     [
-        (["nowhere.jpg"], r"^nowhere.jpg: there is no such file or folder; check the name.$"),
+        (["nowhere.jpg"], r"^nowhere.jpg: there is no such file or folder; check the name$"),
         (["@nowhere.txt"], r"^@nowhere.txt: there is no such file; check the name$"),
-        (["@empty.txt"], r"^no picture is in @empty.txt"),
-        (["empty"], r"^no picture is in empty; looked for \*.avif.*; --pattern takes others.$"),
+        (["@empty.txt"], r"^@empty.txt: no pictures found"),
+        (["empty"], r"^empty: no pictures found \(looked for \*.avif, .*\); look for other files with pattern$"),
     ],
 )
-def test_sources_that_cannot_be_are_refused(sources: list[str], message: str) -> None:
+def test_sources_that_do_not_exist_are_refused(sources: list[str], message: str) -> None:
     Path("empty").mkdir()
     Path("empty.txt").touch()
     with pytest.raises(PictureError, match=message):
         plan.make(sources, ["s"], "out")
 
 
-def test_a_folder_that_cannot_be_looked_into_is_a_failure_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_opened_is_a_failure_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     touched("p/a.jpg", "p/closed/b.jpg")
     scandir = os.scandir
 
     def refusing(path: str) -> object:
-        if path == "p/closed":  # whoever is root may look into every folder
+        if path == "p/closed":  # root may open every folder
             raise PermissionError(13, "Permission denied", path)
         return scandir(path)
 
@@ -175,7 +179,7 @@ def test_a_folder_that_cannot_be_looked_into_is_a_failure_of_its_own(monkeypatch
     jobs = {job.source: job.problem for job in plan.make(["p"], ["s"], "out")}
     assert jobs == {
         "p/a.jpg": None,
-        "p/closed": "p/closed cannot be looked into (permission denied); change its permissions",
+        "p/closed": "p/closed cannot be opened (permission denied); change its permissions",
     }
 
 
@@ -200,3 +204,14 @@ def test_every_output_is_another_place_whatever_the_names(parts: list[tuple[str,
     assert not any(other.startswith(f"{place}/") for place in folded for other in folded)
     assert [os.path.dirname(place) for place in places] == [os.path.dirname(name) for name in names]
     assert plan._numbered(plan._told_apart(names, suffix), suffix) == places
+
+
+def test_a_plan_is_made_without_torch() -> None:
+    touched("p/a.jpg")
+    code = """
+import sys
+from styletx.batches import plan
+assert [job.output for job in plan.make(["p"], ["mosaic"], "out")] == ["out/a.png"]
+print("torch" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -21,11 +21,12 @@ from click.testing import CliRunner, Result
 from conftest import painting, photo
 from PIL import Image
 
-from styletx.batches import files
+from styletx import files
 from styletx.batches.manifest import Manifest
 from styletx.cli import main
 from styletx.cli.batch import command
-from styletx.options import FIELDS, flag
+from styletx.cli.flags import flag
+from styletx.options import Options, specs
 
 Run = Callable[..., Result]
 FIXED = ["-s", "net.safetensors", "-o", "out", "--size", "32", "--device", "cpu", "--precision", "float32"]
@@ -66,13 +67,13 @@ def test_it_repaints_a_folder_and_says_what_it_did(run: Run) -> None:
     assert first.stderr.splitlines()[-1] == "3 done; see out"
     assert "3/3" in first.stderr and "pictures" in first.stderr
     assert found() == ["contact-sheet.jpg", "manifest.jsonl", "p0.png", "p1.png", "p2.png"]
-    assert run("photos").stderr.splitlines()[-1] == "3 there already; see out"
+    assert run("photos").stderr.splitlines()[-1] == "3 already done; see out"
     assert (run("photos", "-q").stderr, run("photos", "-q").exit_code) == ("", 0)
 
 
 def test_failures_are_listed_at_the_end_and_told_by_the_exit_code(run: Run) -> None:
     Path("photos/bad.jpg").write_bytes(b"no picture")
-    for said in ("3 done, 1 failed; see out", "3 there already, 1 failed; see out"):
+    for said in ("3 done, 1 failed; see out", "3 already done, 1 failed; see out"):
         ended = run("photos")
         assert ended.exit_code == 1 and "Traceback" not in ended.output
         *_, failure, summary = ended.stderr.splitlines()
@@ -84,9 +85,9 @@ def test_what_cannot_start_ends_with_2_and_one_line(run: Run) -> None:
     Path("broken.safetensors").touch()
     for arguments, told in [
         (["nowhere"], "nowhere: there is no such file or folder"),
-        (["photos", "-o", "photos"], "Error: photos is a source too"),
+        (["photos", "-o", "photos"], "Error: photos is also a source"),
         (["photos", "-s", "broken.safetensors"], "broken.safetensors: is no style"),
-        (["photos", "--engine", "rya"], "did you mean 'ray'?"),
+        (["photos", "--executor", "rya"], "did you mean 'ray'?"),
         (["photos", "--size", "3"], "--size cannot be 3"),
     ]:
         ended = CliRunner().invoke(main, ["batch", *FIXED[:4], *arguments])
@@ -123,7 +124,7 @@ def test_fail_fast_stops_at_the_first_failure(run: Run) -> None:
         (Path("photos") / f"a{index}.png").touch()
     ended = run("photos", "--fail-fast")
     assert ended.exit_code == 1
-    assert re.search(r"^Stopped: .*\d failed, \d+ left; the same command goes on.$", ended.stderr, re.MULTILINE)
+    assert re.search(r"^Stopped: .*\d failed, \d+ left; run the same command to continue$", ended.stderr, re.MULTILINE)
     assert len(list(Manifest("out").records())) < 30
 
 
@@ -177,7 +178,7 @@ def test_the_report_needs_no_other_file_and_tells_all(run: Run) -> None:
     assert not [tag for tag, attributes in page.tags if "href" in attributes or tag in ("link", "iframe", "object")]
     sliders = [attributes for tag, attributes in page.tags if tag == "input"]
     assert len(sliders) == 3 and all(one["type"] == "range" and one["aria-label"] for one in sliders)
-    assert "3 done, 1 failed" in page.text and "photos/bad <i>.jpg" in page.text and "--size 32" in page.text
+    assert "3 done, 1 failed" in page.text and "photos/bad <i>.jpg" in page.text and "size 32" in page.text
     assert "32×24 px" in page.text
     assert ("i", {}) not in page.tags
 
@@ -193,9 +194,9 @@ def test_a_report_tells_the_losses_of_an_optimisation(tiny_weights: Path) -> Non
         assert f"{name} {value:.4g}" in text
 
 
-def test_every_option_is_here_but_the_one_whose_name_is_taken() -> None:
+def test_every_option_is_here_once() -> None:
     flags = {option for parameter in command.params for option in parameter.opts}
-    assert {flag(name) for name in FIELDS} <= flags
+    assert {flag(name) for name in specs(Options)} <= flags
     assert len(flags) == sum(len(parameter.opts) for parameter in command.params)
 
 
@@ -254,7 +255,7 @@ def test_a_batch_that_is_stopped_says_how_far_it_came(number: int) -> None:
     process.send_signal(number)
     _, err = process.communicate(timeout=300)
     told = err.decode().replace("\r", "\n").splitlines()[-1]
-    said = re.fullmatch(r"Stopped: (\d+) done, (\d+) left; the same command goes on.", told)
+    said = re.fullmatch(r"Stopped: (\d+) done, (\d+) left; run the same command to continue", told)
     assert process.returncode == 1 and said is not None, err
     assert int(said[1]) + int(said[2]) == 153
     assert 5 <= int(said[1]) == len(list(Path("out").glob("*.png")))

@@ -1,4 +1,4 @@
-"""Whole folders: a plan of jobs, an engine that does them, and a manifest of what was done.
+"""Whole folders: a plan of jobs, an executor that runs them, and a manifest of what was done.
 
 for record in styletx.batch("photos", ["painting.jpg", "mosaic"], "outputs", size=768):
     print(record.output, record.error)
@@ -7,86 +7,91 @@ for record in styletx.batch("photos", ["painting.jpg", "mosaic"], "outputs", siz
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING
 
 from styletx.batches.manifest import Record
 from styletx.batches.plan import Job
-from styletx.batches.running import Batch, Engine, Path
-from styletx.errors import OptionError, hint
-from styletx.options import combined
+from styletx.batches.running import Batch, Executor, Path
+from styletx.errors import OptionError, field, hint
+from styletx.options import OptionKeywords, Options, combined
 
-__all__ = ["ENGINES", "Batch", "Engine", "Job", "Record", "batch", "engine_named"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["EXECUTORS", "Batch", "Executor", "Job", "Record", "batch", "executor_named"]
 
 
-def _local(workers: int | None, address: str | None) -> Engine:
-    from styletx.batches.local import LocalEngine
+def _local(workers: int | None, address: str | None) -> Executor:
+    from styletx.batches.local import LocalExecutor
 
     if address is not None:
-        raise OptionError("--address is for --engine ray; give that too, or leave it away.")
-    return LocalEngine(workers)
+        raise OptionError(f"{field('address')} is only for {field('executor')} ray; use that executor, or remove it")
+    return LocalExecutor(workers)
 
 
-def _ray(workers: int | None, address: str | None) -> Engine:
-    from styletx.batches.cluster import RayEngine
+def _ray(workers: int | None, address: str | None) -> Executor:
+    from styletx.batches.cluster import RayExecutor
 
-    return RayEngine(workers, address)
-
-
-ENGINES: dict[str, Callable[[int | None, str | None], Engine]] = {"local": _local, "ray": _ray}
+    return RayExecutor(workers, address)
 
 
-def engine_named(name: str, *, workers: int | None = None, address: str | None = None) -> Engine:
-    """An engine of `ENGINES`.
+EXECUTORS: dict[str, Callable[[int | None, str | None], Executor]] = {"local": _local, "ray": _ray}
+
+
+def executor_named(name: str, *, workers: int | None = None, address: str | None = None) -> Executor:
+    """An executor of `EXECUTORS`.
 
     Raises:
-        OptionError: there is none of that name, or it cannot work here.
+        OptionError: there is no such executor, or it cannot work here.
     """
-    if name not in ENGINES:
-        raise OptionError(f"--engine {name!r}: there is no such engine; {hint(name, ENGINES)}")
-    return ENGINES[name](workers, address)
+    if name not in EXECUTORS:
+        raise OptionError(f"{field('executor')} cannot be {name!r}; {hint(name, EXECUTORS)}")
+    return EXECUTORS[name](workers, address)
 
 
 def batch(
     sources: Path | Sequence[Path],
     styles: Path | Sequence[Path],
     output: Path,
+    options: Options | None = None,
     *,
-    engine: str | Engine = "local",
+    executor: str | Executor = "local",
     workers: int | None = None,
     address: str | None = None,
     pattern: Sequence[str] = (),
     format: str = "png",
     overwrite: bool = False,
-    **options: Any,
-) -> Iterator[Record]:
-    """Repaint files and whole folders in one or several styles; what was done before is not done again.
+    **keywords: Unpack[OptionKeywords],
+) -> Generator[Record, None, None]:
+    """Repaint files and whole folders in one or several styles. Results that exist already are not made again.
 
     Args:
         sources: a file, a folder, an address, a list "@list.txt", or several of them.
         styles: a picture, the name of a bundled style, a model file, or several of them.
-        output: the folder for the results and their manifest.
-        engine: local, ray, or an `Engine` of your own.
-        workers: how many processes or actors; as many as suit the machine if None.
-        address: of the Ray cluster; one that is here, or is started here, if None.
-        pattern: what to take from folders, as ["*.jpg"]; all pictures if empty.
+        output: folder for the results and their manifest.
+        options: how to repaint; None stands for the defaults.
+        executor: local, ray, or an `Executor` of your own.
+        workers: number of processes or actors; None is as many as suit the machine.
+        address: of the Ray cluster; None is the one that runs on this machine, or a new one.
+        pattern: which files to take from folders, such as ["*.jpg"]; all pictures if empty.
         format: of the results: png, jpg, webp or tif.
-        overwrite: whether to replace results that were made otherwise.
-        options: fields of `Options`.
+        overwrite: redo results that were made with different settings.
+        keywords: fields of `Options`, which take precedence over `options`.
 
     Returns:
-        A generator that does the work, and gives a record of each picture when it is done, in any order. A picture
-        that fails is a record with an error.
+        A generator that does the work and yields the record of each picture once it is done, in any order. A picture
+        that fails has a record with an error.
 
     Raises:
         StyletxError: it cannot start; the message says what to do.
     """
-    chosen = engine_named(engine, workers=workers, address=address) if isinstance(engine, str) else engine
+    chosen = executor_named(executor, workers=workers, address=address) if isinstance(executor, str) else executor
     whole = Batch(
         _several(sources),
         _several(styles),
         output,
-        combined(None, options),
+        combined(options, keywords),
         pattern=pattern,
         format=format,
         overwrite=overwrite,

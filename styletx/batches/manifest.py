@@ -1,7 +1,7 @@
-"""What a batch did: `manifest.jsonl` in the output folder, a line a picture, only ever added to.
+"""What a batch did: `manifest.jsonl` in the output folder, one line per picture, only ever appended to.
 
-A line is added before its picture is put in place. Killed between the two, the batch leaves a line whose picture is
-not there, or is another one, which the picture's hash tells; it never leaves a picture that no line explains.
+A line is written before its picture is put in place. A batch that is killed between the two leaves a line whose
+picture is missing or has another hash, but never a picture without a line.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from styletx.batches import files, plan
+from styletx import files
+from styletx.batches import places, plan
 from styletx.errors import OutputError
 from styletx.options import Options, defaults
 
-# They change how fast or where a picture is made, but not what it shows.
+# They change where and how fast a picture is made, but not what it shows.
 ELSEWHERE = ("device", "offline", "max_pixels")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A style with the options that it is used with.
+    """A style and the options to use it with.
 
     Attributes:
         style: as it was given.
-        sha256: of the style's file; None for a bundled style, which has a name only.
-        options: the fields of `Options` that were given.
+        sha256: hash of the style's file; None if that cannot be read.
+        options: every field of `Options`.
     """
 
     style: str
@@ -41,21 +42,22 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one picture.
+    """What happened to one picture.
 
     Attributes:
         source: path or address of the photograph.
         style: as it was given.
         output: path or address of the result.
-        source_sha256: of the photograph's file; None if it could not be read.
-        style_sha256: of the style's file; None for a bundled style.
+        source_sha256: hash of the photograph's file; None if it could not be read.
+        style_sha256: hash of the style's file; None if it could not be read.
         options: every field of `Options`.
         size: width and height of the result in px.
-        seconds: spent on this picture, without waiting for others.
-        losses: the final ones.
-        output_sha256: of the result's file; None if there is none.
+        seconds: time spent on this picture, without waiting for others.
+        losses: the final losses.
+        output_sha256: hash of the result's file; None if there is none.
         error: why there is no result; None if there is one.
-        skipped: whether it was there already, made from the same source with the same style and options.
+        notes: what one should know about this picture though nothing is wrong.
+        skipped: whether the result existed already, made from the same source with the same style and options.
     """
 
     source: str
@@ -69,6 +71,7 @@ class Record:
     losses: Mapping[str, float] = field(default_factory=dict)
     output_sha256: str | None = None
     error: str | None = None
+    notes: tuple[str, ...] = ()
     skipped: bool = False
 
 
@@ -84,30 +87,30 @@ class Manifest:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self.path = files.join(folder, plan.MANIFEST)
+        self.path = places.join(folder, plan.MANIFEST)
         self._lock = threading.Lock()
         self._unwritten: list[str] = []
-        self._text = b""  # an address cannot be added to, so there the whole is written again
-        # For each output the hashes of its files so far, and what each was made from.
+        self._text = b""  # an address cannot be appended to, so the whole file is written again there
+        # For each output, the hashes of its files so far, and what each was made from.
         self._made: dict[str, dict[str, tuple[str | None, str]]] = {}
-        if files.is_url(self.path) and files.exists(self.path):
-            self._text = files.read(self.path)
+        if places.is_url(self.path) and places.exists(self.path):
+            self._text = places.read(self.path)
         for record in self.records():
-            self._note(record)
+            self._remember(record)
 
     def check(self) -> None:
-        """Make the folder and the manifest if they are not there yet.
+        """Make the folder and the manifest if they do not exist yet.
 
         Raises:
-            OutputError: they cannot be made or written to.
+            OutputError: they cannot be made or written.
         """
         self._append([])
 
     def records(self) -> Iterator[Record]:
-        """The records so far, with outputs in this folder wherever it is now; a line that was cut off is left out."""
-        if files.is_url(self.path):
+        """The records so far, without truncated lines; their outputs are in this folder, even if it was moved."""
+        if places.is_url(self.path):
             yield from self._parsed(self._text.splitlines())
-        elif files.exists(self.path):
+        elif places.exists(self.path):
             try:
                 with open(self.path, "rb") as lines:
                     yield from self._parsed(lines)
@@ -115,26 +118,26 @@ class Manifest:
                 raise self._unfit("read", error) from error
 
     def source_of(self, output: str, recipe: Recipe) -> str | None:
-        """The hash of the source from which what is at `output` was made by this recipe; None if it was not."""
+        """The hash of the source from which this recipe made the file at `output`; None if it did not."""
         made = self._made.get(self._relative(output), {})
-        if not made or not files.exists(output):
+        if not made or not places.exists(output):
             return None
-        if files.is_url(output):  # to fetch it only to look at its hash would take as long as to make it
+        if places.is_url(output):  # fetching it for its hash could take as long as making it
             source, key = list(made.values())[-1]
         else:
-            source, key = made.get(files.sha256(files.read(output)), (None, ""))
+            source, key = made.get(files.sha256(places.read(output)), (None, ""))
         return source if key == _key(recipe.style, recipe.sha256, recipe.options) else None
 
     def append(self, record: Record) -> None:
         """Add a record.
 
         Raises:
-            OutputError: it cannot be written; it is added with the next one that can.
+            OutputError: it cannot be written. The record of a failure is kept and written with the next one.
         """
         values = {name: value for name, value in dataclasses.asdict(record).items() if name != "skipped"}
         line = json.dumps(values | {"output": self._relative(record.output)})
         with self._lock:
-            # A failure shall be told of later if it cannot be now; a result that no line explains is not put in place.
+            # A failure can be recorded later. A result without a line must not be put in place at all.
             try:
                 self._append([*self._unwritten, line])
                 self._unwritten = []
@@ -142,25 +145,25 @@ class Manifest:
                 if record.error is not None:
                     self._unwritten.append(line)
                 raise
-            self._note(record)
+            self._remember(record)
 
     def _append(self, lines: list[str]) -> None:
         data = "".join(f"{line}\n" for line in lines).encode()
-        if files.is_url(self.path):
-            cut_off = bool(self._text) and not self._text.endswith(b"\n")
-            text = self._text + (b"\n" if cut_off else b"") + data
-            files.write(self.path, text)
+        if places.is_url(self.path):
+            is_truncated = bool(self._text) and not self._text.endswith(b"\n")
+            text = self._text + (b"\n" if is_truncated else b"") + data
+            places.write(self.path, text)
             self._text = text
             return
         try:
             if os.path.isfile(self.folder):
-                raise OutputError(f"{files.shown(self.folder)} is a file; name a folder for the results.")
+                raise OutputError(f"{files.shown(self.folder)} is a file; choose a folder for the results")
             os.makedirs(self.folder, exist_ok=True)
             with open(self.path, "a+b", buffering=0) as file:
                 end = file.seek(0, os.SEEK_END)
                 if end and data:
                     file.seek(end - 1)
-                    if file.read(1) != b"\n":  # the last line was cut off when its writer was killed
+                    if file.read(1) != b"\n":  # the last line is truncated, because its writer was killed
                         data = b"\n" + data
                 try:
                     if file.write(data) != len(data):
@@ -173,9 +176,8 @@ class Manifest:
             raise self._unfit("written", error) from error
 
     def _unfit(self, done: str, error: OSError) -> OutputError:
-        reason = (error.strerror or str(error)).lower()
         return OutputError(
-            f"{files.shown(self.path)} cannot be {done} ({reason}); see to that, or name another folder."
+            f"{files.shown(self.path)} cannot be {done} ({places.reason(error)}); change that, or choose another folder"
         )
 
     def _parsed(self, lines: Any) -> Iterator[Record]:
@@ -185,13 +187,13 @@ class Manifest:
                 values = json.loads(line)
                 record = Record(**{name: value for name, value in values.items() if name in names})
                 sound = _is_sound(record)
-                record = dataclasses.replace(record, output=files.join(self.folder, record.output))
+                output = places.join(self.folder, record.output)
             except (ValueError, TypeError, AttributeError, RecursionError):
-                continue  # cut off, or not ours
+                continue  # truncated, or not ours
             if sound:
-                yield record
+                yield dataclasses.replace(record, output=output, notes=tuple(record.notes))
 
-    def _note(self, record: Record) -> None:
+    def _remember(self, record: Record) -> None:
         if record.output_sha256:
             key = _key(record.style, record.style_sha256, record.options)
             made = self._made.setdefault(self._relative(record.output), {})
@@ -199,26 +201,27 @@ class Manifest:
             made[record.output_sha256] = (record.source_sha256, key)
 
     def _relative(self, output: str) -> str:
-        if files.is_url(self.folder):
+        if places.is_url(self.folder):
             return output.removeprefix(self.folder.rstrip("/") + "/")
         return os.path.relpath(output, self.folder).replace(os.sep, "/")
 
 
 def _is_sound(record: Record) -> bool:
-    """Whether a line that names our fields also holds what we write there."""
-    texts = (record.source, record.style, record.output)
+    """Whether a line with our field names also has values of our types."""
+    texts = (record.source, record.style, record.output, *record.notes)
     perhaps = (record.source_sha256, record.style_sha256, record.output_sha256, record.error)
     numbers = (record.seconds, *record.losses.values())
     return (
         all(isinstance(one, str) for one in texts)
         and all(one is None or isinstance(one, str) for one in perhaps)
         and isinstance(record.options, dict)
+        and not isinstance(record.notes, str)
         and all(isinstance(one, int | float) for one in numbers)
         and (record.size is None or all(isinstance(one, int) for one in record.size))
     )
 
 
 def _key(style: str, sha256: str | None, options: Mapping[str, Any]) -> str:
-    # A line of an earlier version lacks the options that came later, which it used by their defaults.
+    # An earlier version's line lacks later options, which then had their present defaults.
     chosen = {name: value for name, value in {**defaults(Options), **options}.items() if name not in ELSEWHERE}
     return files.sha256(json.dumps([sha256 or style, chosen], sort_keys=True).encode())

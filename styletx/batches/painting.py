@@ -1,8 +1,7 @@
-"""The work on one picture, in the steps that an engine puts on its threads: read, start, finish, encode."""
+"""The work on one picture, in the steps that an executor distributes over threads: read, start, finish, encode."""
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import threading
 import time
@@ -10,11 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from styletx import images, stylizers
-from styletx.batches import files
+from styletx import errors, files, images, stylizers
+from styletx.batches import places
 from styletx.batches.manifest import Recipe
 from styletx.batches.plan import Job
-from styletx.errors import StyletxError
+from styletx.errors import OutputError, PictureError, StyletxError
+from styletx.notes import Notes
 from styletx.options import Options
 from styletx.stylizers import Result, Run, Stylizer
 
@@ -24,11 +24,11 @@ class Task:
     """A job, and what is known of its output.
 
     Attributes:
-        job: what is to be done.
+        job: what to do.
         recipe: the style with its options.
-        format: the result's, as Pillow names it.
-        made_from: hash of the source from which the output that is there was made by this recipe, or None.
-        is_blocked: whether there is an output already that shall stay.
+        format: format of the result, by Pillow's name.
+        made_from: hash of the source from which this recipe made the existing output, or None.
+        is_blocked: whether an output exists that must not be replaced.
     """
 
     job: Job
@@ -40,17 +40,19 @@ class Task:
 
 @dataclass(frozen=True)
 class Painted:
-    """What an engine made of a task: the result's file, or why there is none.
+    """What an executor made of a task: the result's file, or why there is none.
 
     Attributes:
         task: what was done.
-        source_sha256: of the source's file; None if it could not be read.
+        source_sha256: hash of the source's file; None if it could not be read.
         data: the result's file; None if there is none.
         size: width and height of the result in px.
-        losses: the final ones.
-        seconds: spent on this picture.
-        error: why there is no result, in one line.
-        skipped: whether the output that is there is already what was asked for.
+        losses: the final losses.
+        seconds: time spent on this picture.
+        error: why there is no result.
+        notes: about this picture.
+        style_notes: about its style; the same with every picture of a style.
+        skipped: whether the existing output is already what was asked for.
     """
 
     task: Task
@@ -59,7 +61,9 @@ class Painted:
     size: tuple[int, int] | None = None
     losses: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
-    error: str | None = None
+    error: StyletxError | None = None
+    notes: Notes = ()
+    style_notes: Notes = ()
     skipped: bool = False
 
 
@@ -74,7 +78,7 @@ class Started:
 
 
 class NamedBytes(io.BytesIO):
-    """The bytes of a file, which keep its name."""
+    """A file in memory that keeps its name."""
 
     def __init__(self, data: bytes, name: str) -> None:
         super().__init__(data)
@@ -82,7 +86,7 @@ class NamedBytes(io.BytesIO):
 
 
 class Loader:
-    """Prepares a style when it is first asked for, and keeps it until another one is; for any number of threads."""
+    """Prepares a style when it is first asked for, and keeps it until another one is. Any thread may call it."""
 
     def __init__(self, device: str | None = None) -> None:
         self._device = device
@@ -106,30 +110,32 @@ class Loader:
         if self._device is not None and options.get("device", "auto") == "auto":
             options["device"] = self._device
         stylizer = stylizers.prepare(*self.found(recipe.style, options))
-        # Results shall tell what was asked for, and not where this process found it.
+        # A result tells what was asked for, and not where this process found it.
         stylizer.options = Options(**recipe.options)
         return stylizer
 
     def found(self, style: str, options: dict[str, Any]) -> tuple[images.Source, Options]:
-        """The style and the options as they are in reach of this process."""
-        return NamedBytes(files.read(style), style) if files.is_url(style) else style, Options(**options)
+        """The style and the options as this process can reach them."""
+        return NamedBytes(places.read(style), style) if places.is_url(style) else style, Options(**options)
 
 
 def read(task: Task) -> bytes | Painted:
-    """The source's file, or what became of the task if it goes no further."""
+    """The source's file, or the outcome of a task that ends here."""
     if task.job.problem:
-        return Painted(task, error=task.job.problem)
+        return Painted(task, error=PictureError(task.job.problem))
     try:
-        data = files.read(task.job.source)
+        data = places.read(task.job.source)
     except StyletxError as error:
         return Painted(task, error=explained(task.job.source, error))
     digest = files.sha256(data)
     if task.made_from == digest:
         return Painted(task, digest, skipped=True)
     if task.is_blocked:
-        how = "from another source file" if task.made_from else "otherwise"
-        message = f"{files.shown(task.job.output)} is there, made {how}; --overwrite makes it anew."
-        return Painted(task, digest, error=message)
+        how = (
+            "was made from another version of the photograph" if task.made_from else "was not made with these settings"
+        )
+        message = f"{files.shown(task.job.output)} {how}; redo it with {errors.field('overwrite')}"
+        return Painted(task, digest, error=OutputError(message))
     return data
 
 
@@ -137,12 +143,12 @@ def start(task: Task, load: Callable[[Recipe], Stylizer], data: bytes | None = N
     """Read a picture and make it ready.
 
     Args:
-        task: what is to be done.
+        task: what to do.
         load: gives the stylizer of a recipe.
-        data: the source's file, where it was read already.
+        data: the source's file, if it was read already.
 
     Raises:
-        StyletxError: the style cannot be had. What is wrong with the picture becomes a `Painted` with its error.
+        StyletxError: the style cannot be loaded. What is wrong with the picture becomes a `Painted` with an error.
     """
     began = time.perf_counter()
     contents = read(task) if data is None else data
@@ -152,19 +158,17 @@ def start(task: Task, load: Callable[[Recipe], Stylizer], data: bytes | None = N
     digest = files.sha256(contents)
     try:
         run = stylizer.start(NamedBytes(contents, task.job.source))
-        if stylizer.single_pass:
-            # What waits for the network, or a while for its thread, had better be small.
-            run.picture = dataclasses.replace(run.picture, pixels=images.resize(run.picture.pixels, run.size))
     except Exception as error:
-        return Painted(task, digest, seconds=_since(began), error=explained(task.job.source, error))
+        problem = explained(task.job.source, error)
+        return Painted(task, digest, seconds=_since(began), error=problem, style_notes=stylizer.notes)
     return Started(task, digest, run, _since(began))
 
 
-def finish(group: Sequence[Started]) -> list[tuple[Started, Result | str, float]]:
-    """Complete pictures of one style and size together; each with its result, or why there is none, and its seconds."""
+def finish(group: Sequence[Started]) -> list[tuple[Started, Result | StyletxError, float]]:
+    """Complete pictures of one style and size together; each with its result or error, and its seconds."""
     began = time.perf_counter()
     try:
-        results: Sequence[Result | str] = group[0].run.stylizer.finish([one.run for one in group])
+        results: Sequence[Result | StyletxError] = group[0].run.stylizer.finish([one.run for one in group])
     except Exception as error:
         if len(group) > 1:
             return [done for one in group for done in finish([one])]
@@ -173,31 +177,41 @@ def finish(group: Sequence[Started]) -> list[tuple[Started, Result | str, float]
     return [(one, result, seconds) for one, result in zip(group, results, strict=True)]
 
 
-def encode(started: Started, result: Result | str, seconds: float) -> Painted:
+def encode(started: Started, result: Result | StyletxError, seconds: float) -> Painted:
     """The file of a result."""
-    began, task, digest = time.perf_counter(), started.task, started.source_sha256
-    seconds = round(seconds + started.seconds, 3)
-    if isinstance(result, str):
-        return Painted(task, digest, seconds=seconds, error=result)
+    began, task, run = time.perf_counter(), started.task, started.run
+    seconds += started.seconds
+
+    def painted(**values: Any) -> Painted:
+        spent = round(seconds + _since(began), 3)
+        return Painted(task, started.source_sha256, seconds=spent, style_notes=run.stylizer.notes, **values)
+
+    if isinstance(result, StyletxError):
+        return painted(error=result, notes=run.notes)
     stream = NamedBytes(b"", task.job.output)
     try:
-        images.write(
+        notes = images.write(
             stream, result.pixels, alpha=result.alpha, metadata=result.metadata, bits=result.bits, format=task.format
         )
     except Exception as error:
-        return Painted(task, digest, seconds=seconds, error=explained(task.job.output, error))
-    height, width = started.run.size
-    losses: dict[str, Any] = result.metadata.get("losses", {})
-    return Painted(task, digest, stream.getvalue(), (width, height), losses, round(seconds + _since(began), 3))
+        return painted(error=explained(task.job.output, error), notes=run.notes)
+    height, width = run.size
+    losses: dict[str, float] = result.metadata.get("losses", {})
+    return painted(data=stream.getvalue(), size=(width, height), losses=losses, notes=(*run.notes, *notes))
 
 
 def _since(began: float) -> float:
     return round(time.perf_counter() - began, 3)
 
 
-def explained(name: str, error: Exception) -> str:
-    """An error in one line. One that is a bug shall not cost the other pictures either."""
+def explained(name: str, error: Exception) -> StyletxError:
+    """An error for a person to read, without the traceback, which would keep pictures in memory.
+
+    A bug becomes one too, so that it costs one picture and not the batch.
+    """
     if isinstance(error, StyletxError):
-        return " ".join(str(error).split())
+        return type(error)(*error.args)
     detail = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"{files.shown(name)}: {detail}; this is a fault of styletx, please report it with the picture."
+    return StyletxError(
+        f"{files.shown(name)}: {detail}; this is a bug in styletx, please report it together with the picture"
+    )

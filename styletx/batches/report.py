@@ -1,4 +1,4 @@
-"""Overviews of a batch to look at: a contact sheet, and a page with sliders between before and after."""
+"""Overviews of a batch: a contact sheet, and a page with sliders between before and after."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from styletx import images
+from styletx import files, images
 from styletx._version import __version__
-from styletx.batches import files
+from styletx.batches import places
 from styletx.batches.manifest import ELSEWHERE, Record
 from styletx.errors import PictureError
 from styletx.options import Options, defaults
 
 CELL = 200  # px, of the contact sheet
 CAPTION = 22
-MOST_CELLS = 240  # more would not be seen; they are taken evenly from all
+MOST_CELLS = 240  # more would be too small to see
 PAGE_PICTURE = 640  # px, the long side of a picture in the page
 
 
@@ -33,14 +33,14 @@ def contact_sheet(records: Sequence[Record]) -> bytes:
     """A JPEG with small pictures of the results.
 
     Args:
-        records: of a batch; those without a result are left out, and of very many some are taken, evenly.
+        records: of a batch. Those without a result are left out; of very many, an even selection is shown.
 
     Raises:
-        PictureError: there is no result to show.
+        PictureError: there is no result.
     """
     shown = [record for record in records if record.output_sha256]
     if not shown:
-        raise PictureError("there is no result yet to put on a contact sheet.")
+        raise PictureError("there is no result yet for a contact sheet; repaint a picture first")
     shown = (
         [shown[index * len(shown) // MOST_CELLS] for index in range(MOST_CELLS)] if len(shown) > MOST_CELLS else shown
     )
@@ -62,11 +62,11 @@ def contact_sheet(records: Sequence[Record]) -> bytes:
 
 
 def page(records: Sequence[Record], title: str) -> bytes:
-    """A page of HTML that needs no other file: summary, failures, and each result over its source.
+    """An HTML page that needs no other file: summary, failures, and each result over its source.
 
     Args:
         records: of a batch.
-        title: what the page is called.
+        title: of the page.
     """
     template = Template(resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
     done = [record for record in records if record.output_sha256]
@@ -81,7 +81,7 @@ def page(records: Sequence[Record], title: str) -> bytes:
 
 
 def _summary(records: Sequence[Record], done: Sequence[Record], failed: Sequence[Record]) -> Iterator[tuple[str, str]]:
-    yield "Pictures", f"{len(done)} done, {len(failed)} failed, {len(records) - len(done) - len(failed)} not begun"
+    yield "Pictures", f"{len(done)} done, {len(failed)} failed, {len(records) - len(done) - len(failed)} not started"
     styles = Counter(record.style for record in records)
     yield "Styles", _escaped(", ".join(f"{_name(style)} ({count})" for style, count in styles.items()))
     yield "Time", f"{sum(record.seconds for record in done):.1f} s of work"
@@ -91,7 +91,7 @@ def _summary(records: Sequence[Record], done: Sequence[Record], failed: Sequence
         for name, value in record.options.items()
         if name not in ELSEWHERE and value != defaults(Options).get(name)
     }
-    yield "Options", _escaped(", ".join(sorted(chosen)) or "all by default")
+    yield "Options", _escaped(", ".join(sorted(chosen)) or "defaults")
     yield "Made with", f"styletx {__version__}"
 
 
@@ -102,30 +102,31 @@ def _failure(record: Record) -> str:
 def _pair(record: Record) -> str:
     after = _small(record.output, PAGE_PICTURE)
     if after is None:
-        return f'<figure class="pair"><p>{_escaped(record.output)} is no longer there.</p></figure>'
+        return f'<figure class="pair"><p>{_escaped(record.output)} no longer exists.</p></figure>'
     before = _small(record.source, PAGE_PICTURE)
     name, style = _escaped(_name(record.source)), _escaped(_name(record.style))
     facts = [f"{record.size[0]}×{record.size[1]} px"] if record.size else []
     facts += [f"{record.seconds:.1f} s"]
     facts += [f"{_escaped(name)} {value:.4g}" for name, value in record.losses.items()]
+    notes = "".join(f"<br>{_escaped(note)}" for note in record.notes)
     slider = ""
     if before is not None:
         before = before.resize(after.size)
         slider = (
             f'<img class="before" src="{_embedded(before)}" alt="{name}, the photograph">'
-            f'<input type="range" min="0" max="100" value="50" aria-label="How much of {name} is the photograph">'
+            f'<input type="range" min="0" max="100" value="50" aria-label="Share of {name} that shows the photograph">'
         )
     return (
         f'<figure class="pair"><div class="stage" style="aspect-ratio: {after.width} / {after.height}">'
         f'<img src="{_embedded(after)}" alt="{name} in the style of {style}">{slider}</div>'
-        f"<figcaption><b>{name}</b> in {style}<br><small>{', '.join(facts)}</small></figcaption></figure>"
+        f"<figcaption><b>{name}</b> in {style}<br><small>{', '.join(facts)}{notes}</small></figcaption></figure>"
     )
 
 
 def _small(path: str, side: int) -> PIL.Image.Image | None:
-    """A picture, no larger than `side` px, on white; None if it cannot be read any more."""
+    """A picture of at most `side` px, on white; None if it can no longer be read."""
     try:
-        picture = images.read(files.read(path))
+        picture = images.read(places.read(path))
     except PictureError:
         return None
     size = (picture.pixels.shape[-2], picture.pixels.shape[-1])
@@ -138,7 +139,7 @@ def _small(path: str, side: int) -> PIL.Image.Image | None:
 
 
 def _font(size: int) -> Any:
-    """One that has most of the world's letters, where the machine has it; Pillow's own has English ones."""
+    """A font with letters of most languages if the machine has it, else Pillow's own, which has English ones."""
     try:
         return PIL.ImageFont.truetype("DejaVuSans.ttf", size)
     except OSError:
@@ -164,6 +165,6 @@ def _escaped(text: str) -> str:
 
 
 def latest(records: Iterable[Record], outputs: Iterable[str]) -> list[Record]:
-    """The last record of each of these outputs, in their order; those without one are left out."""
+    """The last record of each of these outputs, in their order, without outputs that have none."""
     last = {record.output: record for record in records}
     return [last[output] for output in outputs if output in last]

@@ -1,4 +1,4 @@
-"""A batch from its plan to its last picture: what is done already, what may not be touched, and what is put where."""
+"""A batch from its plan to its last picture: what exists already, what must not be touched, and what goes where."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from styletx.batches import files, plan
+from styletx import files
+from styletx.batches import places, plan
 from styletx.batches.manifest import Manifest, Recipe, Record
-from styletx.errors import OutputError, PictureError
+from styletx.errors import OutputError, PictureError, StyletxError, field
+from styletx.notes import Note, Notes
 from styletx.options import Options
 
 if TYPE_CHECKING:
@@ -23,28 +25,30 @@ if TYPE_CHECKING:
 Path: TypeAlias = str | os.PathLike[str]
 
 
-class Engine(Protocol):
-    """What does the work, here or elsewhere."""
+class Executor(Protocol):
+    """What runs a batch, on this machine or elsewhere."""
 
     def __call__(self, tasks: Sequence[Task], deliver: Callable[[Painted], Record]) -> Iterator[Record]:
-        """Repaint every task and hand what became of it to `deliver`, whose results are yielded, in any order.
+        """Repaint every task, pass the outcome to `deliver`, and yield what that returns, in any order.
 
         Raises:
-            StyletxError: a style cannot be had, or the engine cannot start.
+            StyletxError: a style cannot be loaded, or the executor cannot start.
         """
         ...
 
 
 class Batch:
-    """A batch that was planned and not yet run. Arguments and errors are those of `batch`.
+    """A batch that is planned and not yet run. Arguments and errors are those of `batch`.
 
     Attributes:
         jobs: the plan.
         output: the folder for the results, or its address.
-        manifest: of that folder.
-        tally: how many pictures are "done", "skipped" and "failed" so far; also those whose records were not yielded,
-            because the batch was stopped before.
-        failures: why those failed that did.
+        manifest: the manifest of that folder.
+        tally: number of pictures "done", "skipped" and "failed" so far, including those whose records were not yielded
+            because the batch was stopped.
+        failures: why pictures failed so far.
+        notes: what one should know about the styles and the overviews, each once. A picture's own notes are in its
+            record.
     """
 
     def __init__(
@@ -59,19 +63,20 @@ class Batch:
         overwrite: bool = False,
     ) -> None:
         self.jobs = plan.make(sources, styles, output, pattern=pattern, format=format)
-        self.output = files.local(output)
+        self.output = places.local(output)
         self.overwrite = overwrite
         self.format = {"jpg": "JPEG", "tif": "TIFF"}.get(format, format.upper())
         self.options = dataclasses.asdict(options)
         self.manifest = Manifest(self.output)
         self.tally: Counter[str] = Counter()
-        self.failures: list[str] = []
-        # One at a time, so that there is never more than one line whose picture is not in place yet.
+        self.failures: list[StyletxError] = []
+        self.notes: Notes = ()
+        # One at a time, so that never more than one line lacks its picture.
         self._placing = threading.Lock()
 
     @cached_property
     def tasks(self) -> list[Task]:
-        """The jobs, with what is known of their outputs."""
+        """The jobs, with what is known about their outputs."""
         from styletx.batches.painting import Task
 
         recipes = {
@@ -79,38 +84,38 @@ class Batch:
         }
         tasks = []
         for job in self.jobs:
-            recipe, is_there = recipes[job.style], files.exists(job.output)
+            recipe, is_there = recipes[job.style], places.exists(job.output)
             made_from = self.manifest.source_of(job.output, recipe) if is_there else None
             tasks.append(Task(job, recipe, self.format, made_from, is_there and not self.overwrite))
         return tasks
 
     def state(self, task: Task) -> str:
-        """What will be done of a task: "make", "remake", "skip", "refuse" or "fail"."""
+        """What will happen to a task: "make", "remake", "skip", "refuse" or "fail"."""
         if task.job.problem:
             return "fail"
         with contextlib.suppress(PictureError):
-            if task.made_from and task.made_from == files.sha256(files.read(task.job.source)):
+            if task.made_from and task.made_from == files.sha256(places.read(task.job.source)):
                 return "skip"
         if task.is_blocked:
             return "refuse"
-        return "remake" if files.exists(task.job.output) else "make"
+        return "remake" if places.exists(task.job.output) else "make"
 
     def check(self) -> None:
         """Find out whether it can start.
 
         Raises:
-            OutputError: results that were made otherwise are in the way, or the folder cannot be written to.
+            OutputError: other results are in the way, or the folder cannot be written to.
         """
         blocked = [task.job.output for task in self.tasks if task.is_blocked and task.made_from is None]
         if blocked:
             raise OutputError(
-                f"{len(blocked)} of {len(self.jobs)} results are there already and were made otherwise, as "
-                f"{files.shown(blocked[0])}; give --overwrite to make them anew, or name another folder."
+                f"{len(blocked)} of {len(self.jobs)} results exist and were not made with these settings, such as "
+                f"{files.shown(blocked[0])}; redo them with {field('overwrite')}, or choose another folder"
             )
         self.manifest.check()
 
-    def run(self, engine: Engine) -> Iterator[Record]:
-        """Do the work with an engine; yields a record of each picture, in any order.
+    def run(self, executor: Executor) -> Generator[Record, None, None]:
+        """Do the work with an executor; yields the record of each picture, in any order.
 
         Raises:
             StyletxError: it cannot start.
@@ -118,10 +123,32 @@ class Batch:
         began = time.time()
         with self._locked():
             try:
-                yield from engine(self.tasks, self._deliver)
+                yield from executor(self.tasks, self._deliver)
             finally:
-                if not files.is_url(self.output):
-                    files.tidy({os.path.dirname(job.output) for job in self.jobs}, before=began)
+                if not places.is_url(self.output):
+                    places.tidy({os.path.dirname(job.output) for job in self.jobs}, before=began)
+
+    def write_overviews(self, *, contact_sheet: bool, report: bool) -> None:
+        """Write a contact sheet and a report of the results into the output folder.
+
+        One that cannot be written becomes a note: the pictures are there, and that is what matters.
+        """
+        from styletx.batches import report as overviews
+
+        records = overviews.latest(self.manifest.records(), (job.output for job in self.jobs))
+        wanted: dict[str, Callable[[], bytes]] = {}
+        if contact_sheet and any(record.output_sha256 for record in records):
+            wanted[plan.CONTACT_SHEET] = lambda: overviews.contact_sheet(records)
+        if report:
+            wanted[plan.REPORT] = lambda: overviews.page(records, f"styletx: {files.shown(self.output)}")
+        for name, make in wanted.items():
+            try:
+                places.write(places.join(self.output, name), make())
+            except OutputError as error:
+                self._note((Note(f"{error.args[0]}."),))
+
+    def _note(self, notes: Notes) -> None:
+        self.notes = tuple(dict.fromkeys((*self.notes, *notes)))
 
     def _deliver(self, painted: Painted) -> Record:
         """Put a result in place and into the manifest, and count it."""
@@ -137,32 +164,34 @@ class Batch:
             seconds=painted.seconds,
             losses=painted.losses,
             output_sha256=None if painted.data is None else files.sha256(painted.data),
-            error=painted.error,
+            error=None if painted.error is None else " ".join(str(painted.error).split()),
+            notes=tuple(map(str, painted.notes)),
             skipped=painted.skipped,
         )
+        failure = painted.error
         with self._placing:
+            self._note(painted.style_notes)
             if not painted.skipped:
-                record = self._placed(record, painted.data)
-            self.tally["failed" if record.error else "skipped" if record.skipped else "done"] += 1
-            self.failures += [record.error] if record.error else []
+                try:
+                    self._place(record, painted.data)
+                except OutputError as error:
+                    failure = failure or error
+                    if record.error is None:
+                        record = dataclasses.replace(record, output_sha256=None, error=str(error))
+                        with contextlib.suppress(OutputError):
+                            self.manifest.append(record)
+            self.tally["failed" if failure else "skipped" if record.skipped else "done"] += 1
+            self.failures += [failure] if failure else []
         return record
 
-    def _placed(self, record: Record, data: bytes | None) -> Record:
-        """The record as it is in the end, for the disk may be full."""
-        try:
-            self.manifest.append(record)
-            if data is not None:
-                files.write(record.output, data)
-        except OutputError as error:
-            if record.error is None:
-                record = dataclasses.replace(record, output_sha256=None, error=str(error))
-                with contextlib.suppress(OutputError):
-                    self.manifest.append(record)
-        return record
+    def _place(self, record: Record, data: bytes | None) -> None:
+        self.manifest.append(record)
+        if data is not None:
+            places.write(record.output, data)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        if files.is_url(self.output):
+        if places.is_url(self.output):
             yield
             return
         import filelock
@@ -172,24 +201,23 @@ class Batch:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             raise OutputError(
-                f"{files.shown(self.output)}: another batch is writing there; wait for it, or name another folder."
+                f"{files.shown(self.output)}: another batch is writing there; wait for it, or choose another folder"
             ) from None
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
             raise OutputError(
-                f"{files.shown(self.output)} cannot be written to ({reason}); name another folder."
+                f"{files.shown(self.output)} cannot be written to ({places.reason(error)}); choose another folder"
             ) from error
         with lock:
-            lock.release()  # of the two times that it is held by now
+            lock.release()  # it is held twice by now
             yield
 
 
 def _style_sha256(style: str) -> str | None:
-    """The hash of a style's file: a picture, or a network, bundled or not; None if there is none."""
+    """The hash of a style's file, be it a picture or a network; None if it cannot be read."""
     from styletx.feedforward import files as models
 
-    model = None if files.is_url(style) else models.find(style)
+    model = None if places.is_url(style) else models.find(style)
     try:
-        return files.sha256(files.read(style if model is None else str(model)))
+        return files.sha256(places.read(style if model is None else str(model)))
     except PictureError:
-        return None  # the engine says what is wrong with it
+        return None  # loading it will tell what is wrong

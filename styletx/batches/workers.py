@@ -1,4 +1,4 @@
-"""Sharing tasks among workers that may be lost: what a lost one had in hand is given to another."""
+"""Tasks shared among workers that may be lost: another worker takes over the tasks of a lost one."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Protocol, TypeAlias
 
+from styletx import files
 from styletx.batches.manifest import Recipe, Record
 from styletx.batches.painting import Painted, Task
+from styletx.errors import StyletxError, field
 
-# A picture that costs so many workers their lives is left out, lest it cost them all.
+# A picture over which so many workers are lost is given up, or it might cost them all.
 ATTEMPTS = 3
 LARGEST_SHARE = 16
 
 
 class WorkerLost(Exception):
-    """A worker, or the node that it was on, is gone."""
+    """A worker or its node is gone."""
 
 
 class Worker(Protocol):
-    """Something elsewhere that holds a network of its own."""
+    """Something in another process that holds a network of its own."""
 
     def check(self, styles: Sequence[Recipe]) -> None:
-        """Find out whether styles work.
+        """Find out whether styles can be loaded.
 
         Raises:
             WorkerLost: it is gone.
-            StyletxError: a style cannot be had.
+            StyletxError: a style cannot be loaded.
         """
         ...
 
@@ -42,7 +44,7 @@ class Worker(Protocol):
         ...
 
     def close(self) -> None:
-        """Let it go."""
+        """End it."""
         ...
 
 
@@ -50,12 +52,12 @@ Hire: TypeAlias = Callable[[int, Callable[[], bool]], "Worker | None"]
 
 
 def recipes(tasks: Sequence[Task]) -> list[Recipe]:
-    """The different recipes of tasks that come one style after the other."""
+    """The different recipes of tasks, which come one style after another."""
     return [recipe for recipe, _ in groupby(task.recipe for task in tasks)]
 
 
 def unproven(tasks: Sequence[Task]) -> list[Recipe]:
-    """What to try before any picture is made, lest a style be found not to work when others are done."""
+    """The styles to load before any picture is made, so that a bad one is found at once and not hours later."""
     return [] if all(task.made_from is not None for task in tasks) else recipes(tasks)
 
 
@@ -67,18 +69,18 @@ def share(
     *,
     largest: int = LARGEST_SHARE,
 ) -> Iterator[Record]:
-    """Have tasks done by workers, each of which is held by a thread here.
+    """Let workers do tasks; a thread here looks after each of them.
 
     Args:
-        tasks: what is to be done.
-        hire: called with a number from 0 on, and a function that tells whether all is done; gives a worker, also in
-            a lost one's stead, or None once all is done.
-        count: how many workers.
+        tasks: what to do.
+        hire: called with the worker's number, from 0, and a function that tells whether everything is done. Returns a
+            worker, also to replace a lost one, or None once everything is done.
+        count: number of workers.
         deliver: called with each picture; what it returns is yielded.
-        largest: how many tasks a worker is given at most at a time.
+        largest: most tasks that a worker is given at a time.
 
     Raises:
-        StyletxError: a style cannot be had.
+        StyletxError: a style cannot be loaded.
     """
     board = _Board(tasks, count, largest)
     styles = unproven(tasks)
@@ -90,14 +92,14 @@ def share(
         try:
             while not board.is_done and (worker := hire(index, lambda: board.is_done)) is not None:
                 try:
-                    # By whichever is there first, for another may wait for a place that only this one leaves.
+                    # The first one checks, because another may be waiting for room that only this one frees.
                     with proving:
                         if not is_proven and not board.is_done:
                             worker.check(styles)
                         is_proven = True
                     _serve(worker, board, lambda painted: finished.put(deliver(painted)))
                 except WorkerLost:
-                    continue  # before it had anything in hand
+                    continue  # before it had any task
                 finally:
                     worker.close()
         except BaseException as error:
@@ -119,7 +121,7 @@ def share(
 
 
 def _serve(worker: Worker, board: _Board, deliver: Callable[[Painted], None]) -> None:
-    """Give a worker its share until all is done or it is lost."""
+    """Give a worker its shares until everything is done or it is lost."""
     while in_hand := board.take():
         try:
             for painted in worker.paint(in_hand):
@@ -130,14 +132,14 @@ def _serve(worker: Worker, board: _Board, deliver: Callable[[Painted], None]) ->
                     return
         except WorkerLost as lost:
             for task in board.give_back(in_hand):
-                error = f"{task.job.source}: {ATTEMPTS} workers were lost over it ({lost}); give a smaller --size."
-                deliver(Painted(task, error=error))
+                message = f"{ATTEMPTS} workers were lost while repainting it ({lost}); choose a smaller {field('size')}"
+                deliver(Painted(task, error=StyletxError(f"{files.shown(task.job.source)}: {message}")))
                 board.finish()
             return
 
 
 class _Board:
-    """The tasks that nobody has in hand yet."""
+    """The tasks that no worker has yet."""
 
     def __init__(self, tasks: Sequence[Task], workers: int, largest: int) -> None:
         self._open = deque(tasks)
@@ -154,13 +156,13 @@ class _Board:
         return self.is_stopped or not self._left
 
     def take(self) -> list[Task]:
-        """A share of one style, the smaller the less there is left; none when all is done."""
+        """A share of tasks of one style, smaller towards the end; empty when everything is done."""
         with self._changed:
-            # What others have in hand comes back if they are lost.
+            # Tasks of other workers come back if those are lost.
             self._changed.wait_for(lambda: self._open or self.is_done)
             if self.is_done:
                 return []
-            # What was lost once goes alone, so that nothing is lost with it again.
+            # A task that was lost once goes alone, so that no other is lost with it.
             is_suspect = bool(self._losses[self._open[0].job.output])
             most = 1 if is_suspect else min(self._largest, max(1, len(self._open) // (2 * self._workers)))
             share = [self._open.popleft()]
@@ -169,13 +171,13 @@ class _Board:
             return share
 
     def finish(self) -> None:
-        """Count one as done."""
+        """Count one task as done."""
         with self._changed:
             self._left -= 1
             self._changed.notify_all()
 
     def give_back(self, tasks: Sequence[Task]) -> list[Task]:
-        """Take back what a lost worker had in hand, but for what was lost too often, which is returned."""
+        """Take back a lost worker's tasks; those that were lost too often are returned instead."""
         with self._changed:
             for task in tasks:
                 self._losses[task.job.output] += 1
@@ -185,7 +187,7 @@ class _Board:
             return given_up
 
     def stop(self) -> None:
-        """Give out no more."""
+        """Give out no more tasks."""
         with self._changed:
             self.is_stopped = True
             self._changed.notify_all()

@@ -7,15 +7,14 @@ import dataclasses
 import json
 import signal
 import sys
-import warnings
-from collections.abc import Callable
 from typing import Any
 
 import click
 
-from styletx.batches import Batch, engine_named, files, plan
-from styletx.cli.flags import Choice, GroupedCommand, option_flags
-from styletx.errors import OutputError
+from styletx import files
+from styletx.batches import Batch, Executor, executor_named, plan
+from styletx.cli.flags import Choice, GroupedCommand, flag, option_flags
+from styletx.notes import Note, Notes
 from styletx.options import Options
 
 
@@ -24,30 +23,30 @@ from styletx.options import Options
 @click.option(
     "-s", "--style", "styles", multiple=True, required=True, metavar="STYLE", help="A style; may be given repeatedly."
 )
-@click.option("-o", "--output", required=True, metavar="OUT", help="The folder for the results.")
+@click.option("-o", "--output", required=True, metavar="OUT", help="Folder for the results.")
 @click.option(
     "--pattern",
     multiple=True,
     metavar="GLOB",
-    show_default="pictures of every kind",
-    help="What to take from folders, as '*.jpg'; may be given repeatedly.",
+    show_default="all pictures",
+    help="Which files to take from folders, such as '*.jpg'; may be given repeatedly.",
 )
-@click.option("--format", type=Choice(plan.FORMATS), default="png", show_default=True, help="Of the results.")
-@click.option("--overwrite", is_flag=True, help="Make results anew that were made otherwise.")
+@click.option("--format", type=Choice(plan.FORMATS), default="png", show_default=True, help="Format of the results.")
+@click.option("--overwrite", is_flag=True, help="Redo results made with different settings.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first picture that fails.")
-@click.option("--engine", default="local", show_default=True, metavar="local|ray", help="What does the work.")
+@click.option("--executor", default="local", show_default=True, metavar="local|ray", help="What runs the batch.")
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
     metavar="N",
-    show_default="one a GPU",
-    help="Processes, each with a network of its own.",
+    show_default="one per GPU",
+    help="Number of worker processes.",
 )
-@click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster, for --engine ray.")
-@click.option("--report", is_flag=True, help=f"Also write {plan.REPORT} into OUT, to look at results beside sources.")
-@click.option("--contact-sheet/--no-contact-sheet", default=True, help=f"Write {plan.CONTACT_SHEET} into OUT.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
+@click.option("--address", metavar="HOST:PORT", help="Address of the Ray cluster, for --executor ray.")
+@click.option("--report", is_flag=True, help=f"Also write {plan.REPORT}, a page to compare results and photographs.")
+@click.option("--contact-sheet/--no-contact-sheet", default=True, help=f"Write {plan.CONTACT_SHEET}, an overview.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON on stdout for each picture.")
 @option_flags()
 def command(
@@ -59,7 +58,7 @@ def command(
     overwrite: bool,
     dry_run: bool,
     fail_fast: bool,
-    engine: str,
+    executor: str,
     workers: int | None,
     address: str | None,
     report: bool,
@@ -70,26 +69,34 @@ def command(
 ) -> None:
     """Repaint files, folders and lists of them ('@list.txt') in one or several styles.
 
-    Started again, it goes on where it stopped. It ends with 0 if all is done, 1 if pictures failed, 2 if it could not
-    start.
+    Run the same command again to continue a batch that was stopped. The exit code is 0 if everything is done, 1 if
+    pictures failed, and 2 if the batch could not start.
     """
-    chosen = engine_named(engine, workers=workers, address=address)
+    chosen = executor_named(executor, workers=workers, address=address)
     batch = Batch(sources, styles, output, Options(**options), pattern=pattern, format=format, overwrite=overwrite)
     if dry_run:
         _print_plan(batch, as_json)
         return
     batch.check()
+    is_stopped = _run(batch, chosen, fail_fast=fail_fast, quiet=quiet, as_json=as_json)
+    _tell(batch, is_stopped, quiet or as_json)
+    if contact_sheet or report:
+        _write_overviews(batch, contact_sheet=contact_sheet, report=report, quiet=quiet)
+    if batch.failures or is_stopped:
+        click.get_current_context().exit(1)
 
-    is_stopped = False
+
+def _run(batch: Batch, executor: Executor, *, fail_fast: bool, quiet: bool, as_json: bool) -> bool:
+    """Run a batch with a bar, its notes and its lines of JSON; whether it was stopped by a signal."""
     with contextlib.ExitStack() as stack:
-        if quiet:
-            stack.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore")
         bar = stack.enter_context(_bar(len(batch.jobs), quiet))
-        records = stack.enter_context(contextlib.closing(batch.run(chosen)))  # type: ignore[type-var]
+        records = stack.enter_context(contextlib.closing(batch.run(executor)))
         stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
+        told = 0
         try:
             for record in records:
+                _print_notes((*batch.notes[told:], *map(Note, record.notes)), bar, quiet)
+                told = len(batch.notes)
                 if record.error:
                     bar.set_postfix_str(f"{batch.tally['failed']} failed")
                 if as_json:
@@ -98,12 +105,8 @@ def command(
                 if fail_fast and record.error:
                     break
         except KeyboardInterrupt:
-            is_stopped = True
-
-    _tell(batch, is_stopped, quiet or as_json)
-    _write_overviews(batch, contact_sheet, report)
-    if batch.failures or is_stopped:
-        click.get_current_context().exit(1)
+            return True
+    return False
 
 
 def _print_plan(batch: Batch, as_json: bool) -> None:
@@ -125,37 +128,34 @@ def _bar(total: int, quiet: bool) -> Any:
     from tqdm import tqdm
 
     layout = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
-    is_silent = quiet or sys.stderr is None  # it is None where the shell closed it
+    is_silent = quiet or sys.stderr is None  # it is None if the shell closed it
     return tqdm(total=total, unit=" pictures", bar_format=layout, disable=is_silent, dynamic_ncols=True)
+
+
+def _print_notes(notes: Notes, bar: Any, quiet: bool) -> None:
+    if notes:
+        from styletx.cli import progress
+
+        with bar.external_write_mode(file=sys.stderr):
+            progress.notes(notes, quiet)
 
 
 def _tell(batch: Batch, is_stopped: bool, quiet: bool) -> None:
     for failure in batch.failures:
-        click.echo(f"Failed: {failure}", err=True)
-    names = {"done": "done", "skipped": "there already", "failed": "failed"}
+        click.echo(f"Failed: {' '.join(failure.rendered(flag).split())}", err=True)
+    names = {"done": "done", "skipped": "already done", "failed": "failed"}
     parts = [f"{batch.tally[key]} {name}" for key, name in names.items() if batch.tally[key]]
     said = ", ".join(parts) or "nothing done"
     left = len(batch.jobs) - batch.tally.total()
     if is_stopped or left:
-        click.echo(f"Stopped: {said}, {left} left; the same command goes on.", err=True)
+        click.echo(f"Stopped: {said}, {left} left; run the same command to continue", err=True)
     elif batch.failures or not quiet:
         click.echo(f"{said}; see {files.shown(batch.output)}", err=True)
 
 
-def _write_overviews(batch: Batch, contact_sheet: bool, report: bool) -> None:
-    from styletx.batches import report as overviews
+def _write_overviews(batch: Batch, *, contact_sheet: bool, report: bool, quiet: bool) -> None:
+    from styletx.cli import progress
 
-    if not (contact_sheet or report):
-        return
-    records = overviews.latest(batch.manifest.records(), (job.output for job in batch.jobs))
-    wanted: dict[str, Callable[[], bytes]] = {}
-    if contact_sheet and any(record.output_sha256 for record in records):
-        wanted[plan.CONTACT_SHEET] = lambda: overviews.contact_sheet(records)
-    if report:
-        wanted[plan.REPORT] = lambda: overviews.page(records, f"styletx: {files.shown(batch.output)}")
-    for name, make in wanted.items():
-        try:
-            files.write(files.join(batch.output, name), make())
-        except OutputError as error:
-            # The pictures are there; an overview is not worth an error.
-            warnings.warn(str(error), stacklevel=1)
+    told = len(batch.notes)
+    batch.write_overviews(contact_sheet=contact_sheet, report=report)
+    progress.notes(batch.notes[told:], quiet)

@@ -1,9 +1,8 @@
-"""Where pictures lie: on this machine, or behind an address that fsspec understands (s3://, gs://, https://, …)."""
+"""Places of pictures: paths on this machine, and addresses that fsspec understands (s3://, gs://, https://, …)."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import posixpath
 import re
@@ -15,6 +14,7 @@ from typing import Any
 
 from styletx import files
 from styletx.errors import OptionError, OutputError, PictureError
+from styletx.files import shown
 
 LARGEST = 2**32  # bytes of a file that are taken into memory
 
@@ -24,9 +24,9 @@ class Found:
     """A file in a folder.
 
     Attributes:
-        path: as the folder was given, with the way from there.
+        path: the folder as it was given, and the way from there.
         relative: the way from the folder, with forward slashes.
-        problem: why what is there cannot be looked into; None for a file.
+        problem: why what is there cannot be opened; None for a file.
     """
 
     path: str
@@ -35,29 +35,19 @@ class Found:
 
 
 def is_url(path: str) -> bool:
-    """Whether a path is an address for fsspec, and no path of this machine."""
+    """Whether a path is an address for fsspec rather than a path on this machine."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+(::|://)", path) is not None
 
 
 def local(path: str | os.PathLike[str]) -> str:
-    """A path as text, and file:// addresses as the paths that they are."""
+    """A path as text; a file:// address becomes the path that it names."""
     text = os.fsdecode(path)
     return text.removeprefix("file://") if text.startswith("file:///") else text
 
 
-def shown(name: str) -> str:
-    """A name as messages show it: always one line."""
-    return name if name and name.isprintable() else repr(name)
-
-
 def join(folder: str, relative: str) -> str:
-    """The path of a file in a folder, which is named with forward slashes."""
+    """The path of a file in a folder; `relative` has forward slashes."""
     return posixpath.join(folder, relative) if is_url(folder) else os.path.join(folder, *relative.split("/"))
-
-
-def sha256(data: bytes) -> str:
-    """The hash by which pictures are told apart, in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def exists(path: str) -> bool:
@@ -77,7 +67,7 @@ def is_folder(path: str) -> bool:
 
 
 def read(path: str) -> bytes:
-    """What a file holds.
+    """The contents of a file.
 
     Raises:
         PictureError: it cannot be read.
@@ -90,26 +80,26 @@ def read(path: str) -> bytes:
         except FileNotFoundError as error:
             raise PictureError(f"{name}: there is no such file; check the address") from error
         except Exception as error:  # each of fsspec's file systems has exceptions of its own
-            raise PictureError(f"{name} cannot be read ({_reason(error)}); check the address") from error
+            raise PictureError(f"{name} cannot be read ({reason(error)}); check the address") from error
     try:
         about = os.stat(path)
         if about.st_size > LARGEST:
-            raise PictureError(f"{name} has {about.st_size / 2**30:.0f} GiB, and 4 are the most; make it smaller")
-        # A pipe could make it wait for ever.
+            raise PictureError(f"{name} has {about.st_size / 2**30:.0f} GiB and at most 4 are read; make it smaller")
+        # Reading a pipe could wait for ever.
         if stat.S_ISREG(about.st_mode):
             return Path(path).read_bytes()
     except FileNotFoundError as error:
         raise PictureError(f"{name}: there is no such file; check the name") from error
     except (OSError, ValueError) as error:
-        raise PictureError(f"{name} cannot be read ({_reason(error)}); check the file and its permissions") from error
-    raise PictureError(f"{name} is no ordinary file; save the picture to a file first")
+        raise PictureError(f"{name} cannot be read ({reason(error)}); check the file and its permissions") from error
+    raise PictureError(f"{name} is not an ordinary file; save the picture to a file first")
 
 
 def write(path: str, data: bytes) -> None:
-    """Put a file in place as a whole, or not at all; makes its folder.
+    """Write a file whole or not at all; its folder is made if need be.
 
     Raises:
-        OutputError: it cannot be written; what was there stays.
+        OutputError: it cannot be written; a file that was there is left as it was.
     """
     if not is_url(path):
         files.write(path, data)
@@ -119,15 +109,15 @@ def write(path: str, data: bytes) -> None:
         system.makedirs(posixpath.dirname(place), exist_ok=True)
         system.pipe_file(place, data)
     except Exception as error:  # each of fsspec's file systems has exceptions of its own
-        raise OutputError(f"{shown(path)} cannot be written ({_reason(error)}); choose another place") from error
+        raise OutputError(f"{shown(path)} cannot be written ({reason(error)}); choose another place") from error
 
 
 def tidy(folders: Iterable[str], before: float) -> None:
-    """Remove what was left in these folders by writers that were killed in the middle of it.
+    """Remove what killed writers left unfinished in these folders.
 
     Args:
-        folders: of this machine.
-        before: time since when nothing is touched, for it may still be written.
+        folders: on this machine.
+        before: time up to which files are removed; what is newer may still be in use.
     """
     for folder in folders:
         with contextlib.suppress(OSError):
@@ -137,13 +127,13 @@ def tidy(folders: Iterable[str], before: float) -> None:
 
 
 def walk(folder: str, without: str) -> Iterator[Found]:
-    """The files in a folder and its folders, in order of their names; hidden ones are passed over.
+    """The files in a folder and the folders in it, sorted by name, without hidden ones.
 
-    Links to folders are followed, but a folder is gone through only once, so that links may loop.
+    Links to folders are followed, but each folder is visited only once, so that links may form a loop.
 
     Args:
         folder: where to look.
-        without: a folder that is not looked into.
+        without: a folder to leave out.
     """
     found = _walk_remote(folder, without) if is_url(folder) else _walk_local(folder, without)
     yield from sorted(found, key=lambda one: one.relative)
@@ -151,7 +141,7 @@ def walk(folder: str, without: str) -> Iterator[Found]:
 
 def _walk_local(folder: str, without: str) -> Iterator[Found]:
     seen = {os.path.realpath(without)}
-    # Links come after all that is really there, so that a file is named by its own place if it has one.
+    # Links come last, so that a file is named by its own place if it has one.
     folders, links = [(folder, "")], list[tuple[str, str]]()
     while folders or links:
         path, relative = folders.pop() if folders else links.pop(0)
@@ -161,7 +151,7 @@ def _walk_local(folder: str, without: str) -> Iterator[Found]:
         try:
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
         except OSError as error:
-            problem = f"{shown(path)} cannot be looked into ({_reason(error)}); change its permissions"
+            problem = f"{shown(path)} cannot be opened ({reason(error)}); change its permissions"
             yield Found(path, relative, problem)
             continue
         for entry in entries:
@@ -182,7 +172,7 @@ def _walk_remote(folder: str, without: str) -> Iterator[Found]:
     try:
         places = system.find(root)
     except Exception as error:
-        problem = f"{shown(folder)} cannot be listed ({_reason(error)}); check the address"
+        problem = f"{shown(folder)} cannot be listed ({reason(error)}); check the address"
         yield Found(folder, "", problem)
         return
     for place in places:
@@ -198,14 +188,15 @@ def _remote(url: str) -> tuple[Any, str]:
         import fsspec
     except ImportError as error:
         raise OptionError(
-            f"{shown(url)} is an address, which takes fsspec; run: pip install 'styletx[cluster]'"
+            f"{shown(url)} is an address, which needs fsspec; run: pip install 'styletx[cluster]'"
         ) from error
     try:
         system, place = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
-        raise OptionError(f"{shown(url)} cannot be reached ({_reason(error)}); check how it begins") from error
+        raise OptionError(f"{shown(url)} cannot be reached ({reason(error)}); check its beginning") from error
     return system, place
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """What an error says of its cause, as messages have it in brackets."""
     return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split()).lower()

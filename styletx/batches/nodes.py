@@ -1,0 +1,101 @@
+"""What runs on a node of the cluster: a painter, which uses the files that were sent along."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from styletx import files, images
+from styletx.batches import places
+from styletx.batches.manifest import Recipe
+from styletx.batches.painting import Loader, NamedBytes, Painted, Task
+from styletx.batches.pipeline import pipeline
+from styletx.errors import StyletxError
+from styletx.feedforward import files as models
+from styletx.options import Options
+from styletx.stylizers import Stylizer
+
+
+class Painter:
+    """Repaints on a node.
+
+    Args:
+        sent: files of the machine where the batch was started: path to Ray's reference to the contents.
+    """
+
+    def __init__(self, sent: Mapping[str, Any]) -> None:
+        self._load = SentLoader(sent)
+
+    def ready(self) -> None:
+        """Answer as soon as the node runs it."""
+
+    def check(self, styles: Sequence[Recipe]) -> None:
+        """As `Worker.check`."""
+        for recipe in styles:
+            self._load(recipe)
+
+    def paint(self, tasks: Sequence[tuple[Task, bytes | None]]) -> Iterator[Painted]:
+        """As `Worker.paint`, for tasks with their sources' files where those were sent."""
+        yield from pipeline(tasks, self._load, lambda painted: painted)
+
+
+class SentLoader(Loader):
+    """A `Loader` for styles, weights and pictures that may be on another machine."""
+
+    def __init__(self, sent: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._sent = sent
+        self._folder = tempfile.TemporaryDirectory(prefix="styletx-")
+        self._placed: dict[str, str] = {}
+
+    def _prepare(self, recipe: Recipe) -> Stylizer:
+        try:
+            return super()._prepare(recipe)
+        except StyletxError as error:
+            # The message should name the file that a person can put right, and not the copy of it.
+            message = str(error.args[0])
+            for place, path in self._placed.items():
+                message = message.replace(place, path)
+            raise type(error)(message) from error
+
+    def found(self, style: str, options: dict[str, Any]) -> tuple[images.Source, Options]:
+        """As `Loader.found`; a file that is missing or different on this node is taken from what was sent."""
+        for name in ("weights", "init"):
+            if options.get(name) in self._sent:
+                options[name] = self._place(options[name])
+        if style not in self._sent:
+            return super().found(style, options)
+        is_model = style in models.bundled() or Path(style).suffix in models.SUFFIXES
+        return self._place(style) if is_model else NamedBytes(self._fetched(style), style), Options(**options)
+
+    def _place(self, path: str) -> str:
+        data = self._fetched(path)
+        with contextlib.suppress(OSError, StyletxError):
+            if (models.find(path) or Path(path)).read_bytes() == data:
+                return path
+        place = Path(self._folder.name) / files.sha256(data) / Path(path).name
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(data)
+        self._placed[str(place)] = path
+        return str(place)
+
+    def _fetched(self, path: str) -> bytes:
+        import ray
+
+        data: bytes = ray.get(self._sent[path])
+        return data
+
+
+def needed(styles: Sequence[Recipe]) -> dict[str, bytes]:
+    """The files on this machine that styles need: path, or name of a bundled style, to contents."""
+    contents = {}
+    for recipe in styles:
+        for name in (recipe.style, recipe.options.get("weights"), recipe.options.get("init")):
+            if name and name not in contents and not places.is_url(name):
+                with contextlib.suppress(StyletxError):
+                    path = models.find(name) if name == recipe.style else None
+                    contents[name] = places.read(str(path or name))
+    return contents
