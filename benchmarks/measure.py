@@ -98,10 +98,10 @@ def described(stylizer: Stylizer) -> str:
 
 
 def print_machine(device: str = "cpu") -> None:
-    """Machine, versions and command, for the record."""
-    print(f"machine: {devices.describe(torch.device(device))}")
-    print(f"versions: styletx {styletx.__version__}, torch {torch.__version__}, Python {platform.python_version()}")
-    print(f"command: python {' '.join(sys.argv)}\n")
+    """Machine, versions and command, for the record; indented, which Markdown shows line by line."""
+    print(f"    machine: {devices.describe(torch.device(device))}")
+    print(f"    versions: styletx {styletx.__version__}, torch {torch.__version__}, Python {platform.python_version()}")
+    print(f"    command: python {' '.join(sys.argv)}\n")
 
 
 def print_table(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
