@@ -1,11 +1,10 @@
 """Measures the shortest command on the bundled compact network: its time in units of the full VGG-19, its results.
 
-    python benchmarks/compact.py time      the whole process at 512 px, in T
-    python benchmarks/compact.py pairs     six pairs at 512 px, judged independently
-    python benchmarks/compact.py unseen    pictures that no training saw, judged likewise
+    python benchmarks/compact.py time     the whole process at 512×384 px, in T
+    python benchmarks/compact.py pairs    every photograph with every painting at 512 px, judged independently
 
 T is one float32 forward and backward pass of torchvision's VGG-19 to relu5_1 at 512×384, with respect to the picture
-only, in whichever memory layout is quicker here.
+only, in the memory layout that is quicker here.
 """
 
 from __future__ import annotations
@@ -24,16 +23,13 @@ import measure
 import torch
 import torchvision
 
-SIZE = 512
 RELU5_1 = 30  # how many of torchvision's VGG-19 modules reach it
-# Photographs and paintings that come with the project, none of which was trained on.
-UNSEEN_CONTENT = sorted((measure.ROOT / "assets/content").glob("*.jpg"))
-UNSEEN_STYLES = sorted((measure.ROOT / "assets/styles").glob("*.jpg"))
 
 
-def run(content: Path, style: Path, output: Path) -> float:
+def run(content: Path, style: Path, output: Path, size: int) -> float:
     """Seconds of the whole process, from start to file, of the command as a person types it."""
-    command = [sys.executable, "-m", "styletx", "run", content, style, "--size", str(SIZE), "-q", "-o", output]
+    command = [sys.executable, "-m", "styletx", "run", str(content), str(style), "-q", "-o", str(output)]
+    command += ["--size", str(size)]
     # An empty cache, so that the network is the bundled one even where the full one was fetched.
     with tempfile.TemporaryDirectory() as cache:
         start = time.perf_counter()
@@ -41,7 +37,7 @@ def run(content: Path, style: Path, output: Path) -> float:
         return time.perf_counter() - start
 
 
-def full_pass_seconds(count: int = 5) -> float:
+def full_pass_seconds(size: int, count: int = 5) -> float:
     """T: the median of several passes."""
     medians = []
     for layout in (torch.contiguous_format, torch.channels_last):
@@ -49,7 +45,7 @@ def full_pass_seconds(count: int = 5) -> float:
         for parameter in network.parameters():
             parameter.normal_(0, 0.03)
         network = network.to(memory_format=layout)
-        pixels = torch.rand(1, 3, 384, SIZE).to(memory_format=layout).requires_grad_()
+        pixels = torch.rand(1, 3, size * 3 // 4, size).to(memory_format=layout).requires_grad_()
         seconds = []
         for _ in range(count + 1):
             start = time.perf_counter()
@@ -59,41 +55,40 @@ def full_pass_seconds(count: int = 5) -> float:
     return min(medians)
 
 
-def time_in_passes() -> None:
-    content, style = measure.PAIRS[1]
+def time_in_passes(arguments: argparse.Namespace, folder: Path) -> None:
+    """The whole process, and passes of the full network before and after it."""
+    content, style = measure.landscape(arguments.size, folder)
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in range(4):
-            before = full_pass_seconds()
-            whole = run(content, style, Path(folder) / "out.png")
-            unit = (before + full_pass_seconds()) / 2
-            rows.append((unit, whole, whole / unit))
+    for _ in range(arguments.rounds):
+        before = full_pass_seconds(arguments.size)
+        whole = run(content, style, folder / "out.png", arguments.size)
+        unit = (before + full_pass_seconds(arguments.size)) / 2
+        rows.append((unit, whole, whole / unit))
     measure.print_table(("T, s", "whole process, s", "in T"), rows)
     print(f"median: {statistics.median(row[2] for row in rows):.1f} T")
 
 
-def judged(pairs: Sequence[tuple[Path, Path]]) -> None:
-    judge = measure.load_judge()
+def pairs(arguments: argparse.Namespace, folder: Path) -> None:
+    """Every selected pair, judged."""
+    judge = measure.judged(arguments)
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for content, style in pairs:
-            output = Path(folder) / "out.png"
-            run(content, style, output)
-            figures = judge.judge(content, style, output, SIZE)
-            rows.append((content.stem, style.stem, figures["style"], figures["content"], figures["deep"]))
-    rows.append(("mean", "", *(statistics.mean(row[i] for row in rows) for i in (2, 3, 4))))
-    rows.append(("most", "", *(max(row[i] for row in rows[:-1]) for i in (2, 3, 4))))
-    measure.print_table(("content", "style", "style", "content", "deep"), rows)
+    for content, style in measure.pairs(arguments):
+        run(content, style, folder / "out.png", arguments.size)
+        figures = judge.measure(content, style, folder / "out.png", arguments.size)
+        rows.append((content.stem, style.stem, figures.style, figures.content, figures.deep))
+    measure.print_judged(("photograph", "painting", "style", "content", "deep"), rows)
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    parts = {"time": time_in_passes, "pairs": pairs}
+    parser = measure.parser(__doc__, parts)
+    measure.add_pairs(parser)
+    parser.add_argument("--rounds", type=int, default=4, help="for time")
+    arguments = parser.parse_args(given)
+    measure.print_machine()
+    with tempfile.TemporaryDirectory() as work:
+        parts[arguments.part](arguments, Path(work))
 
 
 if __name__ == "__main__":
-    parts = {
-        "time": time_in_passes,
-        "pairs": lambda: judged(measure.PAIRS),
-        "unseen": lambda: judged([(content, style) for content in UNSEEN_CONTENT for style in UNSEEN_STYLES]),
-    }
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=parts)
-    chosen = parser.parse_args().part
-    measure.print_machine()
-    parts[chosen]()
+    main()

@@ -1,11 +1,10 @@
-"""Measures the fast mode: pictures a second against a plain network, and its objective against the first engine's.
+"""Measures the fast mode: pictures a second against a plain network, and one pass against the optimisation.
 
     python benchmarks/feedforward.py speed     bundled styles, full width and the baseline, at 512×512 and 1920×1080
-    python benchmarks/feedforward.py quality   one pass against 100 single-scale L-BFGS evaluations from the photograph
+    python benchmarks/feedforward.py quality   the objective of one pass and after up to 100 L-BFGS evaluations
 
 The baseline is the network of Johnson et al. (2016) as it is usually written: eager float32, contiguous, 9×9 first
-and last convolutions, widths 32, 64, 128, five residual blocks, 1.68 M parameters. Photographs are ones that no
-training saw.
+and last convolutions, widths 32, 64, 128, five residual blocks, 1.68 M parameters. No training saw the photographs.
 """
 
 from __future__ import annotations

@@ -1,24 +1,27 @@
-"""Measures the optimisation loop: its speed, its results, its search, and what surrounds it.
+"""Measures the optimisation: its speed, its results, its convergence, its memory, and what surrounds it.
 
     python benchmarks/optimization.py iteration   an iteration against the bare network
-    python benchmarks/optimization.py pairs       six pairs at 512 px, judged independently
-    python benchmarks/optimization.py curves      distances over evaluations, L-BFGS against Adam
+    python benchmarks/optimization.py pairs       every photograph with every painting at 512 px, judged independently
+    python benchmarks/optimization.py curves      distances over evaluations, L-BFGS against Adam, three scales and one
     python benchmarks/optimization.py precision   bfloat16 against float32
+    python benchmarks/optimization.py memory      peak memory of a run at several sizes
     python benchmarks/optimization.py overhead    what a process spends outside its iterations
 
-All use VGG-19 to relu3_1, style from relu1_1, relu2_1 and relu3_1, content from relu3_1.
+All take style from relu1_1, relu2_1 and relu3_1 and content from relu3_1, with the VGG-19 of the test data, else that
+in the cache, else the bundled compact network; the table's heading says which.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -27,125 +30,151 @@ import torch
 from torch import Tensor
 
 import styletx
-from styletx import devices, images, optimization
+from styletx import images, optimization
 from styletx.stylizers import OptimizingStylizer
 
-SIZE = 512
 PAIRS_ITERATIONS = 30  # with three times as many at 256 and 128 px: 58 evaluations of full size
+MARKS = (5, 10, 20, 30, 40, 50, 60, 80, 100)  # evaluations at which the curves are judged
 
 
-def load(style: Path, **options: object) -> OptimizingStylizer:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that the weights end at relu3_1 is the point here
-        return styletx.load_stylizer(style, weights=str(measure.RELU3_1), size=SIZE, **options)
+def load(arguments: argparse.Namespace, style: Path, **options: object) -> OptimizingStylizer:
+    """A stylizer for a painting, on the device asked for."""
+    options = measure.network(arguments) | {"size": arguments.size, "device": arguments.device} | options
+    stylizer = styletx.load_stylizer(style, **options)
+    assert isinstance(stylizer, OptimizingStylizer)
+    return stylizer
 
 
 def bare_pass(stylizer: OptimizingStylizer, pixels: Tensor) -> None:
-    """The bare network's forward and backward: no losses, the layers' gradients given."""
+    """The bare network's forward and backward pass: no losses, the layers' gradients given."""
     pixels = pixels.detach().requires_grad_()
     features = list(stylizer.network(pixels).values())
     torch.autograd.grad(features, pixels, [torch.ones_like(one) for one in features])
 
 
-def iteration(rounds: int = 40) -> None:
-    content, style = measure.PAIRS[0]
+@contextlib.contextmanager
+def one_scale() -> Iterator[None]:
+    """Runs begin at full size, without coarser scales."""
+    with mock.patch.object(optimization, "COARSEST_SIDE", 10**6):
+        yield
+
+
+def iteration(arguments: argparse.Namespace, folder: Path) -> None:
+    """An iteration against the bare network at the same size and precision, in turn."""
+    content, style = measure.landscape(arguments.size, folder)
     rows = []
     for precision in ("float32", "bfloat16"):
-        stylizer = load(style, precision=precision, iterations=10**5)
-        picture = images.read(content)
-        size = images.fit(picture.pixels.shape[-2:], SIZE)
-        pixels = images.resize(picture.pixels, size).contiguous(memory_format=torch.channels_last)
-        with mock.patch.object(optimization, "COARSEST_SIDE", SIZE):  # no coarser scale
-            steps = stylizer.steps(picture, size)
+        stylizer = load(arguments, style, precision=precision, iterations=10**5)
+        print(measure.described(stylizer))
+        run = stylizer.start(content)
+        pixels = images.resize(run.picture.pixels.to(stylizer.device), run.size)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        with one_scale():
+            steps = iter(run)
             next(steps)
-        # A full memory of L-BFGS is its dearest state.
-        for _ in range(12):
+        for _ in range(12):  # an iteration costs most when the memory of L-BFGS is full
             next(steps)
         bare, whole = [], []
-        for _ in range(rounds if precision == "float32" else rounds // 4):
-            bare.append(_seconds(bare_pass, stylizer, pixels))
-            whole.append(_seconds(next, steps))
-        ratios = [w / b for w, b in zip(whole, bare, strict=True)]
-        rows.append(
-            (
-                precision,
-                statistics.median(bare),
-                statistics.median(whole),
-                statistics.median(ratios),
-                min(ratios),
-                max(ratios),
-            )
-        )
-    measure.print_table(("precision", "bare pass, s", "iteration, s", "ratio, median", "least", "most"), rows)
+        for _ in range(arguments.rounds):
+            bare.append(measure.seconds(bare_pass, stylizer, pixels, device=arguments.device))
+            whole.append(measure.seconds(next, steps, device=arguments.device))
+        ratios = [one / other for one, other in zip(whole, bare, strict=True)]
+        times = (statistics.median(bare), statistics.median(whole), statistics.median(ratios))
+        rows.append((precision, *times, min(ratios), max(ratios)))
+    print()
+    measure.print_table(("precision", "bare pass, s", "iteration, s", "ratio, median", "least", "greatest"), rows)
 
 
-def pairs() -> None:
-    judge = measure.load_judge()
+def pairs(arguments: argparse.Namespace, folder: Path) -> None:
+    """Every selected pair, judged."""
+    judge = measure.judged(arguments)
     rows = []
-    for content, style in measure.PAIRS:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "result.png"
-            run = load(style, iterations=PAIRS_ITERATIONS).start(content)
-            evaluations = sum(_full_size_share(step, run.size) for step in run)
-            run.result.save(path)
-            judged = judge.judge(content, style, path, SIZE)
-        rows.append((content.stem, style.stem, evaluations, judged["style"], judged["content"], judged["deep"]))
-    rows.append(("mean", "", *(statistics.mean(row[i] for row in rows) for i in range(2, 6))))
-    measure.print_table(("content", "style", "evaluations", "style", "content", "deep"), rows)
+    for content, style in measure.pairs(arguments):
+        stylizer = load(arguments, style, precision="float32", iterations=PAIRS_ITERATIONS)
+        run = stylizer.start(content)
+        evaluations = sum(_full_size_share(step, run.size) for step in run)
+        run.result.save(folder / "result.png")
+        figures = judge.measure(content, style, folder / "result.png", arguments.size)
+        rows.append((content.stem, style.stem, evaluations, figures.style, figures.content, figures.deep))
+    print(f"{measure.described(stylizer)}\n")
+    measure.print_judged(("photograph", "painting", "evaluations", "style", "content", "deep"), rows)
 
 
-def curves() -> None:
-    judge = measure.load_judge()
-    content, style = measure.PAIRS[4]
+def curves(arguments: argparse.Namespace, folder: Path) -> None:
+    """The first selected pair, judged on the way."""
+    judge = measure.judged(arguments)
+    content, style = measure.pairs(arguments)[0]
     rows = []
-    for optimizer, scales in (("lbfgs", 3), ("lbfgs", 1), ("adam", 3), ("adam", 1)):
-        stylizer = load(style, optimizer=optimizer, iterations=80)
-        picture = images.read(content)
-        size = images.fit(picture.pixels.shape[-2:], SIZE)
-        evaluations, marks = 0.0, [5, 10, 20, 30, 40, 50, 60, 80, 100]
-        coarsest = optimization.COARSEST_SIDE if scales == 3 else SIZE
-        with tempfile.TemporaryDirectory() as folder, mock.patch.object(optimization, "COARSEST_SIDE", coarsest):
-            for step in stylizer.steps(picture, size):
-                evaluations += _full_size_share(step, size)
+    for optimizer, scales in itertools.product(("lbfgs", "adam"), (3, 1)):
+        stylizer = load(arguments, style, precision="float32", optimizer=optimizer, iterations=80)
+        run = stylizer.start(content)
+        evaluations, marks = 0.0, list(MARKS)
+        with one_scale() if scales == 1 else contextlib.nullcontext():
+            for step in run:
+                evaluations += _full_size_share(step, run.size)
                 if marks and evaluations >= marks[0] and step.scale == step.scales - 1:
                     marks = [mark for mark in marks if mark > evaluations]
-                    path = Path(folder) / "step.png"
-                    images.write(path, step.pixels)
-                    judged = judge.judge(content, style, path, SIZE)
-                    rows.append((optimizer, scales, evaluations, judged["style"], judged["content"]))
-    measure.print_table(("optimizer", "scales", "evaluations", "style", "content"), rows)
+                    images.write(folder / "step.png", step.pixels)
+                    figures = judge.measure(content, style, folder / "step.png", arguments.size)
+                    rows.append((optimizer, scales, evaluations, figures.style, figures.content, figures.deep))
+    print(f"{measure.described(stylizer)}\n{content.stem}, {style.stem}\n")
+    measure.print_table(("optimizer", "scales", "evaluations", "style", "content", "deep"), rows)
 
 
-def precision() -> None:
-    judge = measure.load_judge()
-    print(f"a convolution runs {devices.bfloat16_gain(torch.device('cpu')):.2f} times as fast in bfloat16 here\n")
-    content, style = measure.PAIRS[1]
+def precision(arguments: argparse.Namespace, folder: Path) -> None:
+    """The first selected pair in both precisions."""
+    judge = measure.judged(arguments)
+    content, style = measure.pairs(arguments)[0]
     rows = []
     for name in ("float32", "bfloat16"):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "result.png"
-            run = load(style, precision=name).start(content)
-            seconds = _seconds(list, run)
-            run.result.save(path)
-            judged = judge.judge(content, style, path, SIZE)
-        rows.append((name, seconds, judged["style"], judged["content"]))
-    measure.print_table(("precision", "seconds", "style", "content"), rows)
+        stylizer = load(arguments, style, precision=name)
+        run = stylizer.start(content)
+        seconds = measure.seconds(list, run, device=arguments.device)
+        run.result.save(folder / "result.png")
+        figures = judge.measure(content, style, folder / "result.png", arguments.size)
+        rows.append((name, seconds, figures.style, figures.content, figures.deep))
+    print(f"{measure.described(stylizer)}\n{content.stem}, {style.stem}\n")
+    measure.print_table(("precision", "seconds", "style", "content", "deep"), rows)
 
 
-def overhead() -> None:
-    content, style = measure.PAIRS[1]
+def memory(arguments: argparse.Namespace, folder: Path) -> None:
+    """Peak memory at several sizes, a process each."""
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in range(5):
-            command = [sys.executable, "-m", "styletx", "run", content, style, "-q", "--iterations", "1"]
-            command += ["-o", f"{folder}/out.png", "--weights", measure.RELU3_1, "--size", str(SIZE)]
-            whole = _seconds(subprocess.check_call, command)
-            run = load(style, iterations=1).start(content)
-            rows.append((whole, _seconds(list, run)))
-    outside = [whole - inside for whole, inside in rows]
-    header = ("process, s", "its iterations, s", "outside, s")
-    measure.print_table(header, [(*row, rest) for row, rest in zip(rows, outside, strict=True)])
-    print(f"median outside iterations: {statistics.median(outside):.2f} s")
+    for size in arguments.sizes:
+        command = [sys.executable, __file__, "peak", "--size", str(size), "--device", arguments.device]
+        command += ["--shared", str(arguments.shared)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        rows.append((f"{size}×{size * 3 // 4}", float(done.stdout.splitlines()[-1])))
+    what = "of the process" if arguments.device == "cpu" else "on the device"
+    measure.print_table(("size", f"peak memory {what}, MiB"), rows)
+
+
+def peak(arguments: argparse.Namespace, folder: Path) -> None:
+    """Peak memory of one run in this process, MiB."""
+    content, style = measure.landscape(arguments.size, folder)
+    for _ in load(arguments, style, iterations=12).start(content):
+        pass
+    if arguments.device.startswith("cuda"):
+        print(torch.cuda.max_memory_allocated(arguments.device) / 2**20)
+    else:
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def overhead(arguments: argparse.Namespace, folder: Path) -> None:
+    """A whole process against its iterations alone."""
+    content, style = measure.landscape(arguments.size, folder)
+    command = [sys.executable, "-m", "styletx", "run", str(content), str(style), "-q", "-o", str(folder / "out.png")]
+    command += ["--size", str(arguments.size), "--iterations", "1", "--device", arguments.device]
+    for name, value in measure.network(arguments).items():
+        command += [f"--{name.replace('_', '-')}", value]
+    rows = []
+    for _ in range(5):
+        whole = measure.seconds(subprocess.check_call, command)
+        run = load(arguments, style, iterations=1).start(content)
+        inside = measure.seconds(list, run, device=arguments.device)
+        rows.append((whole, inside, whole - inside))
+    measure.print_table(("process, s", "its iterations, s", "outside, s"), rows)
+    print(f"median outside iterations: {statistics.median(row[-1] for row in rows):.2f} s")
 
 
 def _full_size_share(step: styletx.Step, size: tuple[int, int]) -> float:
@@ -153,16 +182,18 @@ def _full_size_share(step: styletx.Step, size: tuple[int, int]) -> float:
     return height * width / (size[0] * size[1])
 
 
-def _seconds(call: Callable[..., object], *arguments: object) -> float:
-    start = time.perf_counter()
-    call(*arguments)
-    return time.perf_counter() - start
+def main(given: Sequence[str] | None = None) -> None:
+    parts = {part.__name__: part for part in (iteration, pairs, curves, precision, memory, peak, overhead)}
+    parser = measure.parser(__doc__, parts)
+    measure.add_pairs(parser)
+    measure.add_device(parser)
+    parser.add_argument("--rounds", type=int, default=20, help="for iteration")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024, 2048], metavar="PX", help="for memory")
+    arguments = parser.parse_args(given)
+    measure.print_machine(arguments.device)
+    with tempfile.TemporaryDirectory() as work:
+        parts[arguments.part](arguments, Path(work))
 
 
 if __name__ == "__main__":
-    parts = {part.__name__: part for part in (iteration, pairs, curves, precision, overhead)}
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=parts)
-    chosen = parser.parse_args().part
-    measure.print_machine()
-    parts[chosen]()
+    main()
