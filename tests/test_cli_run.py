@@ -17,10 +17,13 @@ from PIL import Image
 
 from styletx import stylizers
 from styletx.cli import main
+from styletx.cli.flags import flag
 from styletx.errors import OutputError
-from styletx.options import DEFAULTS, FIELDS, flag
+from styletx.notes import Notes
+from styletx.options import Options, defaults
 
 Run = Callable[..., Result]
+DEFAULTS = defaults(Options)
 
 # For each option a value that is not its default, as typed and as `Options` holds it.
 OTHER = {
@@ -45,7 +48,7 @@ OTHER = {
     "precision": ("float32", "float32"),
     "strength": ("0.5", 0.5),
     "smooth_activations": (None, True),
-    "engine": ("onnx", "onnx"),
+    "runtime": ("onnx", "onnx"),
     "compile": (None, True),
 }
 
@@ -117,7 +120,7 @@ def test_a_source_is_never_overwritten(run: Run, tmp_path: Path, source: str, wa
         os.symlink(source, "link.png")
     if way == "hardlink":
         os.link(source, "link.png")
-    assert "source picture" in refused(run("--init", "start.png", "-o", names.get(way, "link.png")))
+    assert "one of the inputs" in refused(run("--init", "start.png", "-o", names.get(way, "link.png")))
     assert Path(source).read_bytes() == before
 
 
@@ -131,7 +134,7 @@ def test_stages_and_results_keep_what_has_their_name_even_a_source(run: Run) -> 
     assert (pixels[0] != pixels[1]).any() and (pixels[1] == pixels[2]).all()
 
 
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", DEFAULTS)
 def test_each_option_comes_from_its_flag_then_its_variable_then_its_default(
     run: Run, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -145,7 +148,7 @@ def test_each_option_comes_from_its_flag_then_its_variable_then_its_default(
         raise Stop
 
     monkeypatch.delenv("STYLETX_OFFLINE")
-    monkeypatch.setattr(stylizers, "prepare", stop)
+    monkeypatch.setattr(stylizers, "load_stylizer", stop)
     typed, value = OTHER[name]
     given = [flag(name)] if typed is None else [flag(name), typed]
     variable = f"STYLETX_{name.upper()}"
@@ -174,10 +177,10 @@ def test_quiet_says_nothing_and_json_says_it_all(run: Run) -> None:
 def test_a_stage_that_cannot_be_saved_costs_no_picture(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     save = stylizers.Result.save
 
-    def picky(self: stylizers.Result, path: Path) -> None:
+    def picky(self: stylizers.Result, path: Path) -> Notes:
         if "-0001" in str(path):
             raise OutputError(f"{path} cannot be written (no space left on device); choose another place")
-        save(self, path)
+        return save(self, path)
 
     monkeypatch.setattr(stylizers.Result, "save", picky)
     result = run("-o", "out.png", "--save-every", "1")
@@ -203,3 +206,29 @@ def test_content_comes_from_stdin_and_the_result_goes_to_stdout(run: Run) -> Non
     assert run("-o", "-").stdout_bytes[:4] == b"\x89PNG"
     assert run("-o", "in.jpg", content="-", stdin=Path("photo.png").read_bytes()).stdout == ""
     assert Image.open("in.jpg").format == "JPEG"
+
+
+def test_a_painting_is_needed_to_see_something_on_the_way(run: Run) -> None:
+    message = refused(run("--save-every", "1", style="mosaic"))
+    assert "--save-every" in message and "remove the option, or use a painting" in message
+
+
+def test_an_error_names_flags_and_a_note_too(run: Run) -> None:
+    assert "increase --size" in refused(run("--size", "16"))
+    result = run("--compile", "-o", "out.png")
+    assert "Note: Only a trained style uses --compile; a painting ignores it." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["photo.png", "mosaic"], "to repaint a picture: styletx run photo.png mosaic"),
+        (["my photo.png", "mosaic"], "to repaint a picture: styletx run 'my photo.png' mosaic"),
+        (["rnu", "photo.png", "mosaic"], "did you mean 'run'?"),
+        (["run", "my", "photo.png", "mosaic"], "Put quotes around a name with spaces."),
+        (["run", "https://example.org/a.jpg", "mosaic"], "download"),
+    ],
+    ids=str,
+)
+def test_a_slip_gets_advice(run: Run, arguments: list[str], advice: str) -> None:
+    assert advice in refused(CliRunner().invoke(main, arguments))

@@ -138,7 +138,7 @@ def steps_and_trips(run: styletx.Run) -> Iterator[tuple[Step, Trips]]:
 def test_an_iteration_waits_for_its_device_once(device: str, optimizer: str) -> None:
     options = {"size": 64, "iterations": 23, "tv_weight": 0.1, "precision": "float32"}
     stylizer = styletx.load_stylizer(painting(), device=device, optimizer=optimizer, **options)
-    first, *later = steps_and_trips(stylizer.start(photo()))
+    _, *later = steps_and_trips(stylizer.start(photo()))
     assert len(later) == 22
     losses = len(later[0][0].losses)
     for step, trips in later:

@@ -145,7 +145,7 @@ def test_keywords_change_options() -> None:
     assert combined(None, {}) == Options()
     given = Options(size=100, seed=3)
     assert combined(given, {"size": 200}) == Options(size=200, seed=3)
-    with pytest.raises(OptionError, match="no option is called 'sise'; did you mean 'size'?"):
+    with pytest.raises(OptionError, match="no option is called 'sise'; did you mean 'size'"):
         combined(given, {"sise": 200})
     with pytest.raises(OptionError, match="size cannot be 3"):
         combined(given, {"size": 3})

@@ -77,7 +77,9 @@ def command(
     if timelapse is not None:
         films.check(timelapse, [*sources, place])
 
-    picture = images.read(_stdin() if content == "-" else content, max_pixels=chosen.max_pixels)
+    photo = _stdin() if content == "-" else content
+    if content != "-":
+        images.check(content, max_pixels=chosen.max_pixels)
     with progress.download_bar(quiet) as download:
         stylizer = load_stylizer(style, chosen, download=download)
     if not stylizer.is_gradual and (timelapse is not None or save_every):
@@ -85,7 +87,7 @@ def command(
             f"{field('timelapse' if timelapse is not None else 'save_every')}: a trained style paints in one pass, so "
             "there is nothing to see on the way; remove the option, or use a painting"
         )
-    run = stylizer.start(picture)
+    run = stylizer.start(photo)
     progress.notes([*stylizer.notes, *run.notes], quiet)
     if not to_stdout:
         images.check_output(place, size=run.size)
@@ -113,7 +115,7 @@ def command(
             target, notes = _save_numbered(run.result, target)
         else:
             notes = run.result.save(target)
-    progress.notes(notes or (), quiet)
+    progress.notes(notes, quiet)
 
     where = "stdout" if to_stdout else str(target)
     if as_json:

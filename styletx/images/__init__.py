@@ -6,7 +6,7 @@ one step, with an sRGB profile and the metadata of its run. `resize` works on an
 
 from styletx.images.opening import MIN_SIDE
 from styletx.images.pixels import to_pil
-from styletx.images.reading import MAX_PIXELS, Picture, Source, read, read_metadata
+from styletx.images.reading import MAX_PIXELS, Picture, Source, check, read, read_metadata
 from styletx.images.resizing import fit, resize
 from styletx.images.writing import check_output, write
 
@@ -15,6 +15,7 @@ __all__ = [
     "MIN_SIDE",
     "Picture",
     "Source",
+    "check",
     "check_output",
     "fit",
     "read",

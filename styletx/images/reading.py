@@ -78,6 +78,17 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
     return _picture(decoding.decode_stream(_buffered(source, name), name, max_pixels), name)
 
 
+def check(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> None:
+    """Find out from a file's header, before any long work, whether it is a picture that `read` would take.
+
+    Raises:
+        PictureError: it is not; what is wrong further down in the file shows when it is read.
+    """
+    name = os.fsdecode(path)
+    with _opened(name) as file:
+        opening.check_size(*opening.identify(file, name, max_pixels).size, name, max_pixels)
+
+
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The metadata that `write` embedded in a picture file.
 
@@ -99,6 +110,8 @@ def _opened(name: str) -> BinaryIO:
         if stat.S_ISREG(mode):
             return open(name, "rb")
     except FileNotFoundError as error:
+        if "://" in name:
+            raise PictureError(f"{shown(name)} is a web address; download the picture, and name the file") from error
         raise PictureError(f"{shown(name)}: file not found; check the name") from error
     except PermissionError as error:
         raise PictureError(

@@ -154,7 +154,7 @@ class Stylizer(abc.ABC):
             images.resize(picture.pixels, size),
             None if picture.alpha is None else images.resize(picture.alpha, size),
             picture.bits,
-            getattr(picture, "notes", ()),
+            picture.notes,
         )
         # Only what nobody else holds may be repainted in place.
         run.is_shared = picture is content and run.photo is picture.pixels

@@ -65,7 +65,7 @@ class OptimizingStylizer(Stylizer):
         self.network = self.backbone.module.to(self.device, self.dtype).to(memory_format=torch.channels_last)
         changed = [field(name) for name in idle(options, OPTIMISATION)]
         unused = [Note(f"Only a trained style uses {', '.join(changed)}; a painting ignores it.")] if changed else []
-        self.notes = (*getattr(style, "notes", ()), *self.backbone.notes, *unused)
+        self.notes = (*style.notes, *self.backbone.notes, *unused)
         self._style_on_device: tuple[int, Tensor] | None = None
         self._style_targets: dict[tuple[int, int], dict[str, Tensor]] = {}
 
