@@ -1,0 +1,131 @@
+"""What crosses between host and device, counted on a device that this machine can always pretend: meta.
+
+A mode watches every operation. It answers what the host asks of the device, which computes nothing, with numbers
+that let a run go on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import styletx
+from styletx.optimization import Step, pyramid
+from styletx.stylizers import OptimizingStylizer, Run
+
+DEVICE = torch.device("meta")
+aten = torch.ops.aten
+
+
+class Transfers(TorchDispatchMode):
+    """Counts what goes up to the device, what comes down, and the largest of each, in values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up: Counter[tuple[int, ...]] = Counter()
+        self.down: Counter[tuple[int, ...]] = Counter()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        operation, first = func.overloadpacket, args[0] if args else None
+        if isinstance(first, torch.Tensor):
+            if operation is aten._local_scalar_dense and first.device == DEVICE:
+                self.down[tuple(first.shape)] += 1
+                return True
+            if operation is aten._to_copy and "device" in kwargs:
+                target = torch.device(kwargs["device"])
+                if first.device == DEVICE and target != DEVICE:
+                    self.down[tuple(first.shape)] += 1
+                    # Ever smaller losses: each evaluation is the best yet.
+                    return torch.full(tuple(first.shape), 1 / (1 + self.down.total()), dtype=first.dtype)
+                if first.device != DEVICE and target == DEVICE:
+                    self.up[tuple(first.shape)] += 1
+        return func(*args, **kwargs)
+
+
+def on_device(stylizer: styletx.Stylizer) -> OptimizingStylizer:
+    assert isinstance(stylizer, OptimizingStylizer)
+    stylizer.device = DEVICE
+    stylizer.network = stylizer.network.to(DEVICE)
+    return stylizer
+
+
+def counted(run: Run) -> list[tuple[Step, Counter[tuple[int, ...]], Counter[tuple[int, ...]]]]:
+    """The steps of a run, each with what went up and came down for it."""
+    found = []
+    with Transfers() as transfers:
+        for step in run:
+            found.append((step, transfers.up, transfers.down))
+            transfers.up, transfers.down = Counter(), Counter()
+    return found
+
+
+def pictures(shapes: Counter[tuple[int, ...]]) -> Counter[tuple[int, ...]]:
+    """Those of pictures; resizing also sends its kernels up, small and once for a pair of sizes."""
+    return Counter({shape: count for shape, count in shapes.items() if len(shape) == 4})
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_an_iteration_synchronises_once(
+    style_picture: Path, content_picture: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    monkeypatch.setattr(pyramid, "COARSEST_SIDE", 32)
+    stylizer = on_device(
+        styletx.load_stylizer(
+            style_picture,
+            weights=str(tiny_weights),
+            style_layers="relu1_1,relu2_1",
+            content_layers="relu2_1",
+            size=64,
+            iterations=23,
+            optimizer=optimizer,
+            tv_weight=0.1,
+            device="cpu",
+            precision="float32",
+        )
+    )
+    # Losses of total, content, style and variation, and the change of the picture.
+    once = Counter({(5,): 1})
+    for count in range(2):
+        steps = counted(stylizer.start(content_picture))
+        assert {step.scale for step, *_ in steps} == {0, 1}
+        for step, up, down in steps:
+            if step.iteration > 1:
+                assert (up, down) == (Counter(), once), step
+        first, *others = [entry for entry in steps if entry[0].iteration == 1]
+        # The photograph goes up once, and so does the painting with the first photograph: at the run's own size.
+        painting = Counter({(1, 3, 48, 64): 1}) if count == 0 else Counter()
+        assert pictures(first[1]) == Counter({(1, 3, 48, 64): 1}) + painting
+        assert not any(pictures(up) for _, up, _ in others)
+        # Whether the features are numbers is asked once for the photograph and once for the painting at each scale.
+        for _, _, down in (first, *others):
+            assert down == once + Counter({(): 1 if count else 2})
+
+
+def test_pictures_are_made_small_before_they_move(tiny_weights: Path) -> None:
+    rng = np.random.default_rng(0)
+    photo, painting = (rng.integers(0, 256, (300, 400, 3), dtype=np.uint8) for _ in range(2))
+    stylizer = on_device(
+        styletx.load_stylizer(
+            painting,
+            weights=str(tiny_weights),
+            style_layers="relu1_1",
+            content_layers="relu1_1",
+            size=64,
+            style_size=48,
+            iterations=1,
+            device="cpu",
+            precision="float32",
+        )
+    )
+    (_, up, _), *_ = counted(stylizer.start(photo))
+    assert pictures(up) == Counter({(1, 3, 48, 64): 1, (1, 3, 36, 48): 1})
