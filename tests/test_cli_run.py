@@ -117,7 +117,7 @@ def test_a_source_is_never_overwritten(run: Run, tmp_path: Path, source: str, wa
         os.symlink(source, "link.png")
     if way == "hardlink":
         os.link(source, "link.png")
-    assert "source picture" in refused(run("--init", "start.png", "-o", names.get(way, "link.png")))
+    assert "one of the inputs" in refused(run("--init", "start.png", "-o", names.get(way, "link.png")))
     assert Path(source).read_bytes() == before
 
 
