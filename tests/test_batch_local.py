@@ -24,7 +24,7 @@ from styletx.batches import painting as steps
 from styletx.batches.manifest import Manifest, Recipe, Record
 from styletx.batches.painting import Painted, Started, Task
 from styletx.batches.plan import Job
-from styletx.errors import OptionError, OutputError, PictureError, WeightsError
+from styletx.errors import OptionError, OutputError, PictureError, StyletxError, WeightsError
 from styletx.options import Options, defaults
 
 SMALL = {"size": 32, "precision": "float32", "device": "cpu"}
@@ -110,7 +110,7 @@ def test_what_was_done_is_not_done_again(monkeypatch: pytest.MonkeyPatch) -> Non
     assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"done": 6}
     lines = Path("out/manifest.jsonl").read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr(stylizers, "prepare", lambda *_, **__: pytest.fail("no style is needed"))
+        patched.setattr(stylizers, "load_stylizer", lambda *_, **__: pytest.fail("no style is needed"))
         assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"skipped": 6}
     assert Path("out/manifest.jsonl").read_bytes() == lines
     Path("out/p1.png").unlink()
@@ -344,6 +344,40 @@ def test_processes_share_the_work_and_give_the_same(monkeypatch: pytest.MonkeyPa
 QUICK = {"backbone": "compact", "iterations": 1}
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_a_style_has_to_say_is_said_once_whichever_process_loads_it(count: int) -> None:
+    options = Options(**SMALL, iterations=3)
+    batch = Batch(["photos"], ["net.safetensors"], "out", options)
+    records = list(batch.run(local.LocalExecutor(count)))
+    assert outcome(records) == {"done": 6}
+    assert batch.notes == styletx.load_stylizer("net.safetensors", options).notes
+    assert [str(note)[:10] for note in batch.notes] == ["iterations"]
+    assert all(one.notes == () for one in records)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_a_picture_has_to_say_is_in_its_record(count: int) -> None:
+    frames = [Image.fromarray(np.roll(photo(), index, axis=0)) for index in range(3)]
+    frames[0].save("photos/moving.gif", save_all=True, append_images=frames[1:])
+    frames[0].putalpha(Image.fromarray(painting()).convert("L"))
+    frames[0].save("photos/veiled.png")
+    batch = Batch(["photos"], ["net.safetensors"], "out", Options(**SMALL), format="jpg")
+    records = {os.path.basename(one.source): one for one in batch.run(local.LocalExecutor(count))}
+    stylizer = styletx.load_stylizer("net.safetensors", **SMALL)
+    moving = stylizer.start("photos/moving.gif").notes
+    veiled = stylizer("photos/veiled.png").save("veiled.jpg")
+    assert len(moving) == len(veiled) == 1
+    assert records["moving.gif"].notes == (str(moving[0]),)
+    (note,) = records["veiled.png"].notes
+    assert note == str(veiled[0]).replace("veiled.jpg", "out/veiled.jpg")
+    assert [one.notes for name, one in records.items() if name not in ("moving.gif", "veiled.png")] == 6 * [()]
+    assert {one.output: one.notes for one in Manifest("out").records() if one.notes} == {
+        "out/moving.jpg": records["moving.gif"].notes,
+        "out/veiled.jpg": records["veiled.png"].notes,
+    }
+    assert batch.notes == ()
+
+
 def test_a_process_that_dies_costs_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[local.Process] = []
     begin = local.Process.__init__
@@ -418,6 +452,16 @@ def test_a_picture_that_kills_every_worker_is_given_up_and_takes_no_other_along(
     assert [(one.source, one.style) for one in sorted(failed, key=lambda one: one.style)] == [("7", "s"), ("7", "t")]
     assert failed[0].error == "7: 3 workers were lost while repainting it (its process ended); choose a smaller size"
     assert all(len({task.recipe.style for task in share}) == 1 for share in shares)
+
+
+def test_workers_that_a_style_kills_end_the_batch() -> None:
+    class Weak(Fragile):
+        def check(self, styles: Sequence[Recipe]) -> None:
+            raise workers.WorkerLost("it ran out of memory")
+
+    tasks = [Task(Job(f"{index}", "s", f"out/{index}"), Recipe("s", None, {}), "PNG") for index in range(9)]
+    with pytest.raises(StyletxError, match=r"workers were lost while loading the styles \(it ran out of memory\); use"):
+        list(workers.share(tasks, lambda *_: Weak("none"), 2, lambda _: pytest.fail("nothing can be painted")))
 
 
 @pytest.mark.parametrize("late", [0, 1])

@@ -119,6 +119,17 @@ def test_json_tells_of_each_picture(run: Run) -> None:
         assert rows[name]["output_sha256"] == files.sha256(Path(rows[name]["output"]).read_bytes())
 
 
+def test_notes_are_printed_once_with_flags_and_not_when_quiet(run: Run) -> None:
+    Path("out/contact-sheet.jpg").mkdir(parents=True)
+    first = run("photos", "--iterations", "3")
+    lines = [line[line.index("Note: ") :] for line in first.stderr.replace("\r", "\n").splitlines() if "Note: " in line]
+    assert first.exit_code == 0 and len(lines) == 2
+    assert lines[0].startswith("Note: --iterations")
+    assert lines[1] == "Note: out/contact-sheet.jpg cannot be written (it is a folder); choose another place."
+    again = run("photos", "--iterations", "3", "--size", "24", "--overwrite", "-q")
+    assert (again.exit_code, again.stderr) == (0, "")
+
+
 def test_fail_fast_stops_at_the_first_failure(run: Run) -> None:
     for index in range(60):
         (Path("photos") / f"a{index}.png").touch()

@@ -14,7 +14,7 @@ from styletx.batches.manifest import Record
 from styletx.batches.plan import Job
 from styletx.batches.running import Batch, Executor, Path
 from styletx.errors import OptionError, field, hint
-from styletx.options import OptionKeywords, Options, combined
+from styletx.options import OptionKeywords, Options, combined, explained
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -50,6 +50,7 @@ def executor_named(name: str, *, workers: int | None = None, address: str | None
     return EXECUTORS[name](workers, address)
 
 
+@explained
 def batch(
     sources: Path | Sequence[Path],
     styles: Path | Sequence[Path],
@@ -70,14 +71,14 @@ def batch(
         sources: a file, a folder, an address, a list "@list.txt", or several of them.
         styles: a picture, the name of a bundled style, a model file, or several of them.
         output: folder for the results and their manifest.
-        options: how to repaint; None stands for the defaults.
+        options: how to repaint; None for the defaults.
         executor: local, ray, or an `Executor` of your own.
         workers: number of processes or actors; None is as many as suit the machine.
         address: of the Ray cluster; None is the one that runs on this machine, or a new one.
         pattern: which files to take from folders, such as ["*.jpg"]; all pictures if empty.
         format: of the results: png, jpg, webp or tif.
         overwrite: redo results that were made with different settings.
-        keywords: fields of `Options`, which take precedence over `options`.
+        keywords: fields of `Options`, which change those of `options`:
 
     Returns:
         A generator that does the work and yields the record of each picture once it is done, in any order. A picture

@@ -109,7 +109,7 @@ class Loader:
         options = dict(recipe.options)
         if self._device is not None and options.get("device", "auto") == "auto":
             options["device"] = self._device
-        stylizer = stylizers.prepare(*self.found(recipe.style, options))
+        stylizer = stylizers.load_stylizer(*self.found(recipe.style, options))
         # A result tells what was asked for, and not where this process found it.
         stylizer.options = Options(**recipe.options)
         return stylizer

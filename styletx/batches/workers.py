@@ -14,7 +14,7 @@ from styletx.batches.manifest import Recipe, Record
 from styletx.batches.painting import Painted, Task
 from styletx.errors import StyletxError, field
 
-# A picture over which so many workers are lost is given up, or it might cost them all.
+# A picture over which so many workers are lost is given up, or it might cost them all; likewise a style.
 ATTEMPTS = 3
 LARGEST_SHARE = 16
 
@@ -80,15 +80,15 @@ def share(
         largest: most tasks that a worker is given at a time.
 
     Raises:
-        StyletxError: a style cannot be loaded.
+        StyletxError: a style cannot be loaded, or workers are lost over it again and again.
     """
     board = _Board(tasks, count, largest)
     styles = unproven(tasks)
-    proving, is_proven = threading.Lock(), False
+    proving, is_proven, losses = threading.Lock(), False, 0
     finished: queue.SimpleQueue[Record | BaseException] = queue.SimpleQueue()
 
     def work(index: int) -> None:
-        nonlocal is_proven
+        nonlocal is_proven, losses
         try:
             while not board.is_done and (worker := hire(index, lambda: board.is_done)) is not None:
                 try:
@@ -98,8 +98,13 @@ def share(
                             worker.check(styles)
                         is_proven = True
                     _serve(worker, board, lambda painted: finished.put(deliver(painted)))
-                except WorkerLost:
-                    continue  # before it had any task
+                except WorkerLost as lost:  # before it had any task
+                    losses += 1
+                    if losses >= ATTEMPTS:
+                        raise StyletxError(
+                            f"{losses} workers were lost while loading the styles ({lost}); use fewer with "
+                            f"{field('workers')}, or free some memory"
+                        ) from lost
                 finally:
                     worker.close()
         except BaseException as error:
