@@ -97,7 +97,10 @@ class _Operations(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         copied = func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
         source = args[1] if func is torch.ops.aten.copy_.default else args[0] if args else None
-        if func in self.READS or (copied and result.device.type == "cpu" != source.device.type):
+        masks = func is torch.ops.aten.index.Tensor and any(
+            one is not None and one.dtype == torch.bool for one in args[1]
+        )
+        if func in self.READS or masks or (copied and result.device.type == "cpu" != source.device.type):
             self.trips.read.append(source.numel())
         return result
 
@@ -138,7 +141,7 @@ def steps_and_trips(run: styletx.Run) -> Iterator[tuple[Step, Trips]]:
 def test_an_iteration_waits_for_its_device_once(device: str, optimizer: str) -> None:
     options = {"size": 64, "iterations": 23, "tv_weight": 0.1, "precision": "float32"}
     stylizer = styletx.load_stylizer(painting(), device=device, optimizer=optimizer, **options)
-    first, *later = steps_and_trips(stylizer.start(photo()))
+    _, *later = steps_and_trips(stylizer.start(photo()))
     assert len(later) == 22
     losses = len(later[0][0].losses)
     for step, trips in later:
