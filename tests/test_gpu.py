@@ -97,7 +97,10 @@ class _Operations(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         copied = func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
         source = args[1] if func is torch.ops.aten.copy_.default else args[0] if args else None
-        if func in self.READS or (copied and result.device.type == "cpu" != source.device.type):
+        masks = func is torch.ops.aten.index.Tensor and any(
+            one is not None and one.dtype == torch.bool for one in args[1]
+        )
+        if func in self.READS or masks or (copied and result.device.type == "cpu" != source.device.type):
             self.trips.read.append(source.numel())
         return result
 
