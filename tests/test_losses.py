@@ -112,7 +112,8 @@ def test_gradient_of_the_style_loss() -> None:
     assert loss.item() == pytest.approx((difference**2).sum() / size, rel=1e-12)
     outer = 2 * difference / size
     expected = np.einsum("bcd,bdhw->bchw", outer + outer.transpose(0, 2, 1), values) / (4 * 7)
-    np.testing.assert_allclose(features.grad, expected, rtol=1e-10, atol=1e-14)
+    assert features.grad is not None
+    np.testing.assert_allclose(features.grad.numpy(), expected, rtol=1e-10, atol=1e-14)
 
 
 def test_content_loss_and_gradient() -> None:
@@ -121,7 +122,8 @@ def test_content_loss_and_gradient() -> None:
     loss.backward()
     difference, size = features.detach().numpy() - target.numpy(), 2 * (target.numpy() ** 2).sum()
     assert loss.item() == pytest.approx((difference**2).sum() / size, rel=1e-12)
-    np.testing.assert_allclose(features.grad, 2 * difference / size, rtol=1e-12)
+    assert features.grad is not None
+    np.testing.assert_allclose(features.grad.numpy(), 2 * difference / size, rtol=1e-12)
 
 
 def test_total_variation_and_gradient() -> None:
@@ -138,7 +140,8 @@ def test_total_variation_and_gradient() -> None:
                 expected[b, c, y + dy, x + dx] += 2 * step / count
                 expected[b, c, y, x] -= 2 * step / count
     assert loss.item() == pytest.approx(total, rel=1e-12)
-    np.testing.assert_allclose(pixels.grad, expected, rtol=1e-10, atol=1e-15)
+    assert pixels.grad is not None
+    np.testing.assert_allclose(pixels.grad.numpy(), expected, rtol=1e-10, atol=1e-15)
 
 
 def test_relative_distance_has_no_unit() -> None:

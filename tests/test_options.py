@@ -172,18 +172,19 @@ def test_ends_of_a_range_belong_to_it(name: str) -> None:
     assert low is not None
     kind = type(DEFAULTS[name]) if isinstance(DEFAULTS[name], int | float) else int
     other = {"content_weight": "style_weight", "style_weight": "content_weight"}.get(name)
-    beside = {other: 1.0} if other else {}
-    assert getattr(Options(**{name: kind(low)}, **beside), name) == low
+    beside: dict[str, Any] = {other: 1.0} if other else {}
+    assert getattr(Options(**dict[str, Any]({name: kind(low)}), **beside), name) == low
     message = refusal(**{name: kind(low) - 1})
     assert name in message and f"{low:g}" in message
     if high is not None:
-        assert getattr(Options(**{name: kind(high)}), name) == high
+        assert getattr(Options(**dict[str, Any]({name: kind(high)})), name) == high
         assert name in refusal(**{name: kind(high) + 1})
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_what_is_no_number_is_refused(name: str) -> None:
-    for value in (math.nan, math.inf, -math.inf, True, "many", "12", b"12", [1], {}, 1j):
+    values: tuple[Any, ...] = (math.nan, math.inf, -math.inf, True, "many", "12", b"12", [1], {}, 1j)
+    for value in values:
         assert name in refusal(**{name: value})
 
 

@@ -71,6 +71,12 @@ def png_bits(path: Path) -> int:
     return path.read_bytes()[24]
 
 
+def loaded(style: Any, **options: Any) -> OptimizingStylizer:
+    stylizer = styletx.load_stylizer(style, **options)
+    assert isinstance(stylizer, OptimizingStylizer)
+    return stylizer
+
+
 def one_line(error: pytest.ExceptionInfo[Exception]) -> str:
     message = str(error.value)
     assert len(message.splitlines()) == 1
@@ -123,7 +129,7 @@ def test_the_painting_is_approached_and_the_photograph_kept(
     content_picture: Path, style_picture: Path, quick: Options, no_margin: None
 ) -> None:
     """A picture's own losses, computed anew from the result, are lower than before, and as the run says."""
-    stylizer = styletx.load_stylizer(style_picture, **quick(iterations=8, style_weight=10.0, content_weight=2.0))
+    stylizer = loaded(style_picture, **quick(iterations=8, style_weight=10.0, content_weight=2.0))
     result = stylizer(content_picture)
 
     def measured(pixels: Tensor) -> tuple[float, float]:
@@ -272,7 +278,7 @@ def test_paths_may_be_path_objects(
 def test_style_is_looked_at_once_a_scale(
     content_picture: Path, style_picture: Path, quick: Options, two_scales: None, no_margin: None
 ) -> None:
-    stylizer = styletx.load_stylizer(style_picture, **quick())
+    stylizer = loaded(style_picture, **quick())
     calls: list[tuple[int, ...]] = []
     stylizer.network.register_forward_hook(lambda module, args, output: calls.append(tuple(args[0].shape[-2:])))
     counts = []
@@ -469,7 +475,7 @@ def test_weights_of_layers_matter(content_picture: Path, style_picture: Path, qu
 
 def test_an_unknown_option_is_told(content_picture: Path, style_picture: Path) -> None:
     with pytest.raises(OptionError, match="'sise'"):
-        styletx.stylize(content_picture, style_picture, sise=5)
+        styletx.stylize(content_picture, style_picture, sise=5)  # type: ignore[call-arg]
 
 
 def test_a_result_too_small_is_told(style_picture: Path, quick: Options) -> None:
@@ -526,7 +532,7 @@ def test_the_size_suggested_does_fit(
 def memory(style_picture: Path, quick: Options, monkeypatch: pytest.MonkeyPatch) -> OptimizingStylizer:
     """A stylizer that takes a thousand bytes a pixel."""
     monkeypatch.setattr(OptimizingStylizer, "_bytes_per_pixel", (1000.0, 100.0))
-    return styletx.load_stylizer(style_picture, **quick())
+    return loaded(style_picture, **quick())
 
 
 def test_no_size_is_suggested_that_is_refused(monkeypatch: pytest.MonkeyPatch, memory: OptimizingStylizer) -> None:
@@ -646,11 +652,11 @@ def test_plain_and_tiny_pictures(
 
 
 def test_layers_weigh_what_their_network_or_the_user_says(content_picture: Path, style_picture: Path) -> None:
-    few = {"size": 48, "iterations": 1, "backbone": "compact"}
+    few: dict[str, Any] = {"size": 48, "iterations": 1, "backbone": "compact"}
     told = [
         styletx.stylize(content_picture, style_picture, **few, **layers).metadata
         for layers in (
-            {},
+            dict[str, Any](),
             {"style_layers": "relu1_1,relu2_1,relu3_1=1.5,relu4_1,relu5_1=0.5"},
             {"style_layers": "relu3_1"},
         )
@@ -666,7 +672,7 @@ def test_layers_weigh_what_their_network_or_the_user_says(content_picture: Path,
 def test_style_size(
     content_picture: Path, style_picture: Path, quick: Options, no_margin: None, style_size: int
 ) -> None:
-    stylizer = styletx.load_stylizer(style_picture, **quick(style_size=style_size))
+    stylizer = loaded(style_picture, **quick(style_size=style_size))
     seen: list[tuple[int, ...]] = []
     stylizer.network.register_forward_hook(lambda module, args, output: seen.append(tuple(args[0].shape[-2:])))
     run = stylizer.start(content_picture)

@@ -30,9 +30,10 @@ class GroupedCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            if "unexpected extra argument" in error.message:
-                error.message = f"{error.message.rstrip('.')}. Put quotes around a name with spaces."
-            raise
+            if "unexpected extra argument" not in error.message:
+                raise
+            advice = f"{error.message.rstrip('.')}. Put quotes around a name with spaces."
+            raise click.UsageError(advice, ctx) from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, a section a group."""
