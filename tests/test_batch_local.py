@@ -171,7 +171,7 @@ def test_a_bad_picture_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     errors = {os.path.basename(one.source): str(one.error) for one in records if one.error}
     assert errors["vanished.jpg"] == "vanished.jpg: there is no such file; check the name"
     assert errors["pipe.jpg"].startswith("photos/pipe.jpg is not an ordinary file")
-    assert errors["bad.jpg"].startswith("photos/bad.jpg is no picture that can be read")
+    assert errors["bad.jpg"].startswith("photos/bad.jpg is not a picture that can be read")
     assert all("\n" not in error for error in errors.values())
     lines = {os.path.basename(one.source): one.error for one in Manifest("out").records()}
     assert {name: lines[name] for name in errors} == errors and len(lines) == 11

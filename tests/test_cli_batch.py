@@ -77,7 +77,7 @@ def test_failures_are_listed_at_the_end_and_told_by_the_exit_code(run: Run) -> N
         ended = run("photos")
         assert ended.exit_code == 1 and "Traceback" not in ended.output
         *_, failure, summary = ended.stderr.splitlines()
-        assert failure.startswith("Failed: photos/bad.jpg is no picture that can be read") and summary == said
+        assert failure.startswith("Failed: photos/bad.jpg is not a picture that can be read") and summary == said
     assert "Failed: photos/bad.jpg" in run("photos", "-q").stderr
 
 
