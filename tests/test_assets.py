@@ -48,7 +48,7 @@ def test_pictures_are_small_files_of_a_useful_size(path):
 
 def test_a_path_follows_its_field(load):
     follow = load("painters.brushes").follow
-    # Every second column points the other way: the same direction all the same.
+    # Every second column points the opposite way, which is the same direction.
     angle = np.full((40, 40), 0.5)
     angle[:, ::2] += np.pi
     path = follow(angle, np.array([20.0, 20.0]), length=12, step=1)

@@ -1,1 +1,1 @@
-"""The painters of the style pictures: one module a style, and the brushes that they share."""
+"""The painters of the style pictures: one module per style, and the brushes they share."""

@@ -42,7 +42,7 @@ def rgb(color: str) -> Array:
 
 
 def ramp(t: Array | float, colors: str) -> Array:
-    """The colour at ``t`` (0 to 1) on an even scale of ``colors``: ``#rrggbb`` with spaces between."""
+    """The colour at ``t`` (0 to 1) on an evenly spaced scale of ``colors``: ``#rrggbb``, separated by spaces."""
     stops = np.stack([rgb(color) for color in colors.split()])
     place = np.clip(t, 0, 1) * (len(stops) - 1)
     channels = [np.interp(place, range(len(stops)), channel) for channel in stops.T]
@@ -50,7 +50,7 @@ def ramp(t: Array | float, colors: str) -> Array:
 
 
 def smoothstep(low: float, high: float, value: Array) -> Array:
-    """0 below ``low``, 1 above ``high``, smooth between (falling where ``low`` exceeds ``high``)."""
+    """0 below ``low``, 1 above ``high``, smooth in between; falling if ``low`` exceeds ``high``."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
@@ -73,20 +73,20 @@ def angle_along(field: Array) -> Array:
 
 
 def sample(field: Array, points: Array) -> Array:
-    """The values of ``field`` ``[H, W, ...]`` at ``points`` ``[..., 2]`` (x, y), taken into the picture."""
+    """The values of ``field`` ``[H, W, ...]`` at ``points`` ``[..., 2]`` (x, y), clamped to the picture."""
     column = np.clip(points[..., 0].astype(int), 0, field.shape[1] - 1)
     return field[np.clip(points[..., 1].astype(int), 0, field.shape[0] - 1), column]
 
 
 def scatter(rng: Generator, width: int, height: int, spacing: float) -> Array:
-    """Points ``[N, 2]`` (x, y) of a jittered grid over the picture, in random order."""
+    """Points ``[N, 2]`` (x, y) on a jittered grid over the picture, in random order."""
     y, x = np.mgrid[-spacing / 2 : height + spacing : spacing, -spacing / 2 : width + spacing : spacing]
     points = np.stack([x.ravel(), y.ravel()], -1)
     return rng.permutation(points + rng.uniform(-0.5, 0.5, points.shape) * spacing)
 
 
 def follow(angle: Array, start: Array, length: float, step: float) -> Array:
-    """The path ``[N, 2]`` along the directions ``angle`` ``[H, W]`` that has ``start`` in its middle."""
+    """The path ``[N, 2]`` along the directions ``angle`` ``[H, W]`` with ``start`` at its middle."""
     height, width = angle.shape
     halves = []
     for sign in (-1, 1):
@@ -95,7 +95,7 @@ def follow(angle: Array, start: Array, length: float, step: float) -> Array:
         heading = None
         for _ in range(max(1, round(length / 2 / step))):
             turn = angle[min(max(int(y), 0), height - 1), min(max(int(x), 0), width - 1)]
-            # A direction has no sign: where the field flips it, the path must not turn back on itself.
+            # A direction has no sign: where the field flips, the path must not turn back on itself.
             heading = turn if heading is None or np.cos(turn - heading) > 0 else turn + np.pi
             x, y = x + sign * step * np.cos(heading), y + sign * step * np.sin(heading)
             half.append((x, y))
@@ -128,9 +128,9 @@ class Canvas:
             path: Points (x, y) in pixels.
             width: Width of the brush in pixels.
             color: RGB, or one number for a grey, in [0, 1].
-            dry: How far the bristles part: 0 is a full brush, 1 leaves hardly a trace at the end.
-            taper: 0 keeps the width, 1 thins both ends to nothing.
-            opacity: 1 hides what lies below.
+            dry: How far the bristles part: 0 is a full brush, 1 leaves hardly a trace by the end.
+            taper: 0 keeps the width, 1 tapers both ends to nothing.
+            opacity: 1 hides what is below.
         """
         path = path.astype(np.float32)
         low = np.maximum(np.floor(path.min(0) - width).astype(int), 0)

@@ -1,4 +1,4 @@
-"""Oil laid on with a loaded brush: a turning night sky over orange fields."""
+"""Oil applied with a loaded brush: a swirling night sky over orange fields."""
 
 import numpy as np
 from scipy import ndimage
@@ -24,7 +24,7 @@ CYPRESSES = [(0.2, 0.2, 0.075), (0.29, 0.42, 0.045)]
 
 
 def sky(x: Array, y: Array, scale: float, rng: Generator) -> tuple[Array, Array]:
-    """The sky ``[H, W, 3]`` and the way of its strokes ``[H, W]``: wind that whirls around every light."""
+    """The sky ``[H, W, 3]`` and the direction of its strokes ``[H, W]``: wind that swirls around every light."""
     wind = y + 0.06 * np.sin(5 * x + 1) + 0.05 * noise(rng, x.shape, 260 * scale)
     glow = np.zeros_like(x)
     for center_x, center_y, radius in LIGHTS:
@@ -38,7 +38,7 @@ def sky(x: Array, y: Array, scale: float, rng: Generator) -> tuple[Array, Array]
 
 
 def scene(width: int, height: int, scale: float, rng: Generator) -> tuple[Array, Array]:
-    """What is painted ``[H, W, 3]`` and the way of the strokes ``[H, W]``."""
+    """What is painted ``[H, W, 3]`` and the direction of the strokes ``[H, W]``."""
     x, y = grid(width, height)
     picture, angle = sky(x, y, scale, rng)
     slopes = [
@@ -72,7 +72,7 @@ def paint(size: int, rng: Generator) -> Array:
     detail = ndimage.gaussian_gradient_magnitude(picture.mean(-1), 3 * scale)
     detail /= np.percentile(detail, 95)
     canvas = Canvas(angle.shape, "#7a3b1c", rng, scale)
-    # Coarse brushes cover everything; the finer, the more they keep to where something happens.
+    # Coarse brushes cover everything; finer ones work mainly where there is detail.
     for brush, share in [(36 * scale, 1.0), (21 * scale, 1.0), (13 * scale, 0.75), (8 * scale, 0.32)]:
         blurred = ndimage.gaussian_filter(picture, (brush / 4, brush / 4, 0))
         for start in scatter(rng, width, height, brush * 1.05):

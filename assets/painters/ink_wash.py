@@ -5,12 +5,12 @@ from scipy import ndimage
 
 from painters.brushes import Array, Canvas, Generator, grid, mix, noise, ramp, rgb, scatter, smoothstep
 
-# Far to near: foot, height, strength of the ink, phase.
+# Far to near: foot, height, ink strength, phase.
 RANGES = [(0.30, 0.16, 0.35, 0.4), (0.42, 0.2, 0.55, 2.1), (0.56, 0.2, 0.8, 3.9), (0.74, 0.12, 1.2, 5.6)]
 
 
 def bent(start: Array, bearing: Array, length: float) -> Array:
-    """The path ``[N, 2]`` of that length from ``start`` whose bearing changes as given ``[N]``."""
+    """The path ``[N, 2]`` from ``start``, of the given length, whose bearing at each step is ``bearing`` ``[N]``."""
     return start + np.cumsum(np.stack([np.cos(bearing), np.sin(bearing)], -1), 0) * length / len(bearing)
 
 
@@ -39,7 +39,7 @@ def rocks(canvas: Canvas, crest: Array, ink: float, rng: Generator, scale: float
 
 
 def water(canvas: Canvas, rng: Generator, scale: float) -> None:
-    """Long ripples along the foot of the sheet."""
+    """Long ripples along the bottom of the sheet."""
     height, width = canvas.relief.shape
     for _ in range(70):
         start = np.array([rng.uniform(0, width), rng.uniform(0.83, 0.99) * height])
@@ -51,7 +51,7 @@ def water(canvas: Canvas, rng: Generator, scale: float) -> None:
 def pine(
     canvas: Canvas, rng: Generator, scale: float, start: Array, heading: float, length: float, brush: float
 ) -> None:
-    """A crooked branch with its twigs; the thinnest carry fans of needles."""
+    """A crooked branch with its twigs; the thinnest bear fans of needles."""
     crooked = 0.1 if brush > 20 * scale else 0.2
     bearing = heading + ndimage.gaussian_filter1d(np.cumsum(rng.normal(0, crooked, 30)), 2)
     path = bent(start, bearing, length)
@@ -72,7 +72,7 @@ def pine(
 
 
 def seal(x: Array, y: Array) -> Array:
-    """A square stamp with three columns of signs left blank, as a mask."""
+    """A square stamp, as a mask: three columns of characters are left blank."""
     across, down = (x - 0.66) / 0.055, (y - 0.9) / 0.055
     column = np.floor(across * 3)
     inner = (np.abs(across - 0.5) < 0.4) & (np.abs(down - 0.625) < 0.525)

@@ -28,14 +28,14 @@ FISH = [
 
 
 class Cartoon(NamedTuple):
-    """The drawing under the mosaic: ``color`` ``[H, W, 3]``, where ``gold`` goes and each ``part``'s number."""
+    """The drawing under the mosaic: ``color`` ``[H, W, 3]``, where ``gold`` goes, and the number of each ``part``."""
 
     color: Array
     gold: Array
     part: Array
 
     def over(self, mask: Array, color: Array, gold: Array | bool, part: Array | int) -> "Cartoon":
-        """The cartoon with something else drawn where ``mask`` ``[H, W]`` is set."""
+        """The cartoon, drawn over where ``mask`` ``[H, W]`` is set."""
         gold, part = np.where(mask, gold, self.gold), np.where(mask, part, self.part)
         return Cartoon(mix(self.color, color, mask), gold, part)
 
@@ -83,12 +83,12 @@ def draw(width: int, height: int, scale: float) -> Cartoon:
 
 
 def own(points: Array, angle: Array, pixels: Array) -> tuple[Array, Array, Array]:
-    """Which tile each of ``pixels`` ``[N, 2]`` falls to.
+    """Find the tile that each of ``pixels`` ``[N, 2]`` belongs to.
 
     Tiles are square: nearness is the larger of the distances along and across the tile's own direction.
 
     Returns:
-        The tile's number ``[N]``, how much nearer it is than the next ``[N]``, and the place in it ``[N, 2]``.
+        The tile's number ``[N]``, how much nearer it is than the next ``[N]``, and the pixel's place in it ``[N, 2]``.
     """
     near = cKDTree(points).query(pixels, k=5)[1]
     offset, tilt = pixels[:, None] - points[near], sample(angle, points)[near]

@@ -17,7 +17,7 @@ POPLARS = [
 
 
 def scene(x: Array, y: Array, scale: float, rng: Generator) -> tuple[Array, Array]:
-    """What is painted ``[H, W, 3]`` and where it is water ``[H, W]``."""
+    """What is painted ``[H, W, 3]`` and where there is water ``[H, W]``."""
     below = y > 0.56
     level = np.where(below, 1.12 - y + 0.006 * np.sin(y * 190 + 6 * np.sin(9 * x)), y)
     sun = np.hypot(x - 0.9, level - 0.38)

@@ -62,7 +62,7 @@ def paint(size: int, rng: Generator) -> Array:
     edges = ndimage.grey_dilation(piece, 3) != ndimage.grey_erosion(piece, 3)
     inward = ndimage.distance_transform_edt(~np.pad(edges, 1, constant_values=True))[1:-1, 1:-1] / scale
 
-    # Each piece is cut from its own place of a streaky sheet, turned its own way.
+    # Each piece is cut from a different place of a streaky sheet, at its own angle.
     chance = rng.standard_normal((piece.max() + 1, 3)).astype(np.float32)[piece]
     turn, left, top = chance[..., 0] * 2, x * height + 90 * chance[..., 1], y * height + 90 * chance[..., 2]
     across = top * np.cos(turn) - left * np.sin(turn) + 9 * scale * noise(rng, x.shape, 50 * scale, octaves=2)

@@ -9,7 +9,7 @@ PETALS = ["#f0653a #d8202a", "#f7a23a #e8552a", "#c98ad0 #7a4fb0", "#f4a6b4 #d84
 
 
 class Sheet:
-    """Wet paper; ``absorbed`` ``[H, W, 3]`` is how much light its pigment takes: log(1 / colour)."""
+    """Wet paper; ``absorbed`` ``[H, W, 3]`` is how much light its pigment absorbs: log(1 / colour)."""
 
     def __init__(self, width: int, height: int, rng: Generator):
         self.rng, self.scale = rng, max(width, height) / 1024
@@ -32,11 +32,11 @@ class Sheet:
         """Let a wash dry.
 
         Args:
-            inside: How many pixels each pixel of ``box`` lies within the outline; negative outside.
+            inside: How far each pixel of ``box`` is inside the outline, in pixels; negative outside.
             color: RGB in [0, 1], one or ``[H, W, 3]``.
             wet: How softly the edge runs, in pixels.
-            rough: How far the outline wanders, in pixels.
-            lift: The share of what lies below that is washed away.
+            rough: How far the outline wavers, in pixels.
+            lift: The share of the paint below that is washed away.
             box: The part of the sheet.
         """
         inside = inside / self.scale + rough * self.wobble[box]
@@ -104,7 +104,7 @@ def paint(size: int, rng: Generator) -> Array:
         radius = (10 + 52 * near) * scale * rng.uniform(0.75, 1.15)
         colors = PETALS[rng.choice(4, p=[0.5, 0.25, 0.13, 0.12])]
         turn = rng.uniform(0, 2 * np.pi)
-        # Every second petal in turn, so that each overlaps both of its neighbours.
+        # Every second petal in turn: painted in order, their overlaps would form a spiral.
         for bearing in turn + 0.8 * np.pi * np.arange(5) + rng.normal(0, 0.15, 5):
             center = x + 0.5 * radius * np.cos(bearing), y + 0.36 * radius * np.sin(bearing)
             petal = ramp(rng.random(), colors)

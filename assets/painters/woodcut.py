@@ -29,17 +29,17 @@ class Drawing(NamedTuple):
     """What the cutter follows and the printer inks, each ``[H, W]``."""
 
     tone: Array
-    """How much wood is cut away: 0 prints black, 1 nearly nothing."""
+    """How much wood is cut away: 0 prints black, 1 prints almost nothing."""
     angle: Array
-    """The way of the gouge."""
+    """The direction of the gouge."""
     cleared: Array
-    """What is cut clean away."""
+    """What is cleared completely."""
     red: Array
     green: Array
 
 
 def draw(width: int, height: int, scale: float, rng: Generator) -> Drawing:
-    """The whole design, from the sky to the pines in front."""
+    """The whole design, from the sky to the pines in the foreground."""
     x, y = grid(width, height)
     distance, bearing = np.hypot(x - SUN_X, y - SUN_Y), np.arctan2(y - SUN_Y, x - SUN_X)
     tone = np.clip(1.0 - 0.62 * distance + 0.16 * noise(rng, x.shape, 170 * scale, 60 * scale), 0.12, 1)
@@ -86,7 +86,7 @@ def draw(width: int, height: int, scale: float, rng: Generator) -> Drawing:
 
 
 def cut(drawing: Drawing, scale: float, rng: Generator) -> Array:
-    """What the gouge takes away ``[H, W]``, 0 to 1: tapered cuts side by side, none across another."""
+    """What the gouge takes away ``[H, W]``, 0 to 1: tapered cuts side by side, none crossing another."""
     (height, width), fine = drawing.tone.shape, 3
     block = Image.new("L", (width * fine, height * fine), 0)
     gouge = ImageDraw.Draw(block)
