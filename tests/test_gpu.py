@@ -25,6 +25,7 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets"
 PHOTOGRAPH, PAINTING = ASSETS / "content/coffee.jpg", ASSETS / "styles/mosaic.jpg"
 EVERY_DEVICE = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 # How many steps of 8 bits a pixel may differ from another device's or precision's, and what share of them has to.
+FLIP = Image.Transpose.FLIP_LEFT_RIGHT
 INVISIBLE, NEARLY_ALL = 2, 0.999
 
 
@@ -38,11 +39,11 @@ def within(one: styletx.Result, other: styletx.Result, steps: int = INVISIBLE) -
 
 
 class Trips(contextlib.AbstractContextManager["Trips"]):
-    """Notes each time that the host reads a tensor, and each move to a device.
+    """Notes each time that the host reads a tensor, and each picture or layer that is sent to a device.
 
     Attributes:
         read: how many values each read took.
-        moved: how many values each move took.
+        moved: how many values each picture or layer had.
     """
 
     def __init__(self) -> None:
@@ -74,7 +75,8 @@ class _Calls(TorchFunctionMode):
             self.trips.read.append(args[0].numel())
             with torch.utils._python_dispatch._disable_current_modes():
                 return func(*args, **(kwargs or {}))
-        if func in self.MOVES and any(isinstance(one, torch.device | str) for one in (*args, *(kwargs or {}).values())):
+        names_device = any(isinstance(one, torch.device | str) for one in (*args, *(kwargs or {}).values()))
+        if func in self.MOVES and names_device and args[0].ndim == 4:
             self.trips.moved.append(args[0].numel())
         return func(*args, **(kwargs or {}))
 
@@ -96,7 +98,7 @@ class _Operations(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         copied = func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
-        source = args[1] if func is torch.ops.aten.copy_.default else args[0] if args else None
+        source = args[1] if func is torch.ops.aten.copy_.default else next(iter(args), result)
         masks = func is torch.ops.aten.index.Tensor and any(
             one is not None and one.dtype == torch.bool for one in args[1]
         )
@@ -121,7 +123,7 @@ def test_trips_are_noticed() -> None:
             case()
         assert len(trips.read) == 1 and not trips.moved, name
     with Trips() as trips:
-        (values.to("cpu").to(torch.float64) + 1).requires_grad_().sum().backward()
+        (values.view(1, 1, 2, 3).to("cpu").to(torch.float64) + 1).requires_grad_().sum().backward()
     assert not trips.read and trips.moved == [6]
 
 
@@ -139,8 +141,8 @@ def steps_and_trips(run: styletx.Run) -> Iterator[tuple[Step, Trips]]:
 @pytest.mark.parametrize("device", EVERY_DEVICE)
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_an_iteration_waits_for_its_device_once(device: str, optimizer: str) -> None:
-    options = {"size": 64, "iterations": 23, "tv_weight": 0.1, "precision": "float32"}
-    stylizer = styletx.load_stylizer(painting(), device=device, optimizer=optimizer, **options)
+    options = styletx.Options(size=64, iterations=23, tv_weight=0.1, precision="float32", optimizer=optimizer)
+    stylizer = styletx.load_stylizer(painting(), options, device=device)
     _, *later = steps_and_trips(stylizer.start(photo()))
     assert len(later) == 22
     losses = len(later[0][0].losses)
@@ -155,7 +157,7 @@ def test_pictures_are_moved_once_for_all_scales(device: str) -> None:
     run = stylizer.start(PHOTOGRAPH)
     steps = list(steps_and_trips(run))
     assert len({step.scale for step, _ in steps}) == 2
-    moved = [count for _, trips in steps for count in trips.moved if count > 100]
+    moved = [count for _, trips in steps for count in trips.moved]
     height, width = run.size
     # The photograph and the painting, both small already.
     assert sorted(moved) == sorted([3 * height * width, 3 * 256 * 192])
@@ -171,7 +173,7 @@ def test_one_pass_waits_for_its_device_twice(device: str) -> None:
     run = stylizer.start(PHOTOGRAPH)
     ((_, trips),) = steps_and_trips(run)
     assert trips.read == [1, 1], "whether the photograph is flat, and whether the result is finite"
-    assert [count for count in trips.moved if count > 1] == [run.photo.numel()]
+    assert trips.moved == [run.photo.numel()]
 
 
 @pytest.mark.gpu
@@ -198,8 +200,8 @@ def test_cuda_itself_counts_one_wait_an_iteration() -> None:
 def test_the_optimisation_goes_the_cpus_way(optimizer: str) -> None:
     runs = {}
     for device in ("cpu", "cuda"):
-        options = {"size": 128, "precision": "float32", "optimizer": optimizer, "iterations": 5}
-        runs[device] = styletx.load_stylizer(PAINTING, device=device, **options).start(PHOTOGRAPH)
+        options = styletx.Options(size=128, precision="float32", optimizer=optimizer, iterations=5, device=device)
+        runs[device] = styletx.load_stylizer(PAINTING, options).start(PHOTOGRAPH)
     for step, expected in zip(runs["cuda"], runs["cpu"], strict=True):
         assert step.pixels.device.type == "cuda"
         # The GPU may round the convolutions' factors to ten bits (TF32).
@@ -214,31 +216,29 @@ def test_the_optimisation_goes_the_cpus_way(optimizer: str) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("style", ["mosaic", "starry-night"])
 def test_one_pass_gives_the_cpus_picture(style: str) -> None:
-    results = [
+    one, other = (
         styletx.stylize(PHOTOGRAPH, style, device=device, precision="float32", size=384) for device in ("cpu", "cuda")
-    ]
-    assert within(*results) >= NEARLY_ALL
+    )
+    assert within(one, other) >= NEARLY_ALL
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("style", ["mosaic", "starry-night"])
 def test_one_pass_in_bfloat16_looks_like_float32(style: str) -> None:
-    results = [
+    one, other = (
         styletx.stylize(PHOTOGRAPH, style, device="cuda", precision=precision, size=384)
         for precision in ("float32", "bfloat16")
-    ]
-    assert within(*results) >= NEARLY_ALL
+    )
+    assert within(one, other) >= NEARLY_ALL
 
 
 @pytest.mark.gpu
 def test_the_optimisation_in_bfloat16_comes_as_near() -> None:
-    losses = [
-        styletx.stylize(PHOTOGRAPH, PAINTING, device="cuda", precision=precision, size=256, iterations=30).metadata[
-            "losses"
-        ]["total"]
+    one, other = (
+        styletx.stylize(PHOTOGRAPH, PAINTING, device="cuda", precision=precision, size=256, iterations=30)
         for precision in ("float32", "bfloat16")
-    ]
-    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+    )
+    assert other.metadata["losses"]["total"] == pytest.approx(one.metadata["losses"]["total"], rel=0.1)
 
 
 @pytest.mark.gpu
@@ -261,20 +261,19 @@ def test_a_resized_picture_is_the_cpus(size: tuple[int, int]) -> None:
 def test_a_list_is_painted_at_once_and_gives_the_same() -> None:
     stylizer = styletx.load_stylizer("mosaic", device="cuda", precision="float32", size=256)
     assert stylizer.batch_size > 1
-    paths = sorted((ASSETS / "content").glob("*.jpg"))
     with Image.open(PHOTOGRAPH) as file:
-        pictures = [file.convert("RGB"), file.convert("RGB").transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
-    for together in (stylizer(pictures), stylizer(list(paths))):
-        alone = [stylizer(one) for one in (pictures if len(together) == 2 else paths)]
-        for one, other in zip(together, alone, strict=True):
-            assert within(one, other) >= NEARLY_ALL
+        one_size: list[images.Source] = [file.convert("RGB"), file.convert("RGB").transpose(FLIP)]
+    several_sizes: list[images.Source] = [*sorted((ASSETS / "content").glob("*.jpg"))]
+    for photographs in (one_size, several_sizes):
+        for photograph, together in zip(photographs, stylizer(photographs), strict=True):
+            assert within(together, stylizer(photograph)) >= NEARLY_ALL
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("style", ["mosaic", PAINTING], ids=["trained", "painting"])
 def test_a_folder(style: str | Path, tmp_path: Path) -> None:
-    options = {"size": 128, "iterations": 3, "device": "cuda"}
-    records = list(styletx.batch(ASSETS / "content", style, tmp_path / "out", **options))
+    options = styletx.Options(size=128, iterations=3, device="cuda")
+    records = list(styletx.batch(ASSETS / "content", style, tmp_path / "out", options))
     assert len(records) == len(list((ASSETS / "content").glob("*.jpg")))
     assert [record.error for record in records] == [None] * len(records)
     assert len(list((tmp_path / "out").glob("*.png"))) == len(records)
@@ -289,17 +288,15 @@ def test_a_folder_on_two_devices(tmp_path: Path) -> None:
         Image.fromarray(np.roll(photo(), 5 * number, axis=1)).save(folder / f"{number}.png")
     records = list(styletx.batch(folder, "mosaic", tmp_path / "out", workers=2, size=64))
     assert [record.error for record in records] == [None] * 8
-    free = [torch.cuda.mem_get_info(index)[0] for index in range(2)]
-    assert min(free) > 0
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 @pytest.mark.parametrize("style", ["mosaic", PAINTING], ids=["trained", "painting"])
 def test_the_second_device_gives_the_firsts_picture(style: str | Path) -> None:
-    options = {"size": 128, "iterations": 3, "precision": "float32"}
-    results = [styletx.stylize(PHOTOGRAPH, style, device=device, **options) for device in ("cuda:0", "cuda:1")]
-    assert within(*results) >= NEARLY_ALL
+    options = styletx.Options(size=128, iterations=3, precision="float32")
+    one, other = (styletx.stylize(PHOTOGRAPH, style, options, device=device) for device in ("cuda:0", "cuda:1"))
+    assert within(one, other) >= NEARLY_ALL
 
 
 # Memory
