@@ -11,24 +11,22 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import measure
 import torch
 from torch import Tensor, nn
 
-from styletx import backbones, images, losses, optimization
-from styletx.feedforward import files
-from styletx.feedforward.network import Layout, Transformer
+from styletx import images, optimization
+from styletx.feedforward import models
+from styletx.feedforward.networks import Layout, Transformer
+from styletx.feedforward.training.objective import TrainingObjective
+from styletx.options import TrainingOptions
 
 SIZES = ((512, 512), (1080, 1920))
 FULL_WIDTH = Layout(widths=(32, 128))
 EVALUATIONS = (10, 25, 50, 100)
-PHOTOGRAPHS = (
-    *sorted((measure.SHARED / "pairs/content").glob("*.jpg")),
-    *sorted((measure.ROOT / "assets/content").glob("*.jpg")),
-)
 
 
 class Residual(nn.Module):
@@ -40,7 +38,8 @@ class Residual(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """F(x) + x."""
-        return features + self.layers(features)
+        bent: Tensor = self.layers(features)
+        return features + bent
 
 
 def baseline() -> nn.Module:
@@ -60,29 +59,29 @@ def _layer(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.
 
 
 @torch.inference_mode()
-def speed(rounds: int) -> None:
+def speed(arguments: argparse.Namespace) -> None:
     """Median seconds a picture, the networks taking turns so that a slow minute hits all alike."""
     plain = baseline()
     assert sum(parameter.numel() for parameter in plain.parameters()) == 1_679_235
     # All bundled styles have one layout, so one of them is timed.
-    path = next(iter(files.bundled().values()))
-    networks: dict[str, tuple[Callable[[Tensor], Tensor], torch.memory_format]] = {
+    path = next(iter(models.bundled().values()))
+    rounded = models.read(path).network
+    rounded.use(torch.bfloat16)
+    networks: dict[str, tuple[nn.Module, torch.memory_format]] = {
         "baseline": (plain, torch.contiguous_format),
-        f"full width {FULL_WIDTH.widths}": (
-            Transformer(FULL_WIDTH).to(memory_format=torch.channels_last),
-            torch.channels_last,
-        ),
-        f"bundled ({path.stem})": (files.read(path).network.to(memory_format=torch.channels_last), torch.channels_last),
+        f"full width {FULL_WIDTH.widths}": (Transformer(FULL_WIDTH), torch.channels_last),
+        f"bundled ({path.stem}), float32": (models.read(path).network, torch.channels_last),
+        f"bundled ({path.stem}), bfloat16": (rounded, torch.channels_last),
     }
+    for network, layout in networks.values():
+        network.to(arguments.device).to(memory_format=layout)  # type: ignore[call-overload]
     rows = []
-    for height, width in SIZES:
+    for height, width in [(arguments.size, arguments.size)] if arguments.size else SIZES:
         seconds: dict[str, list[float]] = {name: [] for name in networks}
-        for _ in range(rounds + 1):
+        for _ in range(arguments.rounds + 1):
             for name, (network, layout) in networks.items():
-                pixels = torch.rand(1, 3, height, width).to(memory_format=layout)
-                start = time.perf_counter()
-                network(pixels)
-                seconds[name].append(time.perf_counter() - start)
+                pixels = torch.rand(1, 3, height, width, device=arguments.device).to(memory_format=layout)
+                seconds[name].append(measure.seconds(network, pixels, device=arguments.device))
         medians = {name: statistics.median(values[1:]) for name, values in seconds.items()}
         rows += [
             (f"{width}×{height}", name, 1 / median, medians["baseline"] / median) for name, median in medians.items()
@@ -90,67 +89,63 @@ def speed(rounds: int) -> None:
     measure.print_table(("size", "network", "pictures a second", "times the baseline"), rows)
 
 
-def quality(styles: Sequence[str], size: int, photographs: int) -> None:
+def quality(arguments: argparse.Namespace) -> None:
     """Mean objective of one pass, and of L-BFGS after so many evaluations, a row a style."""
-    backbone = backbones.load("compact")
-    seeing = backbone.module.to(memory_format=torch.channels_last)
-    found = files.bundled()
+    device = torch.device(arguments.device)
+    photographs = measure.photographs(arguments)[-arguments.photographs :]
+    size = arguments.size or 384
     rows = []
-    for name in styles or found:
-        model = files.read(found[name])
-        network = model.network.to(memory_format=torch.channels_last)
+    for name, path in models.bundled().items():
+        model = models.read(path)
+        painting = _painting(arguments, model.about["style"])
+        if painting is None:
+            print(f"{name} is left out: its painting, {model.about['style']}, is part of the test data.\n")
+            continue
+        network = model.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         training = model.about["training"]
-        style = images.read(_style_picture(model.about["style"])).pixels
-        style = images.resize(style, images.fit((style.shape[-2], style.shape[-1]), training["style_size"]))
-        targets = losses.style_targets(seeing, style, backbone.architecture.style_layers)
-        once, searched = [], []
-        for path in PHOTOGRAPHS[:photographs]:
-            pixels = images.read(path).pixels
-            pixels = images.resize(pixels, images.fit((pixels.shape[-2], pixels.shape[-1]), size))
-            pixels = pixels.contiguous(memory_format=torch.channels_last)
-            objective = losses.PerceptualLoss(
-                seeing,
-                losses.content_targets(seeing, pixels, backbone.architecture.content_layers),
-                targets,
-                content_weight=training["content_weight"],
-                style_weight=training["style_weight"],
-            )
-            with torch.no_grad():
-                once.append({key: float(loss) for key, loss in objective(network(pixels).clamp(0, 1)).items()})
-            steps = [loss for loss, _ in optimization.optimize(objective, pixels, iterations=max(EVALUATIONS))]
-            searched.append([steps[min(count, len(steps)) - 1]["total"] for count in EVALUATIONS])
-        whole = training["content_weight"] + training["style_weight"]
-        means = {key: statistics.fmean(one[key] for one in once) for key in ("total", "style", "content")}
-        curve = [whole * statistics.fmean(one[index] for one in searched) for index in range(len(EVALUATIONS))]
-        rows.append((name, whole * means["total"], means["style"], means["content"], *curve))
-        measure.print_table(
-            ("style", "one pass", "its style", "its content", *(f"L-BFGS {count}" for count in EVALUATIONS)), rows[-1:]
+        options = TrainingOptions(
+            backbone="compact",
+            style_size=training["style_size"],
+            style_weight=training["style_weight"],
+            content_weight=training["content_weight"],
         )
+        objective = TrainingObjective(images.read(painting).pixels, options, device)
+        once, searched = [], []
+        for photograph in photographs:
+            pixels = images.read(photograph).pixels
+            pixels = images.resize(pixels, images.fit((pixels.shape[-2], pixels.shape[-1]), size)).to(device)
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+            losses = objective.of(pixels)
+            with torch.no_grad():
+                painted = network(pixels).clamp(0, 1)
+                once.append({key: float(loss) for key, loss in losses.losses(painted).items()})
+            steps = [found for found, _ in optimization.optimize(losses, pixels, iterations=max(EVALUATIONS))]
+            searched.append([steps[min(count, len(steps)) - 1]["total"] for count in EVALUATIONS])
+        # The objective is the weighted mean of the losses; the table shows their weighted sum, as training reports it.
+        weight = options.content_weight + options.style_weight
+        means = {key: statistics.fmean(one[key] for one in once) for key in ("total", "style", "content")}
+        curve = [weight * statistics.fmean(values) for values in zip(*searched, strict=True)]
+        rows.append((name, weight * means["total"], means["style"], means["content"], *curve))
     measure.print_table(
         ("style", "one pass", "its style", "its content", *(f"L-BFGS {count}" for count in EVALUATIONS)), rows
     )
 
 
-def _style_picture(name: str) -> str:
-    for folder in (measure.ROOT / "assets/styles", measure.SHARED / "pairs/styles"):
-        if (folder / name).exists():
-            return str(folder / name)
-    raise SystemExit(f"The style picture {name} is not here.")
+def _painting(arguments: argparse.Namespace, name: str) -> Path | None:
+    folders = (measure.ASSETS / "styles", arguments.shared / "pairs" / "styles")
+    return next((folder / name for folder in folders if (folder / name).exists()), None)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("speed", "quality"))
-    parser.add_argument("styles", nargs="*", help="of those bundled; all if none is named")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--size", type=int, default=384, help="long side of the photographs for quality, px")
-    parser.add_argument("--photographs", type=int, default=len(PHOTOGRAPHS))
-    arguments = parser.parse_args()
-    measure.print_machine()
-    if arguments.what == "speed":
-        speed(arguments.rounds)
-    else:
-        quality(arguments.styles, arguments.size, arguments.photographs)
+def main(given: Sequence[str] | None = None) -> None:
+    parts: dict[str, Callable[[argparse.Namespace], None]] = {"speed": speed, "quality": quality}
+    parser = measure.parser(__doc__, parts)
+    parser.set_defaults(size=None)
+    measure.add_device(parser)
+    parser.add_argument("--rounds", type=int, default=7, help="for speed")
+    parser.add_argument("--photographs", type=int, default=2, help="for quality")
+    arguments = parser.parse_args(given)
+    measure.print_machine(arguments.device)
+    parts[arguments.part](arguments)
 
 
 if __name__ == "__main__":

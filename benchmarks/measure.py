@@ -16,14 +16,14 @@ import torch
 from PIL import Image, ImageOps
 
 import styletx
-from styletx import devices
+from styletx import Options, devices
 from styletx.stylizers import Stylizer
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 ASSETS = ROOT / "assets"
 # Every VGG-19 reaches these layers, the test data's too, so all of them do the same work.
-LAYERS = {"style_layers": "relu1_1,relu2_1,relu3_1", "content_layers": "relu3_1"}
+STYLE_LAYERS, CONTENT_LAYERS = "relu1_1,relu2_1,relu3_1", "relu3_1"
 
 Pair = tuple[Path, Path]
 """A photograph and a painting."""
@@ -84,10 +84,12 @@ def landscape(size: int, folder: Path) -> Pair:
     return folder / "coffee.png", ASSETS / "styles" / "impasto.jpg"
 
 
-def network(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Options that name the network and layers: the test data's VGG-19, else the cache's, else the bundled network."""
+def network(arguments: argparse.Namespace) -> Options:
+    """The network and layers to measure with: the test data's VGG-19, else that in the cache, else the bundled one."""
     weights = arguments.shared / "weights" / "vgg19-relu3_1.safetensors"
-    return LAYERS | ({"weights": str(weights)} if weights.exists() else {})
+    return Options(
+        style_layers=STYLE_LAYERS, content_layers=CONTENT_LAYERS, weights=weights if weights.exists() else None
+    )
 
 
 def described(stylizer: Stylizer) -> str:

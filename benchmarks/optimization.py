@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import itertools
 import resource
 import statistics
@@ -28,19 +29,22 @@ from unittest import mock
 import measure
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 import styletx
-from styletx import images, optimization
+from styletx import images
+from styletx.optimization import pyramid
+from styletx.options import OptionKeywords
 from styletx.stylizers import OptimizingStylizer
 
 PAIRS_ITERATIONS = 30  # with three times as many at 256 and 128 px: 58 evaluations of full size
 MARKS = (5, 10, 20, 30, 40, 50, 60, 80, 100)  # evaluations at which the curves are judged
 
 
-def load(arguments: argparse.Namespace, style: Path, **options: object) -> OptimizingStylizer:
+def load(arguments: argparse.Namespace, style: Path, **keywords: Unpack[OptionKeywords]) -> OptimizingStylizer:
     """A stylizer for a painting, on the device asked for."""
-    options = measure.network(arguments) | {"size": arguments.size, "device": arguments.device} | options
-    stylizer = styletx.load_stylizer(style, **options)
+    options = dataclasses.replace(measure.network(arguments), size=arguments.size, device=arguments.device)
+    stylizer = styletx.load_stylizer(style, options, **keywords)
     assert isinstance(stylizer, OptimizingStylizer)
     return stylizer
 
@@ -55,7 +59,7 @@ def bare_pass(stylizer: OptimizingStylizer, pixels: Tensor) -> None:
 @contextlib.contextmanager
 def one_scale() -> Iterator[None]:
     """Runs begin at full size, without coarser scales."""
-    with mock.patch.object(optimization, "COARSEST_SIDE", 10**6):
+    with mock.patch.object(pyramid, "COARSEST_SIDE", 10**6):
         yield
 
 
@@ -67,8 +71,7 @@ def iteration(arguments: argparse.Namespace, folder: Path) -> None:
         stylizer = load(arguments, style, precision=precision, iterations=10**5)
         print(measure.described(stylizer))
         run = stylizer.start(content)
-        pixels = images.resize(run.picture.pixels.to(stylizer.device), run.size)
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        pixels = run.photo.to(stylizer.device).contiguous(memory_format=torch.channels_last)
         with one_scale():
             steps = iter(run)
             next(steps)
@@ -165,8 +168,9 @@ def overhead(arguments: argparse.Namespace, folder: Path) -> None:
     content, style = measure.landscape(arguments.size, folder)
     command = [sys.executable, "-m", "styletx", "run", str(content), str(style), "-q", "-o", str(folder / "out.png")]
     command += ["--size", str(arguments.size), "--iterations", "1", "--device", arguments.device]
-    for name, value in measure.network(arguments).items():
-        command += [f"--{name.replace('_', '-')}", value]
+    command += ["--style-layers", measure.STYLE_LAYERS, "--content-layers", measure.CONTENT_LAYERS]
+    if weights := measure.network(arguments).weights:
+        command += ["--weights", weights]
     rows = []
     for _ in range(5):
         whole = measure.seconds(subprocess.check_call, command)

@@ -83,6 +83,7 @@ def test_the_cached_network_is_torchvisions(judge: ModuleType, tmp_path: Path, m
     for convolution in convolutions:
         convolution.padding_mode = "reflect"
         convolution._reversed_padding_repeated_twice = [1, 1, 1, 1]
+        assert convolution.bias is not None
         torch.nn.init.normal_(convolution.bias, std=0.1)
     state = {
         f"convolutions.{name}.{kind}": getattr(convolution, kind)

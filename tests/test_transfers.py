@@ -25,10 +25,11 @@ aten = torch.ops.aten
 
 
 class Transfers(TorchDispatchMode):
-    """Counts what goes up to the device, what comes down, and the largest of each, in values."""
+    """Counts what goes up to the device and what comes down, by shape."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = DEVICE.type) -> None:
         super().__init__()
+        self.device = device
         self.up: Counter[tuple[int, ...]] = Counter()
         self.down: Counter[tuple[int, ...]] = Counter()
 
@@ -38,16 +39,19 @@ class Transfers(TorchDispatchMode):
         kwargs = dict(kwargs or {})
         operation, first = func.overloadpacket, args[0] if args else None
         if isinstance(first, torch.Tensor):
-            if operation is aten._local_scalar_dense and first.device == DEVICE:
+            is_on_device, is_pretended = first.device.type == self.device, self.device == DEVICE.type
+            if operation is aten._local_scalar_dense and is_on_device:
                 self.down[tuple(first.shape)] += 1
-                return True
+                if is_pretended:
+                    return True
             if operation is aten._to_copy and "device" in kwargs:
-                target = torch.device(kwargs["device"])
-                if first.device == DEVICE and target != DEVICE:
+                goes_to_device = torch.device(kwargs["device"]).type == self.device
+                if is_on_device and not goes_to_device:
                     self.down[tuple(first.shape)] += 1
-                    # Ever smaller losses: each evaluation is the best yet.
-                    return torch.full(tuple(first.shape), 1 / (1 + self.down.total()), dtype=first.dtype)
-                if first.device != DEVICE and target == DEVICE:
+                    if is_pretended:
+                        # Ever smaller losses: each evaluation is the best yet.
+                        return torch.full(tuple(first.shape), 1 / (1 + self.down.total()), dtype=first.dtype)
+                if not is_on_device and goes_to_device:
                     self.up[tuple(first.shape)] += 1
         return func(*args, **kwargs)
 
@@ -59,10 +63,12 @@ def on_device(stylizer: styletx.Stylizer) -> OptimizingStylizer:
     return stylizer
 
 
-def counted(run: Run) -> list[tuple[Step, Counter[tuple[int, ...]], Counter[tuple[int, ...]]]]:
+def counted(
+    run: Run, device: str = DEVICE.type
+) -> list[tuple[Step, Counter[tuple[int, ...]], Counter[tuple[int, ...]]]]:
     """The steps of a run, each with what went up and came down for it."""
     found = []
-    with Transfers() as transfers:
+    with Transfers(device) as transfers:
         for step in run:
             found.append((step, transfers.up, transfers.down))
             transfers.up, transfers.down = Counter(), Counter()
