@@ -23,6 +23,11 @@ def hwc(tensor):
     return tensor[0].permute(1, 2, 0).numpy()
 
 
+def alpha_of(picture):
+    """Alpha as [H,W]."""
+    return picture.alpha[0, 0]
+
+
 def noted(picture):
     return [str(note) for note in picture.notes]
 

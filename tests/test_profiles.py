@@ -14,6 +14,7 @@ from picture_files import (
     FULL,
     SRGB_FORMULA,
     SRGB_PRIMARIES,
+    alpha_of,
     chunk,
     encoded,
     few,
@@ -80,7 +81,7 @@ def test_alpha_passes_a_profile_by():
     profile = matrix_profile(SRGB_PRIMARIES, gamma(1))
     picture = images.read(encoded(Image.fromarray(values), "PNG", icc_profile=profile))
     np.testing.assert_allclose(hwc(picture.pixels), srgb_encode(values[..., :3] / 255), atol=3e-4)
-    np.testing.assert_allclose(picture.alpha[0, 0], values[..., 3] / 255, atol=1e-6)
+    np.testing.assert_allclose(alpha_of(picture), values[..., 3] / 255, atol=1e-6)
 
 
 @pytest.mark.parametrize("space", [b"CMYK", b"RGB "])

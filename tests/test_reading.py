@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from picture_files import encoded, hwc, random_values, refused
+from picture_files import alpha_of, encoded, hwc, random_values, refused
 from PIL import Image
 
 from styletx import images
@@ -23,7 +23,7 @@ def test_hidden_colours_do_not_bleed():
     np.testing.assert_allclose(
         hwc(picture.pixels), np.broadcast_to(np.array([200, 100, 50]) / 255, (40, 56, 3)), atol=1e-6
     )
-    assert picture.alpha.sum() == 20 * 12
+    assert alpha_of(picture).sum() == 20 * 12
 
 
 def test_spread_colours_are_nearby_ones_and_partial_pixels_keep_theirs():
@@ -59,7 +59,7 @@ def test_every_source_gives_the_same_picture(tmp_path):
             (Image.open(path), "<image>"),
         ]
         pictures = [(images.read(source), name) for source, name in sources]
-    pictures += [(images.read(array), "<array>") for array in (values, values / 255, np.float32(values / 255))]
+    pictures += [(images.read(array), "<array>") for array in (values, values / 255, (values / 255).astype(np.float32))]
     pictures += [(images.read(values.astype(np.uint16) * 257), "<array>")]
     pictures += [
         (images.read(t), "<tensor>") for t in (chw, chw[None], (chw / 255).requires_grad_(), chw.double() / 255)
@@ -90,7 +90,7 @@ def test_channels_of_arrays_and_tensors():
         assert (images.read(values[..., :channels]).alpha is not None) == alpha
     np.testing.assert_array_equal(images.read(values[..., 0]).pixels, images.read(values[..., :1]).pixels)
     rgba = images.read(torch.from_numpy(values).permute(2, 0, 1))
-    np.testing.assert_allclose(rgba.alpha[0, 0], values[..., 3] / 255, atol=1e-6)
+    np.testing.assert_allclose(alpha_of(rgba), values[..., 3] / 255, atol=1e-6)
     assert images.read(np.eye(20, dtype=bool)).pixels.mean() == pytest.approx(1 / 20)
     assert images.read(torch.full((1, 20, 20), 0.5, dtype=torch.bfloat16)).pixels.unique().tolist() == [0.5]
 
@@ -131,7 +131,7 @@ def test_unfit_sources(source):
 
 def test_what_is_not_a_source_is_a_type_error():
     with pytest.raises(TypeError):
-        images.read(7)
+        images.read(7)  # type: ignore[arg-type]
 
 
 def test_files_that_are_not_pictures(tmp_path):
@@ -144,6 +144,29 @@ def test_files_that_are_not_pictures(tmp_path):
     (tmp_path / "link.png").symlink_to("link.png")
     refused(tmp_path / "link.png", match="cannot be opened")
     refused(tmp_path / "text.png" / "inside.png", match="cannot be opened")
+
+
+def test_a_web_address_is_told_from_a_missing_file():
+    refused("https://example.org/a.jpg", match="is a web address; download the picture")
+
+
+def test_a_file_is_checked_by_its_header(tmp_path):
+    path = tmp_path / "a.png"
+    data = encoded(Image.fromarray(random_values(64, 64, 3)), "PNG")
+    for kept in (len(data), len(data) // 2):  # what is wrong further on shows only when it is decoded
+        path.write_bytes(data[:kept])
+        images.check(path, max_pixels=4096)
+    too_small = encoded(Image.new("RGB", (64, 15)), "PNG")
+    for wrong in (b"", b"no picture at all, but a few words", data[:20], too_small):
+        path.write_bytes(wrong)
+        with pytest.raises(PictureError) as read:
+            images.read(path)
+        with pytest.raises(PictureError) as checked:
+            images.check(path)
+        assert str(checked.value) == str(read.value)
+    path.write_bytes(data)
+    with pytest.raises(PictureError, match="4,096 pixels, over the limit of 4,095"):
+        images.check(path, max_pixels=4095)
 
 
 def test_pipes_and_devices_are_not_waited_for(tmp_path):
