@@ -130,7 +130,7 @@ class Training:
         self.folder = output.with_suffix(".training")
         self.held_out, self.photographs = _split(photographs, options)
         chosen = devices.choose(device)
-        bfloat16 = chosen.type == "cuda" and devices.bfloat16_gain(chosen) >= devices.WORTHWHILE
+        bfloat16 = chosen.type == "cuda" and devices.has_bfloat16(chosen)
         self.accelerator = accelerate.Accelerator(
             cpu=chosen.type == "cpu", mixed_precision="bf16" if bfloat16 else "no", step_scheduler_with_optimizer=False
         )
