@@ -229,27 +229,23 @@ class Training:
     def _objective(self, pixels: Tensor, share: float = 1.0) -> losses.PerceptualLoss:
         return losses.PerceptualLoss(
             self.seeing,
-            losses.content_targets(self.seeing, pixels, self.content_layers),
+            losses.content_targets(self.seeing, pixels, self.backbone.content_layers),
             self.style_targets,
             content_weight=self.options.content_weight,
             style_weight=share * self.options.style_weight,
             tv_weight=self.options.tv_weight,
+            content_layers=self.backbone.content_layers,
+            style_layers=self.backbone.style_layers,
         )
 
     def _see(self) -> None:
         options = self.options
-        architecture = backbones.choose(options.backbone, options.weights)
-        weights = backbones.find(architecture, file=options.weights, seed=options.seed)
-        reached = backbones.reached(architecture, weights.state)
-        style_layers = backbones.within(architecture.style_layers, reached)
-        self.content_layers = backbones.within(architecture.content_layers, reached)
-        layers = tuple(dict.fromkeys((*style_layers, *self.content_layers)))
-        self.backbone = backbones.build(architecture, weights, layers)
+        self.backbone = backbones.load(options.backbone, weights=options.weights, seed=options.seed)
         self.seeing: nn.Module = self.backbone.module.to(self.device).to(memory_format=torch.channels_last)
         style = self.style.pixels
         size = images.fit((style.shape[-2], style.shape[-1]), options.style_size)
         pixels = images.resize(style.to(self.device), size).contiguous(memory_format=torch.channels_last)
-        self.style_targets = losses.style_targets(self.seeing, pixels, style_layers)
+        self.style_targets = losses.style_targets(self.seeing, pixels, self.backbone.style_layers)
 
     @torch.no_grad()
     def measure(self) -> tuple[dict[str, float], list[Tensor]]:

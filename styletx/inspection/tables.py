@@ -91,7 +91,7 @@ def table(name: str, size: tuple[int, int] = (SIDE, SIDE)) -> Table:
     Raises:
         OptionError: there is no such backbone, or it cannot look at a picture of that size.
     """
-    architecture = backbones.choose(name)
+    architecture = backbones.architecture(name)
     with torch.device("meta"):
         whole = architecture.whole or partial(architecture.build, architecture.layers)
         module = whole().eval()
@@ -105,7 +105,7 @@ def table(name: str, size: tuple[int, int] = (SIDE, SIDE)) -> Table:
         ) from error
     rows = []
     before = 0
-    for part, seen in found.seen.items():
+    for part, seen in found.parts.items():
         shape, sight = seen.shape, seen.sight
         rows.append(
             Layer(
@@ -120,7 +120,7 @@ def table(name: str, size: tuple[int, int] = (SIDE, SIDE)) -> Table:
             )
         )
         before = seen.time
-    last = max(seen.time for part, seen in found.seen.items() if part in architecture.layers)
+    last = max(seen.time for part, seen in found.parts.items() if part in architecture.layers)
     return Table(
         architecture.name,
         size,
@@ -137,7 +137,7 @@ def stacks() -> tuple[Stack, ...]:
     for count, kernel in STACKS:
         with torch.device("meta"):
             module = nn.Sequential(*(nn.Conv2d(3, 3, kernel, padding=kernel // 2, bias=False) for _ in range(count)))
-        sight = trace(module, {"last": str(count - 1)}, (SIDE, SIDE)).seen["last"].sight
+        sight = trace(module, {"last": str(count - 1)}, (SIDE, SIDE)).parts["last"].sight
         weights = sum(parameter.numel() for parameter in module.parameters()) // 9
         found.append(Stack(count, kernel, sight.width or 0, weights))
     return tuple(found)
