@@ -15,7 +15,7 @@ from pathlib import Path
 from styletx._version import __version__
 from styletx.backbones.registry import Download
 from styletx.errors import WeightsError, field
-from styletx.files import sha256_of
+from styletx.files import reason, sha256_of
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that have arrived and the bytes in all."""
@@ -116,7 +116,7 @@ def _receive(published: Download, partial: Path, progress: Progress | None) -> N
                 try:
                     chunk = response.read(CHUNK)
                 except (OSError, http.client.HTTPException) as error:
-                    raise _ConnectionLostError(str(error) or type(error).__name__) from error
+                    raise _ConnectionLostError(reason(error)) from error
                 if not chunk:
                     break
                 file.write(chunk)
@@ -130,14 +130,14 @@ def _open(published: Download, request: urllib.request.Request) -> http.client.H
         response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)
         return response
     except urllib.error.HTTPError as error:
-        reason = f"HTTP {error.code} {error.reason}"
+        answer = f"HTTP {error.code} {error.reason}"
         if error.code >= 500:
-            raise _ConnectionLostError(reason) from error
+            raise _ConnectionLostError(answer) from error
     except urllib.error.URLError as error:
-        reason = str(error.reason)
+        answer = str(error.reason)
     except (OSError, http.client.HTTPException) as error:
-        raise _ConnectionLostError(str(error) or type(error).__name__) from error
-    raise WeightsError(f"{published.url} cannot be downloaded ({reason}); check the connection, or {BY_HAND}")
+        raise _ConnectionLostError(reason(error)) from error
+    raise WeightsError(f"{published.url} cannot be downloaded ({answer}); check the connection, or {BY_HAND}")
 
 
 def _wrong_size(published: Download, offered: int, expected: str) -> WeightsError:

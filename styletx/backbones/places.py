@@ -19,7 +19,7 @@ from styletx.backbones.downloads import Progress
 from styletx.backbones.registry import ARCHITECTURES, Architecture, Download
 from styletx.backbones.weights import Weights, reached, read
 from styletx.errors import OutputError, WeightsError, field
-from styletx.files import shown, write
+from styletx.files import reason, shown, write
 
 RANDOM = "random"  # given as a file, it stands for weights that were never trained; ./random is a file of that name
 
@@ -157,10 +157,9 @@ def fetch(architecture: Architecture, *, offline: bool | None = None, download: 
                 downloads.download(architecture.name, published, partial, download)
                 _trim(architecture, published, partial, target)
     except (OSError, OutputError) as error:
-        cause = error.__cause__ or error
-        reason = (getattr(cause, "strerror", None) or str(cause)).lower()
+        cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
         raise OutputError(
-            f"the cache {shown(target.parent)} cannot be written to ({reason}); "
+            f"the cache {shown(target.parent)} cannot be written to ({reason(cause)}); "
             "make room, or set STYLETX_CACHE to another folder"
         ) from error
     return target

@@ -9,6 +9,7 @@ Araujo, Norris & Sim, "Computing Receptive Fields of Convolutional Neural Networ
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -145,6 +146,8 @@ def _after(func: Any, args: Sequence[Any], inputs: list[Sight], output: Tensor) 
     in_place = operation in IN_PLACE or (operation is aten.slice and args[1] == 1)
     if torch.Tag.pointwise in func.tags or in_place or by_position:
         return _meet(inputs)
+    if operation is aten._softmax:
+        return dataclasses.replace(_meet(inputs), everything=True)
     return Sight(None, True, 1)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from styletx.backbones.registry import Architecture
 from styletx.errors import WeightsError, field
-from styletx.files import sha256_of, shown
+from styletx.files import reason, sha256_of, shown
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,11 @@ def read(architecture: Architecture, path: str | os.PathLike[str], origin: str =
         sha256 = sha256_of(path)
         published = _tensors(path)
     except FileNotFoundError as error:
-        raise WeightsError(f"{shown(path)}: there is no such weights file; check the path") from error
+        raise WeightsError(f"{shown(path)}: file not found; check the name") from error
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise WeightsError(f"{shown(path)} cannot be read ({reason}); use a .pth or .safetensors file") from error
+        raise WeightsError(
+            f"{shown(path)} cannot be read ({reason(error)}); use a .pth or .safetensors file"
+        ) from error
     shapes = {name: shape for needs in _needs(architecture).values() for name, shape in needs.items()}
     # A file in the cache holds the module's own names, which a published file never has.
     for names in (architecture.convert(published), published):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from styletx import backbones
-from styletx.errors import OptionError
+from styletx.errors import OptionError, field
 from styletx.inspection.tracing import trace
 
 SIDE = 224  # px, the pictures that classifiers are published for
@@ -99,9 +99,9 @@ def table(name: str, size: tuple[int, int] = (SIDE, SIDE)) -> Table:
     try:
         found = trace(module, parts, size)
     except RuntimeError as error:
+        cause = str(error).splitlines()[0]
         raise OptionError(
-            f"{architecture.name} cannot look at {size[1]}×{size[0]} px ({str(error).splitlines()[0]}); give a larger "
-            "--size."
+            f"{architecture.name} cannot look at {size[1]}×{size[0]} px ({cause}); choose a larger {field('size')}"
         ) from error
     rows = []
     before = 0
