@@ -31,8 +31,8 @@ SMALL = {"size": 32, "precision": "float32", "device": "cpu"}
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with twenty photographs in `photos`, a painting, and a trained network."""
-    from styletx.feedforward import files as models
-    from styletx.feedforward.network import Layout, Transformer
+    from styletx.feedforward import models
+    from styletx.feedforward.networks import Layout, Transformer
 
     monkeypatch.chdir(tmp_path)
     Path("photos/deep").mkdir(parents=True)
@@ -170,7 +170,7 @@ def test_a_cluster_gives_what_one_machine_gives_and_a_lost_node_costs_nothing(cl
     Path("photos/bad.png").touch()
     Path("bad.safetensors").write_bytes(b"nothing")
 
-    with pytest.raises(WeightsError, match=r"^bad.safetensors: is no style"):
+    with pytest.raises(WeightsError, match=r"^bad.safetensors is not a style"):
         list(styletx.batch("photos", ["net.safetensors", "bad.safetensors"], "none", executor="ray", **options))
     assert not list(Path("none").rglob("*.png"))
 

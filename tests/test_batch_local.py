@@ -33,8 +33,8 @@ SMALL = {"size": 32, "precision": "float32", "device": "cpu"}
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with six photographs of two sizes in `photos`, a painting, and a trained network."""
-    from styletx.feedforward import files as models
-    from styletx.feedforward.network import Layout, Transformer
+    from styletx.feedforward import models
+    from styletx.feedforward.networks import Layout, Transformer
 
     monkeypatch.chdir(tmp_path)
     Path("photos/deep").mkdir(parents=True)
@@ -232,11 +232,11 @@ def test_a_disk_that_fills_up_costs_what_does_not_fit_and_nothing_else(monkeypat
 
 def test_a_style_that_does_not_work_starts_nothing() -> None:
     Path("bad.safetensors").write_bytes(b"nothing")
-    with pytest.raises(WeightsError, match=r"^bad.safetensors: is no style"):
+    with pytest.raises(WeightsError, match=r"^bad.safetensors is not a style"):
         list(styletx.batch("photos", ["net.safetensors", "bad.safetensors"], "out", **SMALL))
     with pytest.raises(PictureError, match=r"missing\.jpg"):
         list(styletx.batch("photos", ["missing.jpg"], "out", **SMALL))
-    with pytest.raises(OptionError, match="there is neither a file nor a style"):
+    with pytest.raises(OptionError, match="no-such-style is neither a file nor a bundled style"):
         list(styletx.batch("photos", ["no-such-style"], "out", **SMALL))
     assert pictures() == {}
 

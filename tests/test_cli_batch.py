@@ -35,8 +35,8 @@ FIXED = ["-s", "net.safetensors", "-o", "out", "--size", "32", "--device", "cpu"
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with three photographs in `photos` and a trained network."""
-    from styletx.feedforward import files as models
-    from styletx.feedforward.network import Layout, Transformer
+    from styletx.feedforward import models
+    from styletx.feedforward.networks import Layout, Transformer
 
     monkeypatch.chdir(tmp_path)
     Path("photos").mkdir()
@@ -86,7 +86,7 @@ def test_what_cannot_start_ends_with_2_and_one_line(run: Run) -> None:
     for arguments, told in [
         (["nowhere"], "nowhere: there is no such file or folder"),
         (["photos", "-o", "photos"], "Error: photos is also a source"),
-        (["photos", "-s", "broken.safetensors"], "broken.safetensors: is no style"),
+        (["photos", "-s", "broken.safetensors"], "broken.safetensors is not a style"),
         (["photos", "--executor", "rya"], "did you mean 'ray'?"),
         (["photos", "--size", "3"], "--size cannot be 3"),
     ]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from styletx.feedforward import files
+from styletx.feedforward import models
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 GAP = 6
@@ -58,7 +58,7 @@ if __name__ == "__main__":
     styles = [ASSETS / "styles" / f"{name}.jpg" for name in arguments.styles]
     rows: list[list[Image.Image | None]] = []
     if arguments.trained:
-        styles = list(files.bundled().values())
+        styles = list(models.bundled().values())
     else:
         rows.append([None, *(Image.open(style).convert("RGB") for style in styles)])
     for name in arguments.contents:

@@ -214,7 +214,7 @@ class Batch:
 
 def _style_sha256(style: str) -> str | None:
     """The hash of a style's file, be it a picture or a network; None if it cannot be read."""
-    from styletx.feedforward import files as models
+    from styletx.feedforward import models
 
     model = None if places.is_url(style) else models.find(style)
     try:

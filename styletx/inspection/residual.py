@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styletx.feedforward.network import InstanceNorm, Layout, Transformer
+from styletx.feedforward.networks import Layout, Transformer
+from styletx.feedforward.networks.layers import InstanceNorm
 
 WIDTHS = (8, 16)  # channels of the stem; the blocks have the last
 BATCH = 8
