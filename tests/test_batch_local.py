@@ -27,7 +27,7 @@ from styletx.batches.plan import Job
 from styletx.errors import OptionError, OutputError, PictureError, StyletxError, WeightsError
 from styletx.options import Options, defaults
 
-SMALL = {"size": 32, "precision": "float32", "device": "cpu"}
+SMALL: dict[str, Any] = {"size": 32, "precision": "float32", "device": "cpu"}
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +101,7 @@ def test_pictures_of_one_size_go_through_the_network_together(monkeypatch: pytes
     assert all(len(set(sizes)) == 1 for sizes in together)
     assert waiting.count == 0 and waiting.has_room(0, 2)
     for started, result, _ in done:
-        assert not isinstance(result, str)
+        assert not isinstance(result, StyletxError)
         single = alone(started.task.job.source)
         assert torch.allclose(result.pixels, single.pixels, atol=1e-5)
 
@@ -169,7 +169,7 @@ def test_a_bad_picture_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     records = list(styletx.batch("@list", "net.safetensors", "out", **SMALL))
     assert outcome(records) == {"done": 6, "failed": 5}
     errors = {os.path.basename(one.source): str(one.error) for one in records if one.error}
-    assert errors["vanished.jpg"] == "vanished.jpg: there is no such file; check the name"
+    assert errors["vanished.jpg"] == "vanished.jpg: file not found; check the name"
     assert errors["pipe.jpg"].startswith("photos/pipe.jpg is not an ordinary file")
     assert errors["bad.jpg"].startswith("photos/bad.jpg is not a picture that can be read")
     assert all("\n" not in error for error in errors.values())
@@ -243,7 +243,7 @@ def test_a_style_that_does_not_work_starts_nothing() -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="there is no /dev/zero here")
 def test_what_has_no_end_or_is_too_large_is_not_read() -> None:
-    with pytest.raises(PictureError, match=r"^/dev/zero is no(t an)? ordinary file"):
+    with pytest.raises(PictureError, match=r"^/dev/zero is not an ordinary file"):
         list(styletx.batch("photos", "/dev/zero", "out", **SMALL))
     with open("photos/large.png", "wb") as file:
         file.truncate(2**32 + 2**30)
@@ -287,7 +287,7 @@ def test_what_a_killed_writer_left_is_tidied_away() -> None:
         os.utime(path, (0, 0))
     young = Path("out/.styletx-89ab.tmp")
     young.touch()
-    os.utime(young, (2**33, 2**33))
+    os.utime(young, (time.time() + 3600,) * 2)
     assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"done": 6}
     assert not any(path.exists() for path in left) and young.exists()
 
@@ -341,7 +341,7 @@ def test_processes_share_the_work_and_give_the_same(monkeypatch: pytest.MonkeyPa
         assert np.abs(array.astype(int) - expected[name]).max() <= 1, name
 
 
-QUICK = {"backbone": "compact", "iterations": 1}
+QUICK: dict[str, Any] = {"backbone": "compact", "iterations": 1}
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -389,7 +389,7 @@ def test_a_process_that_dies_costs_no_picture(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(local.Process, "__init__", spy)
     for index in range(8):
         Image.fromarray(np.roll(photo(), index, axis=0)).save(f"photos/many{index}.png")
-    records = []
+    records: list[Record] = []
     for record in styletx.batch("photos", "net.safetensors", "out", workers=2, **SMALL):
         if not records:
             seen[0]._process.kill()
@@ -443,7 +443,7 @@ def test_a_picture_that_kills_every_worker_is_given_up_and_takes_no_other_along(
             painted.task.job.source,
             painted.task.job.style,
             painted.task.job.output,
-            error=painted.error and str(painted.error),
+            error=None if painted.error is None else str(painted.error),
         )
 
     records = list(workers.share(tasks, hire, count, deliver))
@@ -475,10 +475,10 @@ def test_a_worker_that_finds_no_place_holds_up_no_other(late: int) -> None:
         while index == late:
             if is_done():
                 return None
-            assert time.monotonic() - began < 60, "the other worker does nothing"
+            assert time.monotonic() - began < 300, "the other worker does nothing"
             time.sleep(0.01)
         worker = Fragile("none")
-        worker.check = checked.append  # type: ignore[method-assign]
+        worker.check = checked.append  # type: ignore[method-assign, assignment]
         return worker
 
     records = list(workers.share(tasks, hire, 2, lambda painted: Record("a", "s", painted.task.job.output)))

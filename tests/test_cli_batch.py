@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
 import re
+import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from conftest import painting, photo
+from conftest import STYLETX, Processes, painting, photo
 from PIL import Image
 
 from styletx import files
@@ -29,6 +30,7 @@ from styletx.cli.flags import flag
 from styletx.options import Options, specs
 
 Run = Callable[..., Result]
+Start = Callable[..., subprocess.Popen[bytes]]
 FIXED = ["-s", "net.safetensors", "-o", "out", "--size", "32", "--device", "cpu", "--precision", "float32"]
 
 
@@ -84,7 +86,7 @@ def test_failures_are_listed_at_the_end_and_told_by_the_exit_code(run: Run) -> N
 def test_what_cannot_start_ends_with_2_and_one_line(run: Run) -> None:
     Path("broken.safetensors").touch()
     for arguments, told in [
-        (["nowhere"], "nowhere: there is no such file or folder"),
+        (["nowhere"], "nowhere: file or folder not found"),
         (["photos", "-o", "photos"], "Error: photos is also a source"),
         (["photos", "-s", "broken.safetensors"], "broken.safetensors is not a style"),
         (["photos", "--executor", "rya"], "did you mean 'ray'?"),
@@ -211,32 +213,27 @@ def test_every_option_is_here_once() -> None:
     assert len(flags) == sum(len(parameter.opts) for parameter in command.params)
 
 
-def started(*arguments: str) -> subprocess.Popen[bytes]:
-    environment = os.environ | {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "styletx", "batch", "photos", *FIXED, *arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+@pytest.fixture
+def started(processes: Processes) -> Start:
+    """Starts `styletx batch` with the network and a small size."""
+    return functools.partial(processes.start, *STYLETX, "batch", "photos", *FIXED)
 
 
 def wait_for(count: int, process: subprocess.Popen[bytes]) -> None:
     """Until so many results are there, or the process has ended."""
-    end = time.monotonic() + 100
-    while time.monotonic() < end and process.poll() is None and len(list(Path("out").glob("*.png"))) < count:
+    while process.poll() is None and len(list(Path("out").glob("*.png"))) < count:
         time.sleep(0.005)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_sigkill_at_any_instant_leaves_whole_files_and_the_same_command_goes_on() -> None:
+def test_sigkill_at_any_instant_leaves_whole_files_and_the_same_command_goes_on(started: Start) -> None:
     generator = random.Random(0)
     for index in range(150):
         Image.fromarray(np.roll(photo(), index, axis=1)).save(f"photos/q{index}.png")
     for kill in range(3):
         process = started("--no-contact-sheet")
-        wait_for(10 + 35 * kill, process)
-        time.sleep(generator.uniform(0, 0.05))
+        wait_for(10 + 25 * kill, process)
+        time.sleep(generator.uniform(0, 0.03))
         process.kill()
         process.communicate()
         hashes = {one.output: one.output_sha256 for one in Manifest("out").records()}
@@ -258,7 +255,7 @@ def test_sigkill_at_any_instant_leaves_whole_files_and_the_same_command_goes_on(
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_batch_that_is_stopped_says_how_far_it_came(number: int) -> None:
+def test_a_batch_that_is_stopped_says_how_far_it_came(started: Start, number: int) -> None:
     for index in range(150):
         Image.fromarray(np.roll(photo(), index, axis=1)).save(f"photos/q{index}.png")
     process = started()
@@ -270,3 +267,15 @@ def test_a_batch_that_is_stopped_says_how_far_it_came(number: int) -> None:
     assert process.returncode == 1 and said is not None, err
     assert int(said[1]) + int(said[2]) == 153
     assert 5 <= int(said[1]) == len(list(Path("out").glob("*.png")))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_batch_in_the_background_of_a_shell_is_not_stopped_by_ctrl_c(processes: Processes) -> None:
+    for index in range(40):
+        Image.fromarray(np.roll(photo(), index, axis=1)).save(f"photos/q{index}.png")
+    command = shlex.join([*STYLETX, "batch", "photos", *FIXED])
+    process = processes.start("sh", "-c", f"trap '' INT; exec {command}")
+    wait_for(5, process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=300)
+    assert (process.returncode, err.decode().splitlines()[-1]) == (0, "43 done; see out")

@@ -205,7 +205,7 @@ class Batch:
             ) from None
         except OSError as error:
             raise OutputError(
-                f"{files.shown(self.output)} cannot be written to ({places.reason(error)}); choose another folder"
+                f"{files.shown(self.output)} cannot be written to ({files.reason(error)}); choose another folder"
             ) from error
         with lock:
             lock.release()  # it is held twice by now
