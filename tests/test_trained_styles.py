@@ -6,6 +6,7 @@ import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ from styletx.feedforward.network import Layout, Transformer
 from styletx.stylizers import TransformingStylizer
 
 TINY = Layout(widths=(4, 8), blocks=1)
+# Where numbers are compared: the same on every machine.
+EXACT: dict[str, Any] = {"size": "original", "device": "cpu", "precision": "float32"}
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def test_a_file_gives_back_what_was_written(model: Path) -> None:
 
 
 def test_a_result_is_the_networks_picture(model: Path, content_picture: Path) -> None:
-    result = styletx.stylize(content_picture, model, size="original")
+    result = styletx.stylize(content_picture, model, **EXACT)
     with torch.no_grad():
         expected = files.read(model).network(images.read(content_picture).pixels).clamp(0, 1)
     torch.testing.assert_close(result.pixels, expected, rtol=0, atol=1e-4)
@@ -58,7 +61,7 @@ def test_a_result_is_the_networks_picture(model: Path, content_picture: Path) ->
 
 def test_strength_is_a_blend_with_the_photograph(model: Path, content_picture: Path) -> None:
     whole, part, none = (
-        styletx.stylize(content_picture, model, size="original", strength=strength).pixels for strength in (1, 0.25, 0)
+        styletx.stylize(content_picture, model, strength=strength, **EXACT).pixels for strength in (1, 0.25, 0)
     )
     photograph = images.read(content_picture).pixels
     torch.testing.assert_close(none, photograph)
@@ -66,7 +69,7 @@ def test_strength_is_a_blend_with_the_photograph(model: Path, content_picture: P
 
 
 def test_a_list_gives_a_list(model: Path, content_picture: Path, style_picture: Path) -> None:
-    stylizer = styletx.load_stylizer(model, size="original")
+    stylizer = styletx.load_stylizer(model, **EXACT)
     one, other = stylizer([content_picture, style_picture])
     torch.testing.assert_close(one.pixels, stylizer(content_picture).pixels, rtol=0, atol=1e-4)
     torch.testing.assert_close(other.pixels, stylizer(style_picture).pixels, rtol=0, atol=1e-4)
@@ -222,7 +225,7 @@ def test_onnx_paints_what_torch_paints(model: Path, content_picture: Path, tmp_p
     exported = tmp_path / "mine.onnx"
     done = CliRunner().invoke(main, ["export", str(model), "-o", str(exported)])
     assert done.exit_code == 0, done.output
-    by_torch = styletx.stylize(content_picture, model, size="original").pixels
+    by_torch = styletx.stylize(content_picture, model, **EXACT).pixels
     for style, options in ((model, {"engine": "onnx"}), (exported, {})):
-        painted = styletx.stylize(content_picture, style, size="original", **options).pixels
+        painted = styletx.stylize(content_picture, style, **EXACT | options).pixels
         torch.testing.assert_close(painted, by_torch, rtol=0, atol=1e-3)
