@@ -287,7 +287,7 @@ def test_what_a_killed_writer_left_is_tidied_away() -> None:
         os.utime(path, (0, 0))
     young = Path("out/.styletx-89ab.tmp")
     young.touch()
-    os.utime(young, (2**33, 2**33))
+    os.utime(young, (time.time() + 3600,) * 2)
     assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"done": 6}
     assert not any(path.exists() for path in left) and young.exists()
 
@@ -475,7 +475,7 @@ def test_a_worker_that_finds_no_place_holds_up_no_other(late: int) -> None:
         while index == late:
             if is_done():
                 return None
-            assert time.monotonic() - began < 60, "the other worker does nothing"
+            assert time.monotonic() - began < 300, "the other worker does nothing"
             time.sleep(0.01)
         worker = Fragile("none")
         worker.check = checked.append  # type: ignore[method-assign]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import Processes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -206,7 +206,7 @@ def test_every_output_is_another_place_whatever_the_names(parts: list[tuple[str,
     assert plan._numbered(plan._told_apart(names, suffix), suffix) == places
 
 
-def test_a_plan_is_made_without_torch() -> None:
+def test_a_plan_is_made_without_torch(processes: Processes) -> None:
     touched("p/a.jpg")
     code = """
 import sys
@@ -214,4 +214,4 @@ from styletx.batches import plan
 assert [job.output for job in plan.make(["p"], ["mosaic"], "out")] == ["out/a.png"]
 print("torch" in sys.modules)
 """
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+    assert processes.finish(sys.executable, "-c", code).stdout == "False\n"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from conftest import painting, photo
+from conftest import STYLETX, Processes, painting, photo
 from PIL import Image
 
 from styletx import files
@@ -29,6 +29,7 @@ from styletx.cli.flags import flag
 from styletx.options import Options, specs
 
 Run = Callable[..., Result]
+Start = Callable[..., subprocess.Popen[bytes]]
 FIXED = ["-s", "net.safetensors", "-o", "out", "--size", "32", "--device", "cpu", "--precision", "float32"]
 
 
@@ -211,32 +212,27 @@ def test_every_option_is_here_once() -> None:
     assert len(flags) == sum(len(parameter.opts) for parameter in command.params)
 
 
-def started(*arguments: str) -> subprocess.Popen[bytes]:
-    environment = os.environ | {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "styletx", "batch", "photos", *FIXED, *arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+@pytest.fixture
+def started(processes: Processes) -> Start:
+    """Starts `styletx batch` with the network and a small size."""
+    return functools.partial(processes.start, *STYLETX, "batch", "photos", *FIXED)
 
 
 def wait_for(count: int, process: subprocess.Popen[bytes]) -> None:
     """Until so many results are there, or the process has ended."""
-    end = time.monotonic() + 100
-    while time.monotonic() < end and process.poll() is None and len(list(Path("out").glob("*.png"))) < count:
+    while process.poll() is None and len(list(Path("out").glob("*.png"))) < count:
         time.sleep(0.005)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_sigkill_at_any_instant_leaves_whole_files_and_the_same_command_goes_on() -> None:
+def test_sigkill_at_any_instant_leaves_whole_files_and_the_same_command_goes_on(started: Start) -> None:
     generator = random.Random(0)
     for index in range(150):
         Image.fromarray(np.roll(photo(), index, axis=1)).save(f"photos/q{index}.png")
     for kill in range(3):
         process = started("--no-contact-sheet")
-        wait_for(10 + 35 * kill, process)
-        time.sleep(generator.uniform(0, 0.05))
+        wait_for(10 + 25 * kill, process)
+        time.sleep(generator.uniform(0, 0.03))
         process.kill()
         process.communicate()
         hashes = {one.output: one.output_sha256 for one in Manifest("out").records()}
@@ -258,7 +254,7 @@ def test_sigkill_at_any_instant_leaves_whole_files_and_the_same_command_goes_on(
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_batch_that_is_stopped_says_how_far_it_came(number: int) -> None:
+def test_a_batch_that_is_stopped_says_how_far_it_came(started: Start, number: int) -> None:
     for index in range(150):
         Image.fromarray(np.roll(photo(), index, axis=1)).save(f"photos/q{index}.png")
     process = started()
