@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import Processes
 
 import styletx
 
@@ -79,13 +79,13 @@ def test_every_floor_is_guarded() -> None:
 
 
 @pytest.mark.parametrize("module", ["styletx", "styletx.cli", "styletx.options", "styletx.errors"])
-def test_torch_is_not_imported_before_it_is_needed(module: str) -> None:
+def test_torch_is_not_imported_before_it_is_needed(processes: Processes, module: str) -> None:
     code = f"import sys, {module}; print(*sorted(set(sys.modules) & {{'torch', 'numpy', 'PIL'}}))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True)
+    done = processes.finish(sys.executable, "-c", code)
     assert (done.stdout.strip(), done.stderr) == ("", "")
 
 
-def test_torch_comes_with_the_first_name_that_needs_it() -> None:
+def test_torch_comes_with_the_first_name_that_needs_it(processes: Processes) -> None:
     code = "import sys, styletx; styletx.stylize; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True)
+    done = processes.finish(sys.executable, "-c", code)
     assert (done.stdout.strip(), done.stderr) == ("True", "")
