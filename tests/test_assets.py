@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 ASSETS = pathlib.Path(__file__).resolve().parents[1] / "assets"
+UNCOUNTED = {"__pycache__", ".DS_Store", "Thumbs.db"}
 PICTURES = sorted([*ASSETS.glob("styles/*"), *ASSETS.glob("content/*")])
 
 
@@ -31,7 +32,7 @@ def test_every_style_has_its_picture(load):
 
 def test_the_readme_names_every_file():
     readme = (ASSETS / "README.md").read_text(encoding="utf-8")
-    files = [path for path in ASSETS.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    files = [path for path in ASSETS.rglob("*") if path.is_file() and not UNCOUNTED & set(path.parts)]
     assert PICTURES
     assert [path for path in files if f"`{path.relative_to(ASSETS).as_posix()}`" not in readme] == [
         ASSETS / "README.md"
