@@ -97,7 +97,7 @@ def test_alpha_and_depth_are_the_photographs(model: Path, tmp_path: Path) -> Non
 
 def test_options_without_effect_are_named_in_a_note(model: Path, style_picture: Path) -> None:
     (note,) = styletx.load_stylizer(model, style_weight=3.0, iterations=4).notes
-    assert str(note).startswith("style_weight, iterations: of no effect with a trained style")
+    assert str(note) == "A trained style's look is fixed by its training, so it ignores style_weight, iterations."
     note = styletx.load_stylizer(style_picture, runtime="onnx", compile=True, backbone="compact").notes[-1]
     assert str(note) == "Only a trained style uses runtime, compile; a painting ignores it."
 

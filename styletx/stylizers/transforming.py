@@ -122,9 +122,6 @@ class TransformingStylizer(Stylizer):
 
 def _notes(options: Options, is_onnx: bool) -> Iterator[Note]:
     if changed := [field(name) for name in idle(options, ONE_PASS)]:
-        yield Note(
-            f"{', '.join(changed)}: of no effect with a trained style, whose look is fixed by training; use a painting "
-            "instead."
-        )
+        yield Note(f"A trained style's look is fixed by its training, so it ignores {', '.join(changed)}.")
     if is_onnx and (options.compile or options.precision == "bfloat16"):
         yield Note(f"ONNX Runtime runs in float32 and ignores {field('compile')} and {field('precision')}.")
