@@ -149,6 +149,7 @@ def _lines(path: str) -> list[str]:
 
 def _sysctl(name: str) -> str:
     try:
-        return subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, check=False).stdout.strip()
+        line = subprocess.run(["sysctl", name], capture_output=True, text=True, check=False).stdout
     except OSError:
         return ""
+    return line.rpartition(":")[2].strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -38,11 +39,12 @@ def reference(name: str) -> nn.Sequential:
     for module in features:
         if isinstance(module, nn.Conv2d):
             module.weight.data.normal_(0, (2 / (9 * module.in_channels)) ** 0.5, generator=generator)
+            assert module.bias is not None
             module.bias.data.normal_(0, 0.1, generator=generator)
     return features.eval().requires_grad_(False)
 
 
-def built(name: str, layers: Sequence[str], **options: str) -> nn.Module:
+def built(name: str, layers: Sequence[str], **options: Any) -> nn.Module:
     """Our network with the reference's weights."""
     architecture = backbones.architecture(name)
     published = {f"features.{key}": tensor for key, tensor in reference(name).state_dict().items()}
@@ -114,10 +116,11 @@ def test_reflection_padding() -> None:
     found = built("vgg19", ["relu1_1", "relu1_2"])(pixels)
     current = ((pixels - MEAN) / STD).double()
     for layer, index in (("relu1_1", 0), ("relu1_2", 2)):
-        convolution = reference("vgg19")[index]
         padded = numpy.pad(current.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect")
         windows = numpy.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
-        weight, bias = convolution.weight.double().numpy(), convolution.bias.double().numpy()
+        weight, bias = (
+            reference("vgg19").get_parameter(f"{index}.{kind}").double().numpy() for kind in ("weight", "bias")
+        )
         sums = numpy.einsum("bchwij,ocij->bohw", windows, weight) + bias[:, None, None]
         current = torch.from_numpy(sums).clamp(min=0)
         torch.testing.assert_close(found[layer], current.float(), rtol=1e-5, atol=1e-5)
@@ -187,7 +190,7 @@ def test_tiny_pictures_reach_every_layer(padding: str, pooling: str) -> None:
     ],
 )
 def test_unknown_names_are_told_before_weights_are_looked_for(
-    arguments: dict[str, object], hint: str, tmp_path: Path
+    arguments: dict[str, Any], hint: str, tmp_path: Path
 ) -> None:
     with pytest.raises(OptionError, match=hint) as error:
         backbones.load(**arguments, weights=tmp_path / "absent.pth")
@@ -210,7 +213,8 @@ def test_truncated_file_serves_what_it_reaches(tmp_path: Path) -> None:
     found = backbones.load("vgg19", ["relu2_1"], weights=path)
     assert found.reached == ("relu1_1", "relu1_2", "relu2_1") and found.notes == ()
     assert (found.source.path, found.source.origin) == (path, "file")
-    for layers in ({"layers": ["relu1_1", "relu4_1"]}, {"content_layers": {"relu4_1": 1.0}}):
+    unreached: list[dict[str, Any]] = [{"layers": ["relu1_1", "relu4_1"]}, {"content_layers": {"relu4_1": 1.0}}]
+    for layers in unreached:
         with pytest.raises(WeightsError) as error:
             backbones.load("vgg19", weights=path, **layers)
         assert str(error.value) == (

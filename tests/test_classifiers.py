@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,8 +47,8 @@ def shaken(network: nn.Module) -> nn.Module:
         elif isinstance(module, nn.BatchNorm2d):
             module.weight.data.uniform_(0.5, 1, generator=generator)
             module.bias.data.normal_(0, 0.2, generator=generator)
-            module.running_mean.normal_(0, 0.3, generator=generator)
-            module.running_var.uniform_(0.5, 2, generator=generator)
+            module.get_buffer("running_mean").normal_(0, 0.3, generator=generator)
+            module.get_buffer("running_var").uniform_(0.5, 2, generator=generator)
     return network.eval().requires_grad_(False)
 
 
@@ -65,7 +66,7 @@ def reference(name: str) -> nn.Module:
     return shaken(network.to_empty(device="cpu"))
 
 
-def built(name: str, layers: tuple[str, ...], **options: str) -> nn.Module:
+def built(name: str, layers: tuple[str, ...], **options: Any) -> nn.Module:
     architecture = backbones.architecture(name)
     state = architecture.convert(reference(name).state_dict())
     return loading.build(architecture, Weights(Path("x"), "file", "", state), layers, **options)
@@ -114,7 +115,8 @@ def test_vgg_layers_are_torchvisions_own(name: str, blocks: tuple[tuple[int, ...
 def test_reflection_leaves_no_zeros_at_the_edge() -> None:
     network, pixels = reference("resnet18"), picture(33, 41)
     padded = F.pad((pixels - MEAN) / STD, (3, 3, 3, 3), mode="reflect")
-    expected = F.relu(network.bn1(F.conv2d(padded, network.conv1.weight, stride=2)))
+    convolved = F.conv2d(padded, network.get_parameter("conv1.weight"), stride=2)
+    expected = F.relu(network.get_submodule("bn1")(convolved))
     torch.testing.assert_close(built("resnet18", ("relu",))(pixels)["relu"], expected, rtol=1e-5, atol=1e-5)
     zeros = built("resnet18", ("relu",), padding="zeros")(pixels)["relu"]
     assert not torch.allclose(zeros[..., 0, :], expected[..., 0, :])

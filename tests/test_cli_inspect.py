@@ -139,6 +139,12 @@ def test_random_weights_are_loud_and_follow_the_seed() -> None:
     assert np.array_equal(first, seen("1")) and not np.array_equal(first, seen("2"))
 
 
+def test_auto_looks_at_what_a_run_would_use_and_says_so() -> None:
+    told = done("inspect", "auto", "photo.png", "-o", "maps.png").stderr
+    assert told.startswith("Note: Using the bundled compact network.") and told.endswith("maps.png\n")
+    assert "compact at 224×224 px" in done("inspect", "auto").stdout
+
+
 def test_smoothed_activations_are_looked_at_too() -> None:
     for flags in ([], ["--smooth-activations"]):
         done("inspect", "compact", "photo.png", "--gram", "-o", f"{len(flags)}.png", *flags)

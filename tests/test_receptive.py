@@ -104,9 +104,9 @@ def test_the_outermost_pixels_inside_a_span_change_its_position(
             assert (after > before).any(), (layer, edge)
 
 
-@pytest.mark.parametrize("options", [{}, {"pooling": "average", "padding": "zeros"}])
-def test_spans_of_vgg_in_closed_form(options: dict[str, str]) -> None:
-    found = backbones.load("compact", backbones.architecture("compact").layers, **options)
+@pytest.mark.parametrize(("pooling", "padding"), [("max", "reflect"), ("average", "zeros")])
+def test_spans_of_vgg_in_closed_form(pooling: str, padding: str) -> None:
+    found = backbones.load("compact", backbones.architecture("compact").layers, pooling=pooling, padding=padding)
     before, after, stride = 0, 0, 1
     for block, convolutions in enumerate((2, 2, 4, 4, 1), 1):
         for index in range(1, convolutions + 1):

@@ -100,7 +100,7 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._known = {id(pixels): (pixels, Sight((start, start), False, math.prod(pixels.shape[-2:])))}
 
     def sight(self, tensor: Tensor) -> Sight:
-        """What the positions of a tensor see that came about under this watcher."""
+        """What the positions of a tensor see, if it was computed under this watcher."""
         return self._known[id(tensor)][1]
 
     def __torch_dispatch__(

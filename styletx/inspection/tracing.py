@@ -23,7 +23,7 @@ class Part:
     Attributes:
         shape: its shape.
         sight: what its positions see.
-        time: how many operations were done when it came about.
+        time: how many operations had run when it was computed.
     """
 
     shape: tuple[int, ...]
@@ -36,8 +36,8 @@ class Trace:
     """A network's run.
 
     Attributes:
-        parts: what was asked for, by name, in the order in which it came about.
-        parameters: how many each operation was the first to use.
+        parts: what was asked for, by name, in the order of computation.
+        parameters: for each operation, how many parameters it was the first to use.
         macs: multiply-adds of each operation.
     """
 
@@ -93,7 +93,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.macs: list[int] = []
 
     def time(self, tensor: Tensor) -> int:
-        """How many operations were done when a tensor came about."""
+        """How many operations had run when a tensor was computed."""
         return self._times[id(tensor)][1]
 
     def __torch_dispatch__(
