@@ -129,7 +129,7 @@ def test_figures_are_the_other_judges(judge: ModuleType, tmp_path: Path, output:
 # Each benchmark, at a size at which its figures mean nothing
 
 
-SLOW = pytest.mark.slow(reason="it starts several processes")
+SLOW = pytest.mark.slow(reason="it optimises several pictures or starts several processes")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ SLOW = pytest.mark.slow(reason="it starts several processes")
         ("optimization", "pairs --photographs cat coffee --paintings mosaic", 4),
         ("optimization", "precision --photographs cat --paintings mosaic", 2),
         ("feedforward", "speed --rounds 1", 4),
-        ("feedforward", "quality --photographs 1", 3),
+        pytest.param("feedforward", "quality --photographs 1", 3, marks=SLOW),
         ("batch", "network --count 2 --turns 2", 2),
         pytest.param("compact", "time --rounds 1", 1, marks=SLOW),
         pytest.param("compact", "pairs --photographs cat coffee --paintings mosaic", 4, marks=SLOW),
