@@ -14,6 +14,7 @@ from styletx.errors import (
     TrainingError,
     WeightsError,
 )
+from styletx.notes import Note
 from styletx.options import Options
 
 # How often a thread of GNU OpenMP looks for work before it sleeps, by default 300,000 times. Torch reads it when it is
@@ -22,19 +23,23 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 if TYPE_CHECKING:
-    from styletx.batches import batch
+    from styletx.batches import Record, batch
+    from styletx.feedforward.models import Style, styles
     from styletx.optimization import Step
     from styletx.stylizers import Result, Run, Stylizer, load_stylizer, stylize
 
 __all__ = [
     "MemoryLimitError",
+    "Note",
     "OptionError",
     "Options",
     "OutputError",
     "PictureError",
+    "Record",
     "Result",
     "Run",
     "Step",
+    "Style",
     "StyletxError",
     "Stylizer",
     "TrainingError",
@@ -42,17 +47,21 @@ __all__ = [
     "__version__",
     "batch",
     "load_stylizer",
+    "styles",
     "stylize",
 ]
 
-# torch takes seconds to import, so what needs it is imported when it is first asked for.
+# Torch takes seconds to import, so what needs it is imported on first use.
 _LAZY = {
-    "batch": "styletx.batches",
+    "Record": "styletx.batches",
     "Result": "styletx.stylizers",
     "Run": "styletx.stylizers",
     "Step": "styletx.optimization",
+    "Style": "styletx.feedforward.models",
     "Stylizer": "styletx.stylizers",
+    "batch": "styletx.batches",
     "load_stylizer": "styletx.stylizers",
+    "styles": "styletx.feedforward.models",
     "stylize": "styletx.stylizers",
 }
 

@@ -1,19 +1,23 @@
-"""Which device, precision and size a machine can do."""
+"""Which device, precision and picture size a machine can handle."""
 
 from __future__ import annotations
 
 import functools
 import os
+import platform
 import re
-import time
+import subprocess
 
 import torch
-from torch import Tensor, nn
 
-from styletx.errors import OptionError
+from styletx.errors import OptionError, field
 
-# Bfloat16 halves the memory too, but rounds to three digits: it has to be clearly faster to be worth it.
-WORTHWHILE = 1.2
+CPU_INFORMATION = "/proc/cpuinfo"
+# Instruction sets as Linux names them, and as they are shown. Without one, bfloat16 is slower than float32.
+BFLOAT16 = {"amx_bf16": "amx_bf16", "avx512_bf16": "avx512_bf16", "bf16": "NEON bf16"}
+# Torch does not tell AMX's parts apart, but every processor with tiles multiplies bfloat16 in them.
+TORCH_ASKS = {"amx_bf16": "_is_amx_tile_supported", "avx512_bf16": "_is_avx512_bf16_supported"}
+CUDA_CAPABILITY = 8  # Ampere, the first generation of GPUs that multiplies matrices in bfloat16
 
 
 def choose(name: str = "auto") -> torch.device:
@@ -23,52 +27,61 @@ def choose(name: str = "auto") -> torch.device:
         name: auto (CUDA, else MPS, else the CPU), cpu, cuda, cuda:N or mps.
 
     Raises:
-        OptionError: no such device here.
+        OptionError: this machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
-    # Not left to torch.device, which wraps an index round at 256.
+    # Not left to torch.device, which wraps an index around at 256.
     if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", name):
-        raise OptionError(f"no device is called {name!r}; choose auto, cpu, cuda, cuda:N or mps.")
+        raise OptionError(f"no device is called {name!r}; choose auto, cpu, cuda, cuda:N or mps")
     kind, _, index = name.partition(":")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(index or 0) >= count:
             have = f"has {count} CUDA device(s), counted from 0" if count else "has no CUDA device"
-            raise OptionError(f"--device {name}: this machine {have}; use --device auto or cpu.")
+            raise OptionError(f"{field('device')} {name}: this machine {have}; use auto or cpu")
     if kind == "mps" and not _has_mps():
-        raise OptionError("--device mps: this machine has no Apple GPU; use --device auto or cpu.")
+        raise OptionError(f"{field('device')} mps: this machine has no Apple GPU; use auto or cpu")
     return torch.device(name)
 
 
 def dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The convolutions' dtype for `--precision auto|float32|bfloat16`; auto measures which is faster."""
+    """The convolutions' dtype for a precision: auto, float32 or bfloat16; auto decides by `has_bfloat16`."""
     if precision == "auto":
-        return torch.bfloat16 if bfloat16_gain(device) >= WORTHWHILE else torch.float32
+        return torch.bfloat16 if has_bfloat16(device) else torch.float32
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions that make bfloat16 faster than float32; always the same on one machine."""
+    return _bfloat16(device)[0]
+
+
+def why_precision(device: torch.device) -> str:
+    """What `has_bfloat16` found on a device, as a clause: "the processor has avx512_bf16"."""
+    return _bfloat16(device)[1]
+
+
 @functools.cache
-def bfloat16_gain(device: torch.device) -> float:
-    """How many times faster than float32 a convolution runs forward and backward in bfloat16, measured once."""
-    seconds = {kind: _convolution_seconds(device, kind) for kind in (torch.float32, torch.bfloat16)}
-    return seconds[torch.float32] / seconds[torch.bfloat16]
+def _bfloat16(device: torch.device) -> tuple[bool, str]:
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        return major >= CUDA_CAPABILITY, f"the GPU has compute capability {major}.{minor}"
+    if device.type == "mps":
+        return False, "Apple GPUs gain nothing from bfloat16"
+    found = _bfloat16_instructions()
+    return bool(found), f"the processor has {' and '.join(found) or 'no bfloat16 instructions'}"
 
 
-def _convolution_seconds(device: torch.device, dtype: torch.dtype) -> float:
-    side = 96 if device.type == "cpu" else 512
-    convolution = nn.Conv2d(64, 64, 3).requires_grad_(False).to(device, dtype).to(memory_format=torch.channels_last)
-    features = torch.ones(1, 64, side, side, device=device, dtype=dtype).to(memory_format=torch.channels_last)
-    features.requires_grad_()
-    seconds = []
-    for _ in range(4):
-        start = time.perf_counter()
-        with torch.enable_grad():
-            output: Tensor = convolution(features)
-            (gradient,) = torch.autograd.grad(output, features, torch.ones_like(output))
-        gradient[0, 0, 0, 0].item()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+def _bfloat16_instructions() -> tuple[str, ...]:
+    """The names of the processor's instruction sets for bfloat16."""
+    if platform.system() == "Linux":
+        flags = next((line.split() for line in _lines(CPU_INFORMATION) if re.match("flags|Features", line)), [])
+    elif platform.machine().lower() in ("arm64", "aarch64"):
+        flags = ["bf16"] if _sysctl("hw.optional.arm.FEAT_BF16") == "1" else []
+    else:
+        flags = [name for name, function in TORCH_ASKS.items() if getattr(torch.cpu, function, lambda: False)()]
+    return tuple(shown for name, shown in BFLOAT16.items() if name in flags)
 
 
 def available_memory(device: torch.device) -> int | None:
@@ -102,11 +115,9 @@ def _has_mps() -> bool:
 
 
 def _processor() -> str:
-    for line in _lines("/proc/cpuinfo"):
+    for line in _lines(CPU_INFORMATION):
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
-    import platform
-
     return platform.processor() or platform.machine()
 
 
@@ -134,3 +145,11 @@ def _lines(path: str) -> list[str]:
             return file.read().splitlines()
     except OSError:
         return []
+
+
+def _sysctl(name: str) -> str:
+    try:
+        line = subprocess.run(["sysctl", name], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ""
+    return line.rpartition(":")[2].strip()

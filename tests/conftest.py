@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import signal
 import site
 import subprocess
@@ -83,6 +84,14 @@ class Machine:
         """Give each of its devices bfloat16 instructions, or none."""
         self._patch.setattr(devices, "has_bfloat16", lambda device: has)
 
+    def processor(self, information: str, kind: str = "x86_64", system: str = "Linux") -> None:
+        """Give it another processor, which Linux describes by these lines of /proc/cpuinfo."""
+        self.files({devices.CPU_INFORMATION: information.splitlines()})
+        self._patch.setattr(platform, "machine", lambda: kind)
+        self._patch.setattr(platform, "system", lambda: system)
+        self._patch.setattr(devices, "has_bfloat16", REAL_BFLOAT16[0])
+        self._patch.setattr(devices, "_bfloat16", REAL_BFLOAT16[1])
+
     def memory(self, free: int | None) -> None:
         """Give it so many free bytes on every device; None is a machine that does not tell."""
         self._patch.setattr(devices, "available_memory", lambda device: free)
@@ -98,6 +107,7 @@ class Machine:
 
 
 REAL_CUDA = torch.cuda.is_available, torch.cuda.device_count
+REAL_BFLOAT16 = devices.has_bfloat16, devices._bfloat16.__wrapped__  # what is asked anew each time
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from conftest import Processes
 
 import styletx
+from styletx import errors
 
 PACKAGE = Path(styletx.__file__).parent
 FLOORS = (
@@ -89,3 +91,44 @@ def test_torch_comes_with_the_first_name_that_needs_it(processes: Processes) -> 
     code = "import sys, styletx; styletx.stylize; print('torch' in sys.modules)"
     done = processes.finish(sys.executable, "-c", code)
     assert (done.stdout.strip(), done.stderr) == ("True", "")
+
+
+# What messages look like
+
+BELOW_CLI = [path for path in SOURCES if path.parts[0].removesuffix(".py") not in FLOORS[-1]]
+ERRORS = {
+    name for name, thing in vars(errors).items() if isinstance(thing, type) and issubclass(thing, errors.StyletxError)
+}
+FLAG = re.compile(r"(?<![\w`-])(--[a-z][a-z-]+|-[a-zA-Z](?=[ ,.;:)]|$))")
+
+
+@pytest.mark.parametrize("path", BELOW_CLI, ids=str)
+def test_flags_are_the_command_lines_own(path: Path) -> None:
+    """Below the command line an option is a field: a web page or a library has no flags."""
+    source = (PACKAGE / path).read_text(encoding="utf-8")
+    texts = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
+    texts += [line.partition("#")[2] for line in source.splitlines() if "#" in line]
+    found = [match for text in texts if isinstance(text, str) for match in FLAG.findall(text)]
+    assert not found, f"{path} mentions {', '.join(found)}; name the field by errors.field"
+
+
+def last_text(node: ast.expr) -> str:
+    """The end of a message as it stands in the source."""
+    if isinstance(node, ast.JoinedStr):
+        return last_text(node.values[-1])
+    return str(node.value) if isinstance(node, ast.Constant) else ""
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_messages_end_alike(path: Path) -> None:
+    """A message is a line without a full stop: it may be shown within another."""
+    for node in ast.walk(ast.parse((PACKAGE / path).read_text(encoding="utf-8"))):
+        is_error = isinstance(node, ast.Call) and getattr(node.func, "id", "") in ERRORS
+        if is_error and isinstance(node, ast.Call) and node.args:
+            assert not last_text(node.args[0]).endswith((".", "!", "\n")), ast.unparse(node)
+
+
+def test_words_are_kept_apart() -> None:
+    """A method, a runtime or an executor; nothing is called an engine."""
+    engines = [str(path) for path in SOURCES if re.search(r"\bengine", (PACKAGE / path).read_text("utf-8"), re.I)]
+    assert not engines

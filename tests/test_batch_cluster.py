@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import io
+import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -25,14 +26,14 @@ from styletx.options import Options, defaults
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed; it comes with styletx[cluster]")
 DEFAULTS = defaults(Options)
-SMALL = {"size": 32, "precision": "float32", "device": "cpu"}
+SMALL: dict[str, Any] = {"size": 32, "precision": "float32", "device": "cpu"}
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with twenty photographs in `photos`, a painting, and a trained network."""
-    from styletx.feedforward import files as models
-    from styletx.feedforward.network import Layout, Transformer
+    from styletx.feedforward import models
+    from styletx.feedforward.networks import Layout, Transformer
 
     monkeypatch.chdir(tmp_path)
     Path("photos/deep").mkdir(parents=True)
@@ -122,7 +123,7 @@ def test_a_manifest_behind_an_address_keeps_what_was_cut_off_apart(memory: Any) 
     ("address", "error", "message"),
     [
         ("nosuch://a/b.jpg", OptionError, r"^nosuch://a/b.jpg cannot be reached \(.*\); check its beginning$"),
-        ("memory://nowhere/b.jpg", PictureError, r"^memory://nowhere/b.jpg: there is no such file"),
+        ("memory://nowhere/b.jpg", PictureError, r"^memory://nowhere/b.jpg: file (or folder )?not found"),
     ],
 )
 def test_addresses_that_do_not_exist_are_refused(memory: Any, address: str, error: type, message: str) -> None:
@@ -143,7 +144,7 @@ def test_paths_are_not_taken_for_addresses() -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two nodes of one CPU each."""
+    """Two nodes of one CPU each: the cluster and its second node."""
     patch = pytest.MonkeyPatch()
     patch.setenv("STYLETX_OFFLINE", "1")
     patch.setenv("RAY_raylet_start_wait_time_s", "300")  # on a busy machine; read when Ray is imported
@@ -151,9 +152,9 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     whole = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    whole.second = whole.add_node(num_cpus=1)
+    second = whole.add_node(num_cpus=1)
     whole.wait_for_nodes()
-    yield whole
+    yield whole, second
     ray.shutdown()
     whole.shutdown()
     patch.undo()
@@ -163,14 +164,15 @@ def cluster() -> Iterator[Any]:
 def test_a_cluster_gives_what_one_machine_gives_and_a_lost_node_costs_nothing(cluster: Any, served: str) -> None:
     import ray
 
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    whole, second = cluster
+    ray.init(address=whole.address, log_to_driver=False, logging_level=logging.ERROR)
     styles = ["net.safetensors", "painting.png"]
     options: dict[str, Any] = SMALL | {"backbone": "compact", "iterations": 1}
     expected = {one.output.removeprefix("one/"): one for one in styletx.batch("photos", styles, "one", **options)}
     Path("photos/bad.png").touch()
     Path("bad.safetensors").write_bytes(b"nothing")
 
-    with pytest.raises(WeightsError, match=r"^bad.safetensors: is no style"):
+    with pytest.raises(WeightsError, match=r"^bad.safetensors is not a style"):
         list(styletx.batch("photos", ["net.safetensors", "bad.safetensors"], "none", executor="ray", **options))
     assert not list(Path("none").rglob("*.png"))
 
@@ -178,7 +180,7 @@ def test_a_cluster_gives_what_one_machine_gives_and_a_lost_node_costs_nothing(cl
     for record in styletx.batch("photos", styles, "out", executor="ray", **options):
         records.append(record)
         if len(records) == 8:
-            cluster.remove_node(cluster.second, allow_graceful=False)
+            whole.remove_node(second, allow_graceful=False)
     assert outcome(records) == {"done": 40, "failed": 2}
     assert Counter(one.output for one in records).most_common(1)[0][1] == 1
     lines = Counter(one.output for one in Manifest("out").records())

@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,7 +142,8 @@ def test_a_full_disk_is_told_of_and_failures_are_written_once_there_is_room(fold
     manifest = Manifest(str(folder))
     path.rename(kept)
     path.symlink_to("/dev/full")
-    for name, changes in [("b.png", {"error": "no", "output_sha256": None}), ("c.png", {})]:
+    failures: list[tuple[str, dict[str, Any]]] = [("b.png", {"error": "no", "output_sha256": None}), ("c.png", {})]
+    for name, changes in failures:
         with pytest.raises(OutputError, match=r"manifest.jsonl cannot be written \(no space left on device\)"):
             manifest.append(record(str(folder / name), **changes))
     path.unlink()

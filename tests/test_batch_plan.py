@@ -153,8 +153,8 @@ def test_a_list_names_files_and_folders_one_a_line() -> None:
 @pytest.mark.parametrize(
     ("sources", "message"),
     [
-        (["nowhere.jpg"], r"^nowhere.jpg: there is no such file or folder; check the name$"),
-        (["@nowhere.txt"], r"^@nowhere.txt: there is no such file; check the name$"),
+        (["nowhere.jpg"], r"^nowhere.jpg: file or folder not found; check the name$"),
+        (["@nowhere.txt"], r"^@nowhere.txt: file not found; check the name$"),
         (["@empty.txt"], r"^@empty.txt: no pictures found"),
         (["empty"], r"^empty: no pictures found \(looked for \*.avif, .*\); look for other files with pattern$"),
     ],

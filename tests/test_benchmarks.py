@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -20,18 +20,16 @@ SHARED = ROOT.parent / "shared"
 PHOTOGRAPH, PAINTING = ROOT / "assets/content/coffee.jpg", ROOT / "assets/styles/mosaic.jpg"
 
 
-def module(path: Path, name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(name, path)
-    assert specification and specification.loader
-    found = importlib.util.module_from_spec(specification)
-    sys.modules[name] = found  # dataclasses look their module up
-    specification.loader.exec_module(found)
-    return found
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Imports a benchmark by name."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module
 
 
-@pytest.fixture(scope="module")
-def judge() -> ModuleType:
-    return module(ROOT / "benchmarks" / "judge.py", "benchmark_judge")
+@pytest.fixture
+def judge(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("judge")
 
 
 # Closed forms
@@ -109,7 +107,10 @@ def test_the_cached_network_is_torchvisions(judge: ModuleType, tmp_path: Path, m
 @pytest.mark.skipif(not (SHARED / "judge.py").exists(), reason=f"needs the test data in {SHARED}")
 @pytest.mark.parametrize("output", ["other photograph", "blend", "painting"])
 def test_figures_are_the_other_judges(judge: ModuleType, tmp_path: Path, output: str) -> None:
-    other = module(SHARED / "judge.py", "other_judge")
+    specification = importlib.util.spec_from_file_location("other_judge", SHARED / "judge.py")
+    assert specification and specification.loader
+    other = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(other)
     with Image.open(PHOTOGRAPH) as one, Image.open(PAINTING) as two:
         photograph, painting = one.resize((240, 160)), two.resize((240, 160))
     with Image.open(ROOT / "assets/content/rocket.jpg") as three:
@@ -125,12 +126,46 @@ def test_figures_are_the_other_judges(judge: ModuleType, tmp_path: Path, output:
         assert getattr(figures, name) == pytest.approx(expected[name], rel=1e-4), name
 
 
-# Each benchmark
+# Each benchmark, at a size at which its figures mean nothing
 
 
-def run(script: str, *arguments: str | Path) -> str:
-    """What a benchmark prints, without any test data and with the bundled network."""
-    command = [sys.executable, ROOT / "benchmarks" / script, *arguments, "--shared", "nowhere"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+SLOW = pytest.mark.slow(reason="it optimises several pictures or starts several processes")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "count"),
+    [
+        ("optimization", "iteration --rounds 1", 2),
+        ("optimization", "pairs --photographs cat coffee --paintings mosaic", 4),
+        ("optimization", "precision --photographs cat --paintings mosaic", 2),
+        ("feedforward", "speed --rounds 1", 4),
+        pytest.param("feedforward", "quality --photographs 1", 3, marks=SLOW),
+        ("batch", "network --count 2 --turns 2", 2),
+        pytest.param("compact", "time --rounds 1", 1, marks=SLOW),
+        pytest.param("compact", "pairs --photographs cat coffee --paintings mosaic", 4, marks=SLOW),
+        pytest.param("optimization", "curves --photographs cat --paintings mosaic", 32, marks=SLOW),
+        pytest.param("optimization", "memory --sizes 48 64", 2, marks=SLOW),
+        pytest.param("optimization", "overhead", 5, marks=SLOW),
+        pytest.param("batch", "growth --counts 2 3", 2, marks=SLOW),
+        pytest.param("batch", "kills --count 6 --kills 2", 2, marks=SLOW),
+        pytest.param("together", "command --iterations 1 --rounds 1", 3, marks=SLOW),
+        pytest.param("together", "library --iterations 1 --rounds 1", 4, marks=SLOW),
+    ],
+)
+def test_a_benchmark_prints_its_table(
+    load: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str], name: str, arguments: str, count: int
+) -> None:
+    load(name).main([*arguments.split(), "--size", "48", "--shared", "nowhere"])
+    printed = capsys.readouterr().out
+    assert printed.startswith("    machine: cpu (") and "    command: python " in printed
+    header, rule, *rows = (line.strip("| ").split(" | ") for line in printed.splitlines() if line.startswith("|"))
+    assert len(rows) == count
+    assert {len(row) for row in (rule, *rows)} == {len(header)}
+    is_judged = {"style", "content", "deep"} <= set(header)
+    assert is_judged == ("not measured: no real VGG-19 is here" in printed)
+    assert [cell for row in rows for cell in row if cell == "–"] == ["–"] * 3 * count * is_judged
+
+
+def test_pairs_that_do_not_exist(load: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="no pair has these names; there are cat, coffee, "):
+        load("compact").main(["pairs", "--photographs", "dog", "--shared", "nowhere"])

@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +22,9 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from styletx import backbones
-from styletx.backbones import classifiers, smoothing, vgg, weights
+from styletx.backbones import classifiers, loading, places, smoothing, vgg
 from styletx.backbones.registry import ARCHITECTURES, VGG11, VGG13, VGG19, Architecture, Download
+from styletx.backbones.weights import Weights
 from styletx.errors import OptionError, WeightsError
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
@@ -45,8 +47,8 @@ def shaken(network: nn.Module) -> nn.Module:
         elif isinstance(module, nn.BatchNorm2d):
             module.weight.data.uniform_(0.5, 1, generator=generator)
             module.bias.data.normal_(0, 0.2, generator=generator)
-            module.running_mean.normal_(0, 0.3, generator=generator)
-            module.running_var.uniform_(0.5, 2, generator=generator)
+            module.get_buffer("running_mean").normal_(0, 0.3, generator=generator)
+            module.get_buffer("running_var").uniform_(0.5, 2, generator=generator)
     return network.eval().requires_grad_(False)
 
 
@@ -64,10 +66,10 @@ def reference(name: str) -> nn.Module:
     return shaken(network.to_empty(device="cpu"))
 
 
-def built(name: str, layers: tuple[str, ...], **options: str) -> nn.Module:
+def built(name: str, layers: tuple[str, ...], **options: Any) -> nn.Module:
     architecture = backbones.architecture(name)
     state = architecture.convert(reference(name).state_dict())
-    return backbones.build(architecture, backbones.Weights(Path("x"), "file", "", state), layers, **options).module
+    return loading.build(architecture, Weights(Path("x"), "file", "", state), layers, **options)
 
 
 def extracted(name: str, nodes: dict[str, str], pixels: Tensor) -> dict[str, Tensor]:
@@ -113,7 +115,8 @@ def test_vgg_layers_are_torchvisions_own(name: str, blocks: tuple[tuple[int, ...
 def test_reflection_leaves_no_zeros_at_the_edge() -> None:
     network, pixels = reference("resnet18"), picture(33, 41)
     padded = F.pad((pixels - MEAN) / STD, (3, 3, 3, 3), mode="reflect")
-    expected = F.relu(network.bn1(F.conv2d(padded, network.conv1.weight, stride=2)))
+    convolved = F.conv2d(padded, network.get_parameter("conv1.weight"), stride=2)
+    expected = F.relu(network.get_submodule("bn1")(convolved))
     torch.testing.assert_close(built("resnet18", ("relu",))(pixels)["relu"], expected, rtol=1e-5, atol=1e-5)
     zeros = built("resnet18", ("relu",), padding="zeros")(pixels)["relu"]
     assert not torch.allclose(zeros[..., 0, :], expected[..., 0, :])
@@ -224,34 +227,33 @@ def served(url: str, content: bytes, off: int, tolerance: int = 1024) -> Archite
 
 @pytest.mark.parametrize("off", [-700, 0, 1000])
 def test_a_size_that_is_published_rounded_is_asked_for(published: tuple[str, bytes], off: int) -> None:
-    found = weights.find(served(*published, off))
+    found = places.find(served(*published, off))
     assert found.origin == "download"
     for name, tensor in reference("resnet18").state_dict().items():
         if not name.startswith("fc") and tensor.is_floating_point():
             assert torch.equal(found.state[f"network.{name}"], tensor)
-    again = weights.find(served(*published, off))
+    again = places.find(served(*published, off))
     assert again.origin == "cache" and again.state.keys() == found.state.keys()
 
 
 def test_a_size_that_is_far_off_is_refused(published: tuple[str, bytes]) -> None:
     with pytest.raises(WeightsError, match="log-in page") as error:
-        weights.find(served(*published, 5000))
-    assert "\n" not in str(error.value) and "--weights FILE" in str(error.value)
+        places.find(served(*published, 5000))
+    assert "\n" not in str(error.value) and "give it as weights" in str(error.value)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_random_weights_are_loud_seeded_and_alive(name: str) -> None:
     architecture = backbones.architecture(name)
-    with pytest.warns(UserWarning, match=f"RANDOM: {name} .seed 3.") as warned:
-        found = backbones.load(name, weights="random", seed=3)
-    assert len(warned) == 1
+    found = backbones.load(name, weights="random", seed=3)
+    (note,) = found.notes
+    assert str(note).startswith(f"THE WEIGHTS ARE RANDOM: {name} (seed 3)")
     assert found.source.origin == "random" and found.reached == architecture.layers
     pixels = picture(96, 128)
     for layer, features in found.module(pixels).items():
         assert features.isfinite().all() and 0.05 < features.std() < 1000, layer
 
 
-@pytest.mark.filterwarnings("ignore:THE WEIGHTS ARE RANDOM")
 @pytest.mark.parametrize("name", ["compact", "resnet18"])
 def test_random_weights_follow_the_seed(name: str) -> None:
     layer = ARCHITECTURES[name].content_layers[-1]
@@ -262,7 +264,6 @@ def test_random_weights_follow_the_seed(name: str) -> None:
     assert torch.equal(first, again) and not torch.allclose(first, other)
 
 
-@pytest.mark.filterwarnings("ignore:THE WEIGHTS ARE RANDOM")
 @pytest.mark.parametrize("name", [name for name in ARCHITECTURES if not name.startswith("vgg")])
 def test_the_smallest_pictures_reach_the_deepest_layer(name: str) -> None:
     layer = ARCHITECTURES[name].layers[-1]
@@ -296,7 +297,6 @@ def entropy(features: Tensor) -> float:
     return float(-(shares * shares.log()).sum())
 
 
-@pytest.mark.filterwarnings("ignore:THE WEIGHTS ARE RANDOM")
 def test_smoothing_raises_the_entropy_of_a_residual_networks_activations() -> None:
     pixels = picture(64, 64)
     plain, smoothed = (backbones.load("resnet18", weights="random", smooth=smooth) for smooth in (False, True))

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -36,8 +37,8 @@ FIXED = ["-s", "net.safetensors", "-o", "out", "--size", "32", "--device", "cpu"
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with three photographs in `photos` and a trained network."""
-    from styletx.feedforward import files as models
-    from styletx.feedforward.network import Layout, Transformer
+    from styletx.feedforward import models
+    from styletx.feedforward.networks import Layout, Transformer
 
     monkeypatch.chdir(tmp_path)
     Path("photos").mkdir()
@@ -85,9 +86,9 @@ def test_failures_are_listed_at_the_end_and_told_by_the_exit_code(run: Run) -> N
 def test_what_cannot_start_ends_with_2_and_one_line(run: Run) -> None:
     Path("broken.safetensors").touch()
     for arguments, told in [
-        (["nowhere"], "nowhere: there is no such file or folder"),
+        (["nowhere"], "nowhere: file or folder not found"),
         (["photos", "-o", "photos"], "Error: photos is also a source"),
-        (["photos", "-s", "broken.safetensors"], "broken.safetensors: is no style"),
+        (["photos", "-s", "broken.safetensors"], "broken.safetensors is not a style"),
         (["photos", "--executor", "rya"], "did you mean 'ray'?"),
         (["photos", "--size", "3"], "--size cannot be 3"),
     ]:
@@ -266,3 +267,15 @@ def test_a_batch_that_is_stopped_says_how_far_it_came(started: Start, number: in
     assert process.returncode == 1 and said is not None, err
     assert int(said[1]) + int(said[2]) == 153
     assert 5 <= int(said[1]) == len(list(Path("out").glob("*.png")))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_batch_in_the_background_of_a_shell_is_not_stopped_by_ctrl_c(processes: Processes) -> None:
+    for index in range(40):
+        Image.fromarray(np.roll(photo(), index, axis=1)).save(f"photos/q{index}.png")
+    command = shlex.join([*STYLETX, "batch", "photos", *FIXED])
+    process = processes.start("sh", "-c", f"trap '' INT; exec {command}")
+    wait_for(5, process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=300)
+    assert (process.returncode, err.decode().splitlines()[-1]) == (0, "43 done; see out")

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from styletx import backbones, inspection
-from styletx.backbones import weights
+from styletx.backbones import downloads, places, weights
 from styletx.cli import main
 from styletx.options import layer_weights
 
@@ -82,8 +82,8 @@ def test_a_table_needs_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def touched(*_: Any, **__: Any) -> Any:
         raise AssertionError("weights were looked for")
 
-    for name in ("_tensors", "fetch", "_open"):
-        monkeypatch.setattr(weights, name, touched)
+    for module, name in ((weights, "_tensors"), (places, "fetch"), (downloads, "_open")):
+        monkeypatch.setattr(module, name, touched)
     for name in ("vgg19", "resnet50", "compact", "densenet121"):
         done("inspect", name, "--offline")
 
@@ -93,7 +93,7 @@ def test_backbones_are_listed() -> None:
     rows = {row["name"]: row for row in json.loads(done("backbones", "--json").stdout)}
     assert list(rows) == list(backbones.ARCHITECTURES)
     for name, architecture in backbones.ARCHITECTURES.items():
-        (listed,) = re.findall(rf"^{name} +(?:here|a download) +style: +(.+)$", text, re.MULTILINE)
+        (listed,) = re.findall(rf"^{name} +(?:here|download) +style: +(.+)$", text, re.MULTILINE)
         shares = layer_weights(listed)
         assert tuple(shares) == architecture.style_layers
         assert {layer: share for layer, share in shares.items() if share != 1} == architecture.style_weights
@@ -139,6 +139,12 @@ def test_random_weights_are_loud_and_follow_the_seed() -> None:
     assert np.array_equal(first, seen("1")) and not np.array_equal(first, seen("2"))
 
 
+def test_auto_looks_at_what_a_run_would_use_and_says_so() -> None:
+    told = done("inspect", "auto", "photo.png", "-o", "maps.png").stderr
+    assert told.startswith("Note: Using the bundled compact network.") and told.endswith("maps.png\n")
+    assert "compact at 224×224 px" in done("inspect", "auto").stdout
+
+
 def test_smoothed_activations_are_looked_at_too() -> None:
     for flags in ([], ["--smooth-activations"]):
         done("inspect", "compact", "photo.png", "--gram", "-o", f"{len(flags)}.png", *flags)
@@ -168,16 +174,16 @@ def test_trunks_are_trained_and_plotted() -> None:
     [
         ("vgg91", "did you mean 'vgg19'?"),
         ("vit_b_16", "choose a convolutional network"),
-        ("inception_v3 --size 16", "give a larger --size"),
-        ("compact nowhere.png", "nowhere.png: there is no such file"),
+        ("inception_v3 --size 16", "choose a larger --size"),
+        ("compact nowhere.png", "nowhere.png: file not found"),
         ("compact photo.png --layer relu9_9", "no layer of compact is called 'relu9_9'"),
         ("compact photo.png --texture --layer relu3-1", "did you mean 'relu3_1'"),
-        ("compact photo.png -o maps.bmp", "end it in one of .png"),
+        ("compact photo.png -o maps.bmp", "use one of .png"),
         ("compact photo.png -o photo.png", "photo.png"),
         ("vgg19 photo.png", "weights fetch vgg19"),
-        ("residual photo.png", "leave out photo.png"),
-        ("residual --depths 2,x", "is no list of depths"),
-        ("residual --depths 0", "is no list of depths"),
+        ("residual photo.png", "remove photo.png"),
+        ("residual --depths 2,x", "is not a list of depths"),
+        ("residual --depths 0", "is not a list of depths"),
     ],
 )
 def test_what_cannot_work_is_one_line(arguments: str, told: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -17,12 +18,13 @@ import PIL
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from conftest import possible
+from conftest import Machine, possible
 from PIL import Image, PngImagePlugin
 
 from styletx import __version__, backbones, images, optimization
 from styletx.cli import COMMANDS, main
-from styletx.options import FIELDS, flag
+from styletx.cli.flags import flag
+from styletx.options import Options, defaults, specs
 
 PICTURES = ["photo.png", "painting.png"]
 
@@ -67,16 +69,16 @@ def refused(result: Result) -> str:
 
 
 BAD = {
-    "no content": ("nowhere.png painting.png", "nowhere.png: there is no such file"),
-    "no style": ("photo.png nowhere.png", "nowhere.png: there is no such file"),
+    "no content": ("nowhere.png painting.png", "nowhere.png: file not found; check the name"),
+    "no style": ("photo.png nowhere.png", "nowhere.png: file not found; check the name"),
     "one picture": ("photo.png", "Missing argument 'STYLE'"),
     "folder": ("folder.png painting.png", "folder.png is a folder"),
     "text": ("text.jpg painting.png", "text.jpg"),
     "truncated": ("photo.png cut.png", "cut.png"),
     "empty": ("empty.png painting.png", "empty.png is empty"),
-    "init": ("@ --init nowhere.png", "nowhere.png: there is no such file"),
-    "extension": ("@ -o out.bmp", "end it in one of .png"),
-    "no extension": ("@ -o out", "end it in one of .png"),
+    "init": ("@ --init nowhere.png", "nowhere.png: file not found; check the name"),
+    "extension": ("@ -o out.bmp", "use one of .png"),
+    "no extension": ("@ -o out", "use one of .png"),
     "output folder": ("@ -o folder.png", "folder.png is a folder"),
     "under a file": ("@ -o photo.png/out.png", "photo.png/out.png cannot be written"),
     "unwritable": ("@ -o /proc/out.png", "/proc/out.png cannot be written"),
@@ -86,25 +88,25 @@ BAD = {
     "fraction": ("@ --iterations 1.5", "--iterations"),
     "none": ("@ --iterations 0", "--iterations cannot be 0; it must be from 1"),
     "tiny": ("@ --size 15", "--size cannot be 15; it must be from 16"),
-    "too flat": ("@ --size 16", "give a larger --size"),
+    "too flat": ("@ --size 16", "increase --size"),
     "negative": ("@ --style-weight -1", "--style-weight cannot be -1.0; it must be at least 0"),
-    "not a number": ("@ --tv-weight nan", "--tv-weight cannot be nan"),
+    "not a number": ("@ --tv-weight nan", "Invalid value for '--tv-weight': 'nan' is not a finite number"),
     "stages": ("@ --save-every 0", "--save-every"),
     "both zero": ("@ --style-weight 0 --content-weight 0", "give one of them a weight"),
     "unknown option": ("@ --stlye-weight 3", "Did you mean"),
     "unknown optimizer": ("@ --optimizer lbgfs", "did you mean 'lbfgs'?"),
     "unknown layer": ("@ --style-layers relu1_9", "no layer of vgg19 is called 'relu1_9'; did you mean 'relu1_"),
     "deep layer": ("@ --content-layers relu4_2", "does not reach relu4_2; choose among"),
-    "layer list": ("@ --style-layers relu1_1=0", "is no list of layers"),
+    "layer list": ("@ --style-layers relu1_1=0", "is not a list of layers"),
     "unknown backbone": ("@ --backbone vgg91", "did you mean 'vgg19'?"),
     "unknown device": ("@ --device tpu9", "no device is called 'tpu9'; choose auto"),
-    "absent device": ("@ --device cuda:63", "use --device auto or cpu"),
-    "no weights": ("@ --weights nowhere.pth", "nowhere.pth: there is no such weights file"),
-    "garbage weights": ("@ --weights bad.safetensors", "bad.safetensors: is damaged"),
-    "code as weights": ("@ --weights bad.pth", "bad.pth: is damaged, or holds more than tensors"),
-    "picture as weights": ("@ --weights photo.png", "photo.png: is damaged"),
+    "absent device": ("@ --device cuda:63", "--device cuda:63: this machine has no CUDA device; use auto or cpu"),
+    "no weights": ("@ --weights nowhere.pth", "nowhere.pth: file not found; check the name"),
+    "garbage weights": ("@ --weights bad.safetensors", "bad.safetensors is damaged"),
+    "code as weights": ("@ --weights bad.pth", "bad.pth is damaged or holds more than tensors"),
+    "picture as weights": ("@ --weights photo.png", "photo.png is damaged"),
     "empty stdin": ("- painting.png", "<stdin> is empty"),
-    "json to stdout": ("@ -o - --json", "--json cannot go there too"),
+    "json to stdout": ("@ -o - --json", "the picture goes to stdout, so --json cannot"),
     "stages to stdout": ("@ -o - --save-every 3", "--save-every has no place"),
     "over the limit": ("@ --max-pixels 1000", "over the limit of 1,000"),
 }
@@ -137,11 +139,11 @@ def test_an_unknown_command_gets_the_nearest(typed: str, meant: str) -> None:
 def test_help_groups_every_option_with_its_default_and_unit() -> None:
     shown = call("run", "-h", terminal_width=200).stdout
     sections = dict(zip(*[iter(re.split(r"^(\w+):\n", shown, flags=re.MULTILINE)[1:])] * 2, strict=True))
-    assert list(sections) == ["Options", *dict.fromkeys(field.metadata["help"].group for field in FIELDS.values())]
-    for name, field in FIELDS.items():
-        entries = re.split(r"^  (?=-)", sections[field.metadata["help"].group], flags=re.MULTILINE)
+    assert list(sections) == ["Options", *dict.fromkeys(spec.group for spec in specs(Options).values())]
+    for name, spec in specs(Options).items():
+        entries = re.split(r"^  (?=-)", sections[spec.group], flags=re.MULTILINE)
         (entry,) = (entry for entry in entries if entry.startswith(f"{flag(name)} "))
-        assert isinstance(field.default, bool) or "[default: " in entry
+        assert isinstance(defaults(Options)[name], bool) or "[default: " in entry
     assert re.search(r"--size PX +Long side of the result in px, or 'original'\. +\[default: 512\]", shown)
     assert "[default: (outputs/CONTENT-STYLE.png)]" in sections["Options"]
     assert all(f"  {name} " in call("-h").stdout for name in COMMANDS)
@@ -169,7 +171,7 @@ def test_the_command_that_info_prints_repeats_the_run(name: str) -> None:
 def test_info_tells_options_seed_version_weights_and_sources(tiny_weights: Path) -> None:
     call("run", *PICTURES, "--size", "32", "--iterations", "1", "--seed", "41", "-o", "out.png")
     text = call("info", "out.png").stdout
-    sha256 = backbones.find(backbones.architecture("vgg19"), file=tiny_weights).sha256
+    sha256 = hashlib.sha256(tiny_weights.read_bytes()).hexdigest()
     for told in ("seed 41", "size 32", f"styletx         {__version__}", sha256, "photo.png", "painting.png"):
         assert told in text
 
@@ -195,11 +197,25 @@ def test_weights_are_listed_as_text_and_as_json() -> None:
     assert rows["compact"]["origin"] == "bundled"
     assert rows["compact"]["size"] == Path(rows["compact"]["path"]).stat().st_size
     text = call("weights").stdout
-    assert re.search(r"vgg19 +574\.7 MB +not here\n +styletx weights fetch vgg19; CC BY 4\.0", text)
+    assert re.search(r"vgg19 +574\.7 MB +not on this machine\n +styletx weights fetch vgg19; CC BY 4\.0", text)
 
 
-def test_fetching_offline_or_a_wrong_name_says_what_to_do() -> None:
-    assert "download https://download.pytorch.org/models/vgg19" in refused(call("weights", "fetch", "vgg19"))
+def test_without_the_internet_there_is_an_answer_that_says_what_to_do() -> None:
+    fetched = call("weights", "fetch", "vgg19", "--offline")
+    run = call("run", *PICTURES, "--backbone", "vgg19", "--offline", env={"STYLETX_WEIGHTS": None})
+    assert (
+        refused(fetched)
+        == refused(run)
+        == (
+            "Error: the weights of vgg19 are not on this machine, and --offline or STYLETX_OFFLINE forbids downloading "
+            "them; run `styletx weights fetch vgg19` while online, or download "
+            "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth elsewhere and give it as --weights, "
+            "or use --backbone compact"
+        )
+    )
+
+
+def test_fetching_says_what_to_do_or_where_the_file_is() -> None:
     assert "did you mean 'vgg16'?" in refused(call("weights", "fetch", "vgg166"))
     fetched = call("weights", "fetch", "compact")
     assert fetched.exit_code == 0 and Path(fetched.stdout.strip()).is_file()
@@ -210,8 +226,8 @@ def test_doctor_tells_ten_facts(tiny_weights: Path, monkeypatch: pytest.MonkeyPa
     facts = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
     assert len(lines) == len(facts) == 10
     assert facts["styletx"] == __version__ and facts["torch"] == f"{torch.__version__}, pillow {PIL.__version__}"
-    assert facts["device"].startswith("cpu (") and facts["device"].endswith(", asked for")
-    assert facts["precision"] == "float32, asked for"
+    assert facts["device"].startswith("cpu (") and facts["device"].endswith(", as requested")
+    assert facts["precision"] == "float32, as requested"
     assert facts["threads"] == str(torch.get_num_threads())
     assert re.fullmatch(r"\d+\.\d GiB free|unknown", facts["memory"])
     assert facts["weights"] == f"vgg19 to relu2_1, file: {tiny_weights}"
@@ -219,11 +235,33 @@ def test_doctor_tells_ten_facts(tiny_weights: Path, monkeypatch: pytest.MonkeyPa
     assert facts["network"] == "not used (--offline)"
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ("avx512_bf16", "bfloat16, since the processor has avx512_bf16"),
+        ("avx2", "float32, since the processor has no bfloat16 instructions"),
+    ],
+)
+def test_doctor_says_why_a_precision_is_used(machine: Machine, flags: str, told: str) -> None:
+    machine.processor(f"flags : {flags}")
+    assert f"precision  {told}\n" in call("doctor").stdout
+
+
+def test_doctor_shows_the_notes_that_a_run_would_show() -> None:
+    told = call("doctor", env={"STYLETX_WEIGHTS": None})
+    assert "compact to relu5_1, bundled: " in told.stdout
+    assert told.stderr == "Note: Using the bundled compact network. For the full VGG-19 (548 MB): " + (
+        "styletx weights fetch vgg19\n"
+    )
+    assert "Note: THE WEIGHTS ARE RANDOM: vgg19" in (told := call("doctor", "--weights", "random")).stderr
+    assert "Remove --weights to use a trained network." in told.stderr
+
+
 def test_doctor_says_which_weights_are_missing_or_bad() -> None:
     assert (
-        "vgg19: not here; get them with: styletx weights fetch vgg19"
+        "vgg19: not on this machine; get them with: styletx weights fetch vgg19"
         in call("doctor", "--backbone", "vgg19", env={"STYLETX_WEIGHTS": None}).stdout
     )
-    assert "bad.pth: is damaged" in call("doctor", "--weights", "bad.pth").stdout
+    assert "bad.pth is damaged" in call("doctor", "--weights", "bad.pth").stdout
     assert "did you mean" in refused(call("doctor", "--backbone", "vgg91"))
     assert "no device is called" in refused(call("doctor", "--device", "tpu9"))

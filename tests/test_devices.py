@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import platform
 
 import numpy as np
 import pytest
@@ -16,14 +16,6 @@ from styletx import devices
 from styletx.errors import OptionError
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def unmeasured() -> Iterator[None]:
-    """No measurement of this test outlives it, and none of another test is seen."""
-    devices.bfloat16_gain.cache_clear()
-    yield
-    devices.bfloat16_gain.cache_clear()
 
 
 # Which device
@@ -46,10 +38,10 @@ def test_a_device_that_is_there_is_taken(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("name", "cuda", "told"),
     [
-        ("cuda", 0, "--device cuda: this machine has no CUDA device"),
-        ("cuda:0", 0, "--device cuda:0: this machine has no CUDA device"),
-        ("cuda:2", 2, "--device cuda:2: this machine has 2 CUDA device(s), counted from 0"),
-        ("mps", 0, "--device mps: this machine has no Apple GPU"),
+        ("cuda", 0, "device cuda: this machine has no CUDA device"),
+        ("cuda:0", 0, "device cuda:0: this machine has no CUDA device"),
+        ("cuda:2", 2, "device cuda:2: this machine has 2 CUDA device(s), counted from 0"),
+        ("mps", 0, "device mps: this machine has no Apple GPU"),
         ("gpu", 0, "'gpu'"),
         ("meta", 0, "'meta'"),
         ("xla", 0, "'xla'"),
@@ -87,37 +79,70 @@ def test_description_names_the_processor() -> None:
 # Precision
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.1, torch.float32), (0.99, torch.float32), (1.01, torch.bfloat16)])
-def test_auto_precision_follows_the_measurement(
-    monkeypatch: pytest.MonkeyPatch, share: float, expected: torch.dtype
+X86 = "processor : 0\nmodel name : Some CPU\nflags : fpu avx2 avx512f {}\nbugs : spectre\n\nprocessor : 1\n"
+ARM = "processor : 0\nBogoMIPS : 50.00\nFeatures : fp asimd {}\nCPU implementer : 0x41\n"
+
+
+@pytest.mark.parametrize(
+    ("information", "kind", "why"),
+    [
+        (X86.format("avx512_bf16 avx_vnni"), "x86_64", "avx512_bf16"),
+        (X86.format("amx_bf16 amx_tile avx512_bf16"), "x86_64", "amx_bf16 and avx512_bf16"),
+        (X86.format("amx_tile amx_int8"), "x86_64", None),
+        (X86.format("avx512_vnni") + "bugs : avx512_bf16\n", "x86_64", None),
+        (ARM.format("sve bf16"), "aarch64", "NEON bf16"),
+        (ARM.format("svebf16"), "aarch64", None),
+        ("", "x86_64", None),
+    ],
+)
+def test_auto_precision_follows_the_processors_instructions(
+    machine: Machine, information: str, kind: str, why: str | None
 ) -> None:
-    monkeypatch.setattr(devices, "bfloat16_gain", lambda device: share * devices.WORTHWHILE)
-    assert devices.dtype("auto", CPU) == expected
+    machine.processor(information, kind)
+    assert devices.has_bfloat16(CPU) is (why is not None)
+    assert devices.dtype("auto", CPU) == (torch.bfloat16 if why else torch.float32)
+    assert devices.why_precision(CPU) == f"the processor has {why or 'no bfloat16 instructions'}"
+
+
+def test_this_machines_instructions_are_those_that_torch_finds() -> None:
+    asked = [getattr(torch.cpu, name) for name in devices.TORCH_ASKS.values() if hasattr(torch.cpu, name)]
+    if platform.machine() != "x86_64" or not asked:
+        pytest.skip("needs an x86 processor, and a torch that tells its instructions")
+    # Not by has_bfloat16, which pytest --bfloat16 pretends.
+    assert devices._bfloat16(CPU)[0] == any(function() for function in asked)
+
+
+@pytest.mark.parametrize(("told", "expected"), [("1", True), ("0", False), ("", False)])
+def test_a_mac_is_asked_by_sysctl(machine: Machine, monkeypatch: pytest.MonkeyPatch, told: str, expected: bool) -> None:
+    machine.processor("", "arm64", "Darwin")
+    monkeypatch.setattr(devices, "_sysctl", lambda name: told if name == "hw.optional.arm.FEAT_BF16" else "")
+    assert devices.has_bfloat16(CPU) is expected
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), False), ((8, 0), True), ((9, 0), True), ((12, 0), True)])
+def test_a_gpu_is_asked_for_its_capability(
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    capability: tuple[int, int],
+    expected: bool,
+) -> None:
+    machine.processor(X86.format("avx512_bf16"))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    device = torch.device("cuda:0")
+    assert devices.has_bfloat16(device) is expected
+    assert devices.why_precision(device) == f"the GPU has compute capability {capability[0]}.{capability[1]}"
+
+
+def test_an_apple_gpu_computes_in_float32(machine: Machine) -> None:
+    machine.processor(X86.format("avx512_bf16"))
+    assert devices.dtype("auto", torch.device("mps")) == torch.float32
+
+
+@pytest.mark.parametrize("flags", ["", "avx512_bf16"])
+def test_a_precision_that_is_given_is_taken(machine: Machine, flags: str) -> None:
+    machine.processor(X86.format(flags))
     assert devices.dtype("float32", CPU) == torch.float32
     assert devices.dtype("bfloat16", CPU) == torch.bfloat16
-
-
-def test_gain_is_measured_once(monkeypatch: pytest.MonkeyPatch, unmeasured: None) -> None:
-    measured: list[torch.dtype] = []
-
-    def seconds(device: torch.device, dtype: torch.dtype) -> float:
-        measured.append(dtype)
-        return {torch.float32: 0.6, torch.bfloat16: 0.2}[dtype]
-
-    monkeypatch.setattr(devices, "_convolution_seconds", seconds)
-    assert devices.bfloat16_gain(CPU) == pytest.approx(3)
-    assert [devices.dtype("auto", CPU) for _ in range(3)] == [torch.bfloat16] * 3
-    assert sorted(measured, key=str) == [torch.bfloat16, torch.float32]
-
-
-def test_a_precision_that_is_given_measures_nothing(monkeypatch: pytest.MonkeyPatch, unmeasured: None) -> None:
-    monkeypatch.setattr(devices, "_convolution_seconds", lambda *_: pytest.fail("measured"))
-    assert devices.dtype("float32", CPU) == torch.float32
-    assert devices.dtype("bfloat16", CPU) == torch.bfloat16
-
-
-def test_gain_of_this_machine_is_a_ratio(unmeasured: None) -> None:
-    assert 0.001 < devices.bfloat16_gain(CPU) < 1000
 
 
 # Memory

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import pathlib
+from typing import Any
 
 import pytest
 import torch
@@ -19,14 +20,15 @@ BUNDLED = ROOT / "styletx" / "backbones" / "compact-vgg19.safetensors"
 
 
 @pytest.fixture(scope="module")
-def distill():
+def distill() -> Any:
     specification = importlib.util.spec_from_file_location("distill", ROOT / "tools" / "distill.py")
+    assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
 
 
-def test_fold_keeps_distances(distill):
+def test_fold_keeps_distances(distill: Any) -> None:
     generator = torch.Generator().manual_seed(0)
     projection = torch.randn(40, 12, dtype=torch.float64, generator=generator)
     features = torch.randn(2, 12, 300, dtype=torch.float64, generator=generator).relu()
@@ -42,13 +44,13 @@ def test_fold_keeps_distances(distill):
     assert float(narrow.square().sum()) == pytest.approx(float(wide.square().sum()), rel=1e-9)
 
 
-def test_fold_of_a_projection_without_full_rank(distill):
+def test_fold_of_a_projection_without_full_rank(distill: Any) -> None:
     projection = torch.randn(5, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     readout = distill.fold(projection.mT @ projection)
     torch.testing.assert_close(readout.mT @ readout, projection.mT @ projection)
 
 
-def test_errors_are_those_of_the_difference_itself(distill):
+def test_errors_are_those_of_the_difference_itself(distill: Any) -> None:
     """The script gets |P f - t|^2 and the Gram error from moments; here they come from the tensors."""
     generator = torch.Generator().manual_seed(0)
     stage = distill.Stage("relu1_1", ("relu1_1",), crop=16, batch=2, gallery=4)
@@ -68,7 +70,7 @@ def test_errors_are_those_of_the_difference_itself(distill):
     torch.testing.assert_close(gram_error, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_projections_are_least_squares(distill):
+def test_projections_are_least_squares(distill: Any) -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.rand(2, 6, 100, generator=generator)
     target = torch.rand(9, 6, generator=generator) @ features + 0.1 * torch.randn(2, 9, 100, generator=generator)
@@ -79,7 +81,7 @@ def test_projections_are_least_squares(distill):
     torch.testing.assert_close(student.projections["relu1_1"], expected, rtol=1e-2, atol=2e-3)
 
 
-def test_readouts_are_applied_to_what_is_returned_only():
+def test_readouts_are_applied_to_what_is_returned_only() -> None:
     blocks = ((4, 4), (6,))
     plain = vgg.VGG(blocks, ["relu1_1", "relu2_1"])
     read = vgg.VGG(blocks, ["relu1_1", "relu2_1"], readouts=["relu1_1", "relu1_2"])
@@ -88,12 +90,12 @@ def test_readouts_are_applied_to_what_is_returned_only():
     pixels = torch.rand(1, 3, 12, 10, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected, found = plain(pixels), read(pixels)
-    matrix = read.readouts["relu1_1"].weight[:, :, 0, 0].detach()
+    matrix = read.get_parameter("readouts.relu1_1.weight")[:, :, 0, 0].detach()
     torch.testing.assert_close(found["relu1_1"], torch.einsum("dc,bchw->bdhw", matrix, expected["relu1_1"]))
     torch.testing.assert_close(found["relu2_1"], expected["relu2_1"], rtol=0, atol=0)
 
 
-def test_the_bundled_file():
+def test_the_bundled_file() -> None:
     assert BUNDLED.stat().st_size <= 4_000_000
     with safe_open(BUNDLED, "pt") as file:
         metadata = file.metadata()
@@ -107,7 +109,7 @@ def test_the_bundled_file():
     assert state.keys() == module.state_dict().keys()
 
 
-def test_the_bundled_network_sees():
+def test_the_bundled_network_sees() -> None:
     entry = architecture("compact")
     loaded = backbones.load("compact", entry.layers, offline=True)
     pixels = torch.rand(1, 3, 70, 50, generator=torch.Generator().manual_seed(0))
@@ -124,7 +126,7 @@ def test_the_bundled_network_sees():
         assert (pair[name][0] - pair[name][1]).abs().mean() > 1e-3
 
 
-def test_an_exported_file_is_read_back(distill, tmp_path):
+def test_an_exported_file_is_read_back(distill: Any, tmp_path: pathlib.Path) -> None:
     torch.manual_seed(0)
     student = distill.Student(None)
     student.metrics["relu2_1"] = (lambda p: p.mT @ p)(torch.randn(128, 80) / 10)

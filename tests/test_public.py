@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -54,6 +55,28 @@ def test_every_argument_is_explained(name: str) -> None:
     function = getattr(styletx, name)
     for argument in inspect.signature(function).parameters:
         assert re.search(rf"^ +{argument}: \w", function.__doc__, re.MULTILINE), argument
+
+
+def test_every_type_that_is_returned_is_public() -> None:
+    """Of functions and of public classes' methods and properties."""
+    returned: dict[str, str] = {}
+    for name in documented():
+        thing = getattr(styletx, name)
+        members = {name: thing} if inspect.isfunction(thing) else vars(thing)
+        for member, function in members.items():
+            function = function.fget if isinstance(function, property) else function
+            if inspect.isfunction(function) and (member == "__iter__" or not member.startswith("_")):
+                returned[f"{name}.{member}"] = str(inspect.signature(function).return_annotation)
+    ours = {"Notes": "Note"} | {
+        name: name
+        for module in ("stylizers", "batches", "notes", "optimization", "feedforward.models")
+        for name, thing in vars(importlib.import_module(f"styletx.{module}")).items()
+        if inspect.isclass(thing) and thing.__module__.startswith("styletx.")
+    }
+    found = {ours[word]: where for where, text in returned.items() for word in re.findall(r"\w+", text) if word in ours}
+    assert {"Result", "Stylizer", "Run", "Step", "Record", "Style", "Note"} <= found.keys()
+    missing = {name: where for name, where in found.items() if name not in styletx.__all__}
+    assert not missing
 
 
 def python_blocks(text: str) -> list[str]:

@@ -19,8 +19,8 @@ import styletx
 from styletx import images
 from styletx.cli import main
 from styletx.errors import MemoryLimitError, OptionError, WeightsError
-from styletx.feedforward import files
-from styletx.feedforward.network import Layout, Transformer
+from styletx.feedforward import models
+from styletx.feedforward.networks import Layout, Transformer
 from styletx.stylizers import TransformingStylizer
 
 TINY = Layout(widths=(4, 8), blocks=1)
@@ -33,7 +33,7 @@ def model(tmp_path: Path) -> Path:
     """A model file of a tiny network with random weights."""
     torch.manual_seed(0)
     path = tmp_path / "mine.safetensors"
-    files.write(path, Transformer(TINY), {"name": "mine", "style": "painting.png"})
+    models.write(path, Transformer(TINY), {"name": "mine", "style": "painting.png"})
     return path
 
 
@@ -42,7 +42,7 @@ def run(*arguments: object) -> Result:
 
 
 def test_a_file_gives_back_what_was_written(model: Path) -> None:
-    read = files.read(model)
+    read = models.read(model)
     assert (read.name, read.about["style"], read.network.layout) == ("mine", "painting.png", TINY)
     torch.manual_seed(0)
     for name, tensor in Transformer(TINY).state_dict().items():
@@ -52,7 +52,7 @@ def test_a_file_gives_back_what_was_written(model: Path) -> None:
 def test_a_result_is_the_networks_picture(model: Path, content_picture: Path) -> None:
     result = styletx.stylize(content_picture, model, **EXACT)
     with torch.no_grad():
-        expected = files.read(model).network(images.read(content_picture).pixels).clamp(0, 1)
+        expected = models.read(model).network(images.read(content_picture).pixels).clamp(0, 1)
     torch.testing.assert_close(result.pixels, expected, rtol=0, atol=1e-4)
     assert result.metadata["style"] == "mine.safetensors"
     assert result.metadata["model"]["style"] == "painting.png"
@@ -95,14 +95,11 @@ def test_alpha_and_depth_are_the_photographs(model: Path, tmp_path: Path) -> Non
     assert np.array_equal(np.asarray(result.image)[..., 3], values[..., 3])
 
 
-def test_what_has_no_meaning_here_says_so(model: Path, content_picture: Path) -> None:
-    with pytest.warns(UserWarning, match="--style-weight, --iterations: of no effect with a trained style"):
-        styletx.load_stylizer(model, style_weight=3.0, iterations=4)
-
-
-def test_what_has_no_meaning_with_a_painting_says_so(style_picture: Path) -> None:
-    with pytest.warns(UserWarning, match="--engine, --compile: of no effect with a painting"):
-        styletx.load_stylizer(style_picture, engine="onnx", compile=True, backbone="compact")
+def test_options_without_effect_are_named_in_a_note(model: Path, style_picture: Path) -> None:
+    (note,) = styletx.load_stylizer(model, style_weight=3.0, iterations=4).notes
+    assert str(note) == "A trained style's look is fixed by its training, so it ignores style_weight, iterations."
+    note = styletx.load_stylizer(style_picture, runtime="onnx", compile=True, backbone="compact").notes[-1]
+    assert str(note) == "Only a trained style uses runtime, compile; a painting ignores it."
 
 
 def test_out_of_memory_says_what_to_do(model: Path, content_picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,12 +107,12 @@ def test_out_of_memory_says_what_to_do(model: Path, content_picture: Path, monke
         raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(Transformer, "forward", full)
-    with pytest.raises(MemoryLimitError, match=r"photo.png: at 64×48 px .* smaller --size"):
+    with pytest.raises(MemoryLimitError, match=r"photo.png: 64×48 px does not fit .*; reduce size"):
         styletx.stylize(content_picture, model, size="original")
 
 
 def with_about(path: Path, about: object, extra: dict[str, torch.Tensor] | None = None) -> None:
-    state = files.read(path).network.state_dict() | (extra or {})
+    state = models.read(path).network.state_dict() | (extra or {})
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, path, {"styletx": json.dumps(about)})
 
 
@@ -146,7 +143,7 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
 def test_a_hostile_or_wrong_file_gets_one_line(model: Path, content_picture: Path, tmp_path: Path, kind: str) -> None:
     HOSTILE[kind](model)
     with pytest.raises(WeightsError, match=r"mine\.safetensors"):
-        files.read(model)
+        models.read(model)
     done = run(content_picture, model, "-o", tmp_path / "out.png")
     assert done.exit_code == 2
     assert done.stderr.strip().count("\n") == 0 and "Error: " in done.stderr
@@ -155,35 +152,35 @@ def test_a_hostile_or_wrong_file_gets_one_line(model: Path, content_picture: Pat
 
 def test_names_find_bundled_styles_and_files_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    name, path = next(iter(files.bundled().items()))
-    assert files.find(name) == path
+    name, path = next(iter(models.bundled().items()))
+    assert models.find(name) == path
     (tmp_path / name).mkdir()
-    assert files.find(name) == path
+    assert models.find(name) == path
     (tmp_path / name).rmdir()
     (tmp_path / name).write_bytes(b"a picture")
-    assert files.find(name) is None
-    assert files.find("painting.jpg") is None
+    assert models.find(name) is None
+    assert models.find("painting.jpg") is None
     with pytest.raises(OptionError, match=f"did you mean '{name}'"):
-        files.find(name + "e")
+        models.find(name + "e")
 
 
 def test_bundled_styles_are_small_and_say_where_they_come_from() -> None:
-    styles = files.bundled()
+    styles = models.bundled()
     assert len(styles) >= 5
     for path in styles.values():
         assert path.stat().st_size <= 2_000_000
-        about = files.read(path).about
+        about = models.read(path).about
         assert about["style"] and about["losses"] and about["training"]["steps"] and about["styletx"]
 
 
 def test_styles_are_listed() -> None:
     done = CliRunner().invoke(main, ["styles", "--json"])
-    assert [row["name"] for row in json.loads(done.stdout)] == list(files.bundled())
+    assert [row["name"] for row in json.loads(done.stdout)] == list(models.bundled())
     plain = CliRunner().invoke(main, ["styles"])
-    assert [line.split()[0] for line in plain.stdout.splitlines()] == list(files.bundled())
+    assert [line.split()[0] for line in plain.stdout.splitlines()] == list(models.bundled())
 
 
-@pytest.mark.parametrize("name", list(files.bundled()))
+@pytest.mark.parametrize("name", list(models.bundled()))
 def test_a_bundled_style_repaints_a_photograph(name: str, content_picture: Path, tmp_path: Path) -> None:
     done = run(content_picture, name, "-o", tmp_path / "out.png", "-q", "--size", "original")
     assert (done.exit_code, done.output) == (0, "")
@@ -201,7 +198,7 @@ def test_there_is_nothing_to_film(model: Path, content_picture: Path, tmp_path: 
 
 @pytest.mark.parametrize("value", [0, 120, 255])
 def test_a_flat_picture_is_painted_too(value: int) -> None:
-    result = styletx.stylize(np.full((64, 80, 3), value, np.uint8), next(iter(files.bundled())), size="original")
+    result = styletx.stylize(np.full((64, 80, 3), value, np.uint8), next(iter(models.bundled())), size="original")
     assert result.pixels.std() > 0.1
 
 
@@ -226,6 +223,6 @@ def test_onnx_paints_what_torch_paints(model: Path, content_picture: Path, tmp_p
     done = CliRunner().invoke(main, ["export", str(model), "-o", str(exported)])
     assert done.exit_code == 0, done.output
     by_torch = styletx.stylize(content_picture, model, **EXACT).pixels
-    for style, options in ((model, {"engine": "onnx"}), (exported, {})):
+    for style, options in ((model, {"runtime": "onnx"}), (exported, {})):
         painted = styletx.stylize(content_picture, style, **EXACT | options).pixels
         torch.testing.assert_close(painted, by_torch, rtol=0, atol=1e-3)

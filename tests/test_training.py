@@ -16,11 +16,12 @@ from PIL import Image
 from styletx import images
 from styletx.cli import main
 from styletx.errors import TrainingError
-from styletx.feedforward import files
-from styletx.feedforward.muon import orthogonal
-from styletx.feedforward.network import Layout, Transformer
-from styletx.feedforward.photographs import Crops
-from styletx.feedforward.training import Training, TrainingOptions
+from styletx.feedforward import models
+from styletx.feedforward.networks import Layout, Transformer
+from styletx.feedforward.training import Training
+from styletx.feedforward.training.optimisers import orthogonal
+from styletx.feedforward.training.photographs import Crops
+from styletx.options import TrainingOptions
 
 pytest.importorskip("accelerate", reason="training needs the extra styletx[train]")
 pytest.importorskip("matplotlib", reason="training needs the extra styletx[train]")
@@ -28,7 +29,15 @@ pytest.importorskip("matplotlib", reason="training needs the extra styletx[train
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 STYLE = ASSETS / "styles" / "mosaic.jpg"
 TINY = Layout(widths=(8, 16), blocks=1)
-QUICK: dict[str, Any] = {"layout": TINY, "crop": 64, "batch": 2, "every": 1000, "style_size": 96, "backbone": "compact"}
+QUICK: dict[str, Any] = {
+    "widths": TINY.widths,
+    "blocks": 1,
+    "crop": 64,
+    "batch": 2,
+    "every": 1000,
+    "style_size": 96,
+    "backbone": "compact",
+}
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +105,7 @@ def test_what_a_training_leaves(make: Callable[..., Training]) -> None:
     assert [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()] == [2, 4]
     sheet = np.asarray(Image.open(folder / "samples-000004.png"))
     assert sheet.std() > 10
-    model = files.read(training.output)
+    model = models.read(training.output)
     assert model.name == "mine"
     assert model.about["style"] == "mosaic.jpg"
     assert model.about["steps"] == 4
@@ -120,11 +129,11 @@ def test_a_diverging_training_stops_and_keeps_what_was_saved(
     make: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = make(every=2, steps=40)
-    with pytest.raises(TrainingError, match=r"diverges; .*smaller --rate"):
+    with pytest.raises(TrainingError, match=r"diverges: .*; start anew with a smaller rate, such as 0.005$"):
         for step in training:
             if step.step == 3:
                 training.trained.last.weight.data.fill_(torch.nan)
-    assert files.read(training.output).about["steps"] == 2
+    assert models.read(training.output).about["steps"] == 2
     assert make(every=2, steps=40, resume=True).done == 2
 
 
@@ -132,16 +141,16 @@ def test_another_trainings_checkpoint_is_refused(make: Callable[..., Training]) 
     training = make(steps=2)
     list(training)
     before = training.output.read_bytes()
-    with pytest.raises(TrainingError, match=r"checkpoint.pt: is of a training with other options"):
+    with pytest.raises(TrainingError, match=r"checkpoint.pt belongs to a training with other options"):
         make(steps=2, style_weight=3.0, resume=True)
     (training.folder / "checkpoint.pt").write_bytes(b"nonsense")
-    with pytest.raises(TrainingError, match="is no checkpoint that can be read"):
+    with pytest.raises(TrainingError, match=r"checkpoint.pt is damaged or not a checkpoint"):
         make(steps=2, resume=True)
     assert training.output.read_bytes() == before
 
 
 def test_a_training_can_begin_from_a_trained_style(photographs: Path, tmp_path: Path) -> None:
-    start = files.Model("x", Transformer(Layout((4, 8), blocks=1)), {})
+    start = models.Model("x", Transformer(Layout((4, 8), blocks=1)), {})
     paths = sorted(photographs.glob("*.png"))
     training = Training(
         images.read(STYLE), paths, tmp_path / "b.safetensors", TrainingOptions(**QUICK), start=start, device="cpu"
@@ -165,9 +174,9 @@ def train(*arguments: str | Path) -> Result:
 @pytest.mark.parametrize(
     ("photos", "output", "said"),
     [
-        ("missing", "m.safetensors", "is no folder"),
-        ("empty", "m.safetensors", "too few photographs to train on (0)"),
-        ("empty", "m.pth", "ends in .safetensors"),
+        ("missing", "m.safetensors", "missing is not a folder; give a folder of photographs"),
+        ("empty", "m.safetensors", "--photos: 0 photographs are too few to train on; give a folder of at least 8"),
+        ("empty", "m.pth", "m.pth does not end in .safetensors"),
         ("empty", "file/m.safetensors", "cannot be written"),
     ],
 )
@@ -201,14 +210,15 @@ def test_the_command_trains_and_goes_on(photographs: Path, tmp_path: Path) -> No
     report = json.loads(done.stdout)
     assert (report["steps"], report["stopped"]) == (3, False)
     assert report["losses"].keys() == {"total", "content", "style", "tv"}
-    assert files.read(output).network.layout == Layout((8, 16), blocks=1)
+    assert models.read(output).network.layout == Layout((8, 16), blocks=1)
     refused = train(*arguments)
-    assert refused.exit_code == 2 and "holds a training already; go on with --resume" in refused.stderr
+    assert refused.exit_code == 2 and "already holds a training; continue it with --resume" in refused.stderr
     again = train(*arguments, "--resume")
     assert again.exit_code == 0 and json.loads(again.stdout)["steps"] == 3
 
 
 def test_shallow_weights_train_on_what_they_reach(make: Callable[..., Training], tiny_weights: Path) -> None:
     training = make(backbone="vgg19", weights=str(tiny_weights), steps=1)
-    assert list(training.style_targets) == ["relu1_1", "relu2_1"] and training.content_layers == ("relu2_1",)
+    assert list(training.objective.style) == ["relu1_1", "relu2_1"]
+    assert list(training.objective.backbone.content_layers) == ["relu2_1"]
     assert [step.step for step in training] == [1]

@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 import torchvision
 
-from styletx.backbones import vgg, weights
+from styletx.backbones import downloads, places, vgg, weights
 from styletx.backbones.registry import ARCHITECTURES, Architecture, Download
 from styletx.errors import OutputError, StyletxError, WeightsError
 
@@ -141,7 +141,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("STYLETX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("STYLETX_OFFLINE", raising=False)
-    monkeypatch.setattr(weights, "PAUSE", 0.0)
+    monkeypatch.setattr(downloads, "PAUSE", 0.0)
     return tmp_path / "cache"
 
 
@@ -177,7 +177,7 @@ def files(folder: Path) -> set[str]:
 
 def test_download_is_trimmed_and_kept(server: Server, cache: Path) -> None:
     reports: list[tuple[int, int]] = []
-    found = weights.find(tiny(server.url), progress=lambda done, total: reports.append((done, total)))
+    found = places.find(tiny(server.url), download=lambda done, total: reports.append((done, total)))
 
     assert_same(found.state, convolutions())
     assert found.origin == "download"
@@ -194,19 +194,19 @@ def test_download_is_trimmed_and_kept(server: Server, cache: Path) -> None:
             "licence": "none",
         }
 
-    again = weights.find(tiny(server.url))
+    again = places.find(tiny(server.url))
     assert (again.origin, again.sha256) == ("cache", found.sha256)
     assert_same(again.state, convolutions())
-    assert weights.fetch(tiny(server.url)) == found.path
+    assert places.fetch(tiny(server.url)) == found.path
     assert server.requests == [None]
 
 
 def test_wrong_hash_is_refused_and_removed(server: Server, cache: Path) -> None:
     server.content = bytes(byte ^ 1 for byte in CONTENT)
     with pytest.raises(WeightsError) as error:
-        weights.fetch(tiny(server.url))
+        places.fetch(tiny(server.url))
     message = one_line(error)
-    assert server.url in message and "SHA-256" in message and "--weights FILE" in message
+    assert server.url in message and "SHA-256" in message and "as weights" in message
     assert files(cache) == set()
 
 
@@ -215,14 +215,14 @@ def test_download_goes_on_where_it_broke_off(server: Server, ranges: bool) -> No
     server.ranges = ranges
     half = len(CONTENT) // 2
     server.cuts = [half]
-    assert_same(weights.find(tiny(server.url)).state, convolutions())
+    assert_same(places.find(tiny(server.url)).state, convolutions())
     assert server.requests == [None, f"bytes={half}-"]
 
 
 def test_many_cuts_are_survived_while_more_arrives(server: Server) -> None:
     part = len(CONTENT) // 12
     server.cuts = [part] * 11
-    assert_same(weights.find(tiny(server.url)).state, convolutions())
+    assert_same(places.find(tiny(server.url)).state, convolutions())
     assert len(server.requests) == 12
 
 
@@ -230,7 +230,7 @@ def test_download_of_another_process_goes_on(server: Server, cache: Path) -> Non
     cache.mkdir()
     (cache / "tiny.part").write_bytes(CONTENT[:1000])
     reports: list[int] = []
-    weights.fetch(tiny(server.url), progress=lambda done, total: reports.append(done))
+    places.fetch(tiny(server.url), download=lambda done, total: reports.append(done))
     assert server.requests == ["bytes=1000-"]
     assert reports[0] == 1000
 
@@ -239,7 +239,7 @@ def test_download_of_another_process_goes_on(server: Server, cache: Path) -> Non
 def test_a_damaged_partial_file_is_started_over(server: Server, cache: Path, left: int) -> None:
     cache.mkdir()
     (cache / "tiny.part").write_bytes(b"?" * left)
-    assert_same(weights.find(tiny(server.url)).state, convolutions())
+    assert_same(places.find(tiny(server.url)).state, convolutions())
     assert server.requests[-1] is None
     assert files(cache) == {"tiny.safetensors"}
 
@@ -248,46 +248,46 @@ def test_a_line_that_always_breaks_ends_with_the_part_kept(server: Server, cache
     server.ranges = False
     server.cuts = [1000] * 20
     with pytest.raises(WeightsError) as error:
-        weights.fetch(tiny(server.url))
-    assert "broke off" in one_line(error) and "styletx weights fetch tiny" in one_line(error)
+        places.fetch(tiny(server.url))
+    assert "stopped at" in one_line(error) and "styletx weights fetch tiny" in one_line(error)
     assert (cache / "tiny.part").read_bytes() == CONTENT[:1000]
 
     server.cuts, server.ranges = [], True
-    weights.fetch(tiny(server.url))
+    places.fetch(tiny(server.url))
     assert server.requests[-1] == "bytes=1000-"
 
 
 def test_interrupted_download_is_kept(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "CHUNK", 1024)
+    monkeypatch.setattr(downloads, "CHUNK", 1024)
 
     def interrupt(done: int, total: int) -> None:
         if done >= 4096:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        weights.fetch(tiny(server.url), progress=interrupt)
+        places.fetch(tiny(server.url), download=interrupt)
     assert (cache / "tiny.part").read_bytes() == CONTENT[:4096]
-    weights.fetch(tiny(server.url))
+    places.fetch(tiny(server.url))
     assert server.requests == [None, "bytes=4096-"]
 
 
 def test_server_error_passes_or_is_told(server: Server, cache: Path) -> None:
     server.errors = [503]
-    weights.fetch(tiny(server.url))
+    places.fetch(tiny(server.url))
     assert len(server.requests) == 2
 
     shutil.rmtree(cache)
     server.errors = [500] * 20
     with pytest.raises(WeightsError) as error:
-        weights.fetch(tiny(server.url))
+        places.fetch(tiny(server.url))
     message = one_line(error)
-    assert "HTTP 500" in message and server.url in message and "--weights FILE" in message
+    assert "HTTP 500" in message and server.url in message and "as weights" in message
 
 
 def test_missing_file_is_not_asked_for_again(server: Server) -> None:
     server.errors = [404]
-    with pytest.raises(WeightsError, match=r"HTTP 404.*--weights FILE"):
-        weights.fetch(tiny(server.url))
+    with pytest.raises(WeightsError, match=r"HTTP 404.*as weights"):
+        places.fetch(tiny(server.url))
     assert len(server.requests) == 1
 
 
@@ -296,21 +296,21 @@ def test_another_file_in_its_place_is_refused_at_once(server: Server, cache: Pat
     (cache / "tiny.part").write_bytes(CONTENT[:1000])
     server.content, server.ranges = b"<html>Please log in</html>", False
     with pytest.raises(WeightsError, match="26 bytes"):
-        weights.fetch(tiny(server.url))
+        places.fetch(tiny(server.url))
     assert (cache / "tiny.part").read_bytes() == CONTENT[:1000]
 
 
 def test_no_server_is_one_clear_line(server: Server) -> None:
     server.close()
     with pytest.raises(WeightsError) as error:
-        weights.find(tiny(server.url))
-    assert server.url in one_line(error) and "--weights FILE" in one_line(error)
+        places.find(tiny(server.url))
+    assert server.url in one_line(error) and "as weights" in one_line(error)
 
 
 def test_unusable_cache_is_one_clear_line(server: Server, cache: Path) -> None:
     cache.write_text("not a folder")
     with pytest.raises(OutputError) as error:
-        weights.fetch(tiny(server.url))
+        places.fetch(tiny(server.url))
     assert str(cache) in one_line(error) and "STYLETX_CACHE" in one_line(error)
 
 
@@ -319,7 +319,7 @@ def test_full_disk_is_told_before_anything_is_downloaded(server: Server, cache: 
     assert architecture.download
     huge = dataclasses.replace(architecture, download=dataclasses.replace(architecture.download, size=10**18))
     with pytest.raises(OutputError) as error:
-        weights.fetch(huge)
+        places.fetch(huge)
     assert str(cache) in one_line(error) and "room" in one_line(error)
     assert server.requests == []
 
@@ -328,14 +328,14 @@ def test_full_disk_is_told_before_anything_is_downloaded(server: Server, cache: 
 def test_disk_that_fills_up_is_one_clear_line(server: Server, cache: Path) -> None:
     cache.mkdir()
     (cache / "tiny.part").symlink_to("/dev/full")
-    with pytest.raises(OutputError, match=r"No space left.*STYLETX_CACHE"):
-        weights.fetch(tiny(server.url))
+    with pytest.raises(OutputError, match=r"no space left.*STYLETX_CACHE"):
+        places.fetch(tiny(server.url))
 
 
 FETCH = """
 import sys
 from functools import partial
-from styletx.backbones import vgg, weights
+from styletx.backbones import downloads, places, vgg, weights
 from styletx.backbones.registry import Architecture, Download
 
 url, sha256, size = sys.argv[1:]
@@ -345,7 +345,7 @@ architecture = Architecture(
     ("relu1_1",), ("relu1_2",), "none", Download(url, sha256, int(size)),
 )
 print("asking", flush=True)
-print(weights.find(architecture).sha256)
+print(places.find(architecture).sha256)
 """
 
 
@@ -380,23 +380,23 @@ def test_offline_never_asks(server: Server, monkeypatch: pytest.MonkeyPatch, by_
     if by_variable:
         monkeypatch.setenv("STYLETX_OFFLINE", "1")
     offline = None if by_variable else True
-    for ask in (weights.find, weights.fetch):
+    for ask in (places.find, places.fetch):
         with pytest.raises(WeightsError) as error:
             ask(tiny(server.url), offline=offline)
         message = one_line(error)
-        assert "styletx weights fetch tiny" in message and server.url in message and "--weights" in message
+        assert "styletx weights fetch tiny" in message and server.url in message and "as weights" in message
     assert server.requests == []
 
 
 def test_the_argument_outweighs_the_variable(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STYLETX_OFFLINE", "1")
-    assert weights.find(tiny(server.url), offline=False).origin == "download"
+    assert places.find(tiny(server.url), offline=False).origin == "download"
 
 
 @pytest.mark.parametrize("value", ["", "0", "false", "No"])
 def test_offline_can_be_off(server: Server, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("STYLETX_OFFLINE", value)
-    assert weights.find(tiny(server.url)).origin == "download"
+    assert places.find(tiny(server.url)).origin == "download"
 
 
 # The order in which places are asked
@@ -411,7 +411,7 @@ def write(path: Path, state: dict[str, torch.Tensor]) -> Path:
 def test_a_file_comes_before_the_cache(tmp_path: Path, cache: Path) -> None:
     write(cache / "tiny.safetensors", published_state())
     doubled = {name: 2 * tensor for name, tensor in published_state().items()}
-    found = weights.find(tiny(), file=write(tmp_path / "mine.safetensors", doubled))
+    found = places.find(tiny(), file=write(tmp_path / "mine.safetensors", doubled))
     assert found.origin == "file"
     assert_same(found.state, {name: 2 * tensor for name, tensor in convolutions().items()})
 
@@ -419,58 +419,58 @@ def test_a_file_comes_before_the_cache(tmp_path: Path, cache: Path) -> None:
 def test_the_bundle_comes_last(server: Server, tmp_path: Path, cache: Path) -> None:
     bundle = write(tmp_path / "bundle.safetensors", published_state())
     both = tiny(server.url, bundled=str(bundle))  # an absolute path stays one
-    assert weights.locate(both) == ("bundled", bundle)
-    assert weights.find(both, offline=True).origin == "bundled"
-    assert weights.find(both).origin == "download"
-    assert weights.find(both).origin == "cache"
-    assert weights.locate(both) == ("cache", cache / "tiny.safetensors")
+    assert places.locate(both) == ("bundled", bundle)
+    assert places.find(both, offline=True).origin == "bundled"
+    assert places.find(both).origin == "download"
+    assert places.find(both).origin == "cache"
+    assert places.locate(both) == ("cache", cache / "tiny.safetensors")
 
 
 def test_what_ships_with_the_program_is_not_downloaded(tmp_path: Path) -> None:
     bundle = write(tmp_path / "bundle.safetensors", published_state())
-    assert weights.fetch(tiny(bundled=str(bundle)), offline=True) == bundle
+    assert places.fetch(tiny(bundled=str(bundle)), offline=True) == bundle
 
 
 def test_nowhere_to_get_them_from() -> None:
-    for ask in (weights.find, weights.fetch):
-        with pytest.raises(WeightsError, match="--weights FILE"):
+    for ask in (places.find, places.fetch):
+        with pytest.raises(WeightsError, match="as weights"):
             ask(tiny())
 
 
 def test_damaged_cache_says_what_to_do_and_fetch_heals_it(server: Server, cache: Path) -> None:
-    path = weights.fetch(tiny(server.url))
+    path = places.fetch(tiny(server.url))
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(WeightsError) as error:
-        weights.find(tiny(server.url))
+        places.find(tiny(server.url))
     assert str(path) in one_line(error) and "styletx weights fetch tiny" in one_line(error)
-    weights.fetch(tiny(server.url))
-    assert weights.find(tiny(server.url)).origin == "cache"
+    places.fetch(tiny(server.url))
+    assert places.find(tiny(server.url)).origin == "cache"
 
 
 def test_fetch_completes_a_truncated_cache(server: Server, cache: Path) -> None:
     shallow = {name: tensor for name, tensor in published_state().items() if name.startswith("features.0.")}
     write(cache / "tiny.safetensors", shallow)
-    assert weights.reached(tiny(), weights.find(tiny(server.url)).state) == ("relu1_1",)
-    weights.fetch(tiny(server.url))
-    assert weights.reached(tiny(), weights.find(tiny(server.url)).state) == LAYERS
+    assert weights.reached(tiny(), places.find(tiny(server.url)).state) == ("relu1_1",)
+    places.fetch(tiny(server.url))
+    assert weights.reached(tiny(), places.find(tiny(server.url)).state) == LAYERS
 
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert weights.cache_dir() == tmp_path / "cache"
+    assert places.cache_dir() == tmp_path / "cache"
     monkeypatch.setenv("STYLETX_CACHE", "~/elsewhere")
-    assert weights.cache_dir() == Path.home() / "elsewhere"
+    assert places.cache_dir() == Path.home() / "elsewhere"
     monkeypatch.delenv("STYLETX_CACHE")
-    assert weights.cache_dir().name.lower() in ("styletx", "cache")
-    assert weights.cache_dir().is_absolute()
+    assert places.cache_dir().name.lower() in ("styletx", "cache")
+    assert places.cache_dir().is_absolute()
 
 
 def test_listing_follows_what_is_there(cache: Path) -> None:
-    before = {listed.name: listed for listed in weights.listing()}
+    before = {listed.name: listed for listed in places.listing()}
     assert before.keys() == ARCHITECTURES.keys()
     assert before["vgg19"].origin is None and before["vgg19"].path is None
     assert before["vgg19"].advice == "styletx weights fetch vgg19"
     path = write(cache / "vgg19.safetensors", published_state())
-    after = {listed.name: listed for listed in weights.listing()}["vgg19"]
+    after = {listed.name: listed for listed in places.listing()}["vgg19"]
     assert (after.origin, after.path, after.size) == ("cache", path, path.stat().st_size)
     for listed in before.values():
         if listed.origin == "bundled":
@@ -487,14 +487,14 @@ def test_every_format_is_read(tmp_path: Path) -> None:
     torch.save(published_state(), tmp_path / "zip.pth")
     shutil.copy(tmp_path / "zip.pth", tmp_path / "misnamed.safetensors")
     for path in sorted(tmp_path.iterdir()):
-        found = weights.find(tiny(), file=path)
+        found = places.find(tiny(), file=path)
         assert_same(found.state, convolutions())
         assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_half_precision_becomes_float32(tmp_path: Path) -> None:
     half = {name: tensor.half() for name, tensor in published_state().items()}
-    found = weights.find(tiny(), file=write(tmp_path / "half.safetensors", half))
+    found = places.find(tiny(), file=write(tmp_path / "half.safetensors", half))
     assert_same(found.state, {name: tensor.half().float() for name, tensor in convolutions().items()})
 
 
@@ -571,7 +571,7 @@ def test_hostile_and_wrong_files_are_one_clear_line(tmp_path: Path) -> None:
     target = tmp_path / "executed"
     for name, path in hostile_files(tmp_path, target):
         with pytest.raises(WeightsError) as error:
-            weights.find(tiny(), file=path)
+            places.find(tiny(), file=path)
         assert str(path) in one_line(error), name
         assert ";" in one_line(error), f"{name} says what to do"
     assert not target.exists()

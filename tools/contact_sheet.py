@@ -1,10 +1,10 @@
-"""Draws a table of pictures: photographs down, paintings across, and where they meet the one in the other's style.
+"""Draws a table of pictures: photographs down, paintings across, and each photograph in each painting's style.
 
     python tools/contact_sheet.py -o docs/results.jpg
     python tools/contact_sheet.py -o docs/styles.jpg --trained
     python tools/contact_sheet.py -o docs/compact.jpg --against ../shared/weights/vgg19-relu3_1.safetensors
 
-Each picture is made by the shipped command with its defaults, in outputs/, and only if it is not there yet.
+Each picture is made by the shipped command with its defaults, in outputs/, unless it is there already.
 """
 
 from __future__ import annotations
@@ -17,53 +17,70 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from styletx.feedforward import files
+from styletx.feedforward import models
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-GAP = 6
+GAP = 6  # between pictures, px
 
 
 def repainted(content: Path, style: Path, folder: Path, weights: str | None) -> Image.Image:
+    """A photograph in a style, made with a VGG-19's weights or, for None, with what ships."""
     output = folder / f"{content.stem}-{style.name}{'-' + Path(weights).stem if weights else ''}.png"
     if not output.exists():
-        flags = ["--weights", weights] if weights else ["--backbone", "compact"] if style.suffix == ".jpg" else []
-        subprocess.run([sys.executable, "-m", "styletx", "run", content, style, "-q", "-o", output, *flags], check=True)
-    return Image.open(output).convert("RGB")
+        command = [sys.executable, "-m", "styletx", "run", str(content), str(style), "-q", "-o", str(output)]
+        if weights:
+            command += ["--weights", weights]
+        elif style.suffix == ".jpg":
+            command += ["--backbone", "compact"]
+        subprocess.run(command, check=True)
+    return picture(output)
+
+
+def picture(path: Path) -> Image.Image:
+    """A picture in RGB."""
+    with Image.open(path) as file:
+        return file.convert("RGB")
 
 
 def sheet(rows: Sequence[Sequence[Image.Image | None]], width: int, height: int) -> Image.Image:
+    """The table, with each picture cut to the same size; None leaves a gap."""
     page = Image.new("RGB", (len(rows[0]) * (width + GAP) - GAP, len(rows) * (height + GAP) - GAP), "white")
     for y, row in enumerate(rows):
-        for x, picture in enumerate(row):
-            if picture is not None:
-                page.paste(ImageOps.fit(picture, (width, height)), (x * (width + GAP), y * (height + GAP)))
+        for x, found in enumerate(row):
+            if found is not None:
+                page.paste(ImageOps.fit(found, (width, height)), (x * (width + GAP), y * (height + GAP)))
     return page
 
 
-if __name__ == "__main__":
+def names(folder: Path) -> list[str]:
+    """The names of a folder's pictures."""
+    return [path.stem for path in sorted(folder.glob("*.jpg"))]
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument(
-        "--styles", nargs="*", default=[path.stem for path in sorted((ASSETS / "styles").glob("*.jpg"))]
-    )
-    parser.add_argument(
-        "--contents", nargs="*", default=[path.stem for path in sorted((ASSETS / "content").glob("*.jpg"))]
-    )
+    parser.add_argument("--photographs", nargs="*", default=names(ASSETS / "content"), metavar="NAME")
+    parser.add_argument("--paintings", nargs="*", default=names(ASSETS / "styles"), metavar="NAME")
     parser.add_argument("--trained", action="store_true", help="the trained styles instead of paintings")
-    parser.add_argument("--against", metavar="FILE", help="also show what a VGG-19 with these weights makes of each")
+    parser.add_argument("--against", metavar="FILE", help="add a row for each photograph with these VGG-19 weights")
     parser.add_argument("--folder", type=Path, default=Path("outputs"), help="where the single pictures go")
     parser.add_argument("--width", type=int, default=300, help="of a picture, px")
     arguments = parser.parse_args()
 
-    styles = [ASSETS / "styles" / f"{name}.jpg" for name in arguments.styles]
     rows: list[list[Image.Image | None]] = []
     if arguments.trained:
-        styles = list(files.bundled().values())
+        styles = list(models.bundled().values())
     else:
-        rows.append([None, *(Image.open(style).convert("RGB") for style in styles)])
-    for name in arguments.contents:
+        styles = [ASSETS / "styles" / f"{name}.jpg" for name in arguments.paintings]
+        rows.append([None, *map(picture, styles)])
+    for name in arguments.photographs:
         content = ASSETS / "content" / f"{name}.jpg"
         for weights in (None, arguments.against) if arguments.against else (None,):
-            photograph = Image.open(content).convert("RGB")
-            rows.append([photograph, *(repainted(content, style, arguments.folder, weights) for style in styles)])
+            results = [repainted(content, style, arguments.folder, weights) for style in styles]
+            rows.append([picture(content), *results])
     sheet(rows, arguments.width, arguments.width * 2 // 3).save(arguments.output, quality=88)
+
+
+if __name__ == "__main__":
+    main()

@@ -37,7 +37,7 @@ sys.path.insert(0, str(ROOT))
 
 from styletx.backbones.registry import COMPACT_VGG19  # noqa: E402
 from styletx.backbones.vgg import VGG, layer_names  # noqa: E402
-from styletx.feedforward.muon import Muon  # noqa: E402
+from styletx.feedforward.training.optimisers import Muon  # noqa: E402
 
 SHARED = ROOT.parent / "shared"
 RUNS = ROOT / "runs"

@@ -1,7 +1,7 @@
 """Torchvision's classifiers as feature extractors: AlexNet, ResNets, EfficientNet, and any other by its name.
 
-A residual network adds each block's input to its output, so what one layer sees is never clean of the layers before
-it; a VGG, which is in `vgg.py`, has no such sums.
+A residual network adds each block's input to its output, so a layer's activations always contain those of the layers
+before it. A VGG, which is in `vgg.py`, has no such sums.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Classifier(nn.Module):
 
     Args:
         name: what `torchvision.models` calls it.
-        layers: nodes to return, by torchvision's names; a module's name means what the module returns.
-        pooling: "max" as published, or "average": the same windows, averaged.
+        layers: nodes to return, by torchvision's names; a module's name stands for its output.
+        pooling: "max" as published, or "average": the mean of the same windows.
         padding: "reflect", or "zeros" as published.
     """
 
@@ -41,7 +41,7 @@ class Classifier(nn.Module):
         self.layers = tuple(layers)
         network = whole(name)
         for module in network.modules():
-            # A layer that is returned must not be overwritten by what comes after it.
+            # The next layer must not overwrite one that is returned.
             if hasattr(module, "inplace"):
                 setattr(module, "inplace", False)  # noqa: B010
         self.network = create_feature_extractor(network, list(layers), suppress_diff_warning=True)
@@ -55,7 +55,7 @@ class Classifier(nn.Module):
             elif isinstance(module, nn.AvgPool2d):
                 self.network.set_submodule(path, Pool(module, "average"))
             elif isinstance(module, nn.BatchNorm2d):
-                # One that is done with learning, and no longer counts its batches.
+                # It no longer learns, so it need not count batches.
                 self.network.set_submodule(path, FrozenBatchNorm2d(module.num_features, module.eps))
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
@@ -73,10 +73,10 @@ class Classifier(nn.Module):
 
 
 class Pool(nn.Module):
-    """A pool that takes the largest or the mean, and whose window is no larger than the picture.
+    """A pool that takes the maximum or the mean, and whose window shrinks to a picture that is smaller.
 
     Args:
-        published: torchvision's, whose window, stride and padding it has.
+        published: torchvision's pool, whose window, stride and padding it takes over.
         pooling: "max" or "average".
     """
 
@@ -98,7 +98,7 @@ class Pool(nn.Module):
 
 
 def whole(name: str) -> nn.Module:
-    """A classifier of torchvision as it is published, with its own random weights, ready to look.
+    """A classifier of torchvision as it is published, with random weights, in eval mode.
 
     Args:
         name: what `torchvision.models` calls it.
@@ -106,12 +106,12 @@ def whole(name: str) -> nn.Module:
     from torchvision import models
 
     with warnings.catch_warnings():
-        # GoogLeNet and Inception announce a change of their initial weights, which are replaced here.
+        # GoogLeNet and Inception announce a change of their initial weights, which are not used here.
         warnings.simplefilter("ignore", FutureWarning)
         try:
             network: nn.Module = models.get_model(name)
         except NotImplementedError:
-            # RegNets calculate their widths by tensors, which must then be real ones.
+            # RegNets compute their widths with tensors, which must then have contents.
             device = torch.get_default_device()
             with torch.device("cpu"):
                 network = models.get_model(name).to(device)
@@ -125,14 +125,14 @@ def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @cache
 def names() -> tuple[str, ...]:
-    """All classifiers there are in torchvision."""
+    """The names of all classifiers in torchvision."""
     from torchvision import models
 
     return tuple(models.list_models(module=models))
 
 
 def published(name: str) -> tuple[str, str, int]:
-    """Address, first digits of the SHA-256, and size in bytes, rounded to 1 kB, of a classifier's trained weights."""
+    """URL, first digits of the SHA-256, and size in bytes (rounded to 1 kB) of a classifier's trained weights."""
     from torchvision import models
 
     (first, *_) = models.get_model_weights(name)
@@ -142,19 +142,19 @@ def published(name: str) -> tuple[str, str, int]:
 
 @cache
 def layers(name: str, side: int = 224) -> dict[str, tuple[int, int]]:
-    """The maps of features that a classifier makes, from the picture down, whichever classifier it is.
+    """The feature maps of any classifier, from the picture down.
 
-    They are what its outermost modules return that are no mere sequences of others.
+    They are the outputs of its outermost modules, where a plain sequence of modules does not count as one.
 
     Args:
         name: what `torchvision.models` calls it.
-        side: of the picture that is looked at, in px.
+        side: side of the picture in px.
 
     Returns:
         Layer name to its channels and the side of its map at that size.
 
     Raises:
-        OptionError: it makes too few, as a vision transformer does, which works on a list of patches.
+        OptionError: it has too few, as a vision transformer has, which works on a list of patches.
     """
     with torch.device("meta"):
         network, pixels = whole(name), torch.zeros(1, 3, side, side)
@@ -162,7 +162,7 @@ def layers(name: str, side: int = 224) -> dict[str, tuple[int, int]]:
 
     def remember(path: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            # Maps are [B, C, h, w]; some transformers hold them as [B, h, w, C].
+            # Maps are [B, C, h, w]; some transformers order them [B, h, w, C].
             if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] == output.shape[3] > 1:
                 found[path] = (output.shape[1], output.shape[2])
 
@@ -173,15 +173,15 @@ def layers(name: str, side: int = 224) -> dict[str, tuple[int, int]]:
     with torch.no_grad():
         network(pixels)
     if len({map_side for _, map_side in found.values()}) < 3:
-        raise OptionError(f"{name} makes no maps of features at several scales; choose a convolutional network.")
+        raise OptionError(f"{name} has no feature maps at several scales; choose a convolutional network")
     return found
 
 
 def default_layers(found: Mapping[str, tuple[int, int]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Style and content layers for a network that nobody chose any for.
+    """Style and content layers for a network whose entry names none.
 
-    Style is taken from the last layer at each scale, as Gatys et al. (2016) take one a block; content from the last
-    but one of them, where objects are seen but places are not yet lost.
+    Style is taken from the last layer at each scale, as Gatys et al. (2016) take one per block. Content is taken from
+    the second to last of them, which recognises objects and still knows where they are.
 
     Args:
         found: layer name to channels and side of its map, as `layers` returns it.
@@ -195,7 +195,7 @@ def _outermost(module: nn.Module, path: str = "") -> list[tuple[str, nn.Module]]
     found = []
     for name, child in module.named_children():
         below = f"{path}.{name}" if path else name
-        # Exactly a sequence: torchvision's own kinds of it are blocks.
+        # Only a plain sequence: torchvision's subclasses of it are blocks.
         found += _outermost(child, below) if type(child) is nn.Sequential else [(below, child)]
     return found
 

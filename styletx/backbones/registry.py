@@ -1,7 +1,7 @@
-"""Every network that can see for styletx: one entry each.
+"""Every network that can compare pictures: one entry each.
 
 To add one, add an `Architecture` to `ARCHITECTURES`; nothing else in the program names a network. Any other classifier
-of torchvision has an entry made for it when it is asked for.
+of torchvision gets an entry when it is asked for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ VGG11 = ((64,), (128,), (256,) * 2, (512,) * 2, (512,) * 2)
 VGG13 = ((64,) * 2, (128,) * 2, (256,) * 2, (512,) * 2, (512,) * 2)
 VGG16 = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)
 VGG19 = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4)
-# Chosen by measurement, see docs/compact-backbone.md; the layers that are looked at are wider than those between.
+# Chosen by measurement, see docs/compact-backbone.md: layers that carry style or content are wider than the others.
 COMPACT_VGG19 = ((32, 32), (80, 64), (128, 64, 64, 64), (128, 128, 96, 96), (128,))
 COMPACT_READOUTS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
 
@@ -36,10 +36,10 @@ class Download:
     """Where a network's trained weights are published.
 
     Attributes:
-        url: a state dict that `torch.load(weights_only=True)` reads.
+        url: of a state dict that `torch.load(weights_only=True)` reads.
         sha256: the first digits of its SHA-256, as many as the publisher states.
-        size: bytes.
-        tolerance: how many bytes the size may be off, where the publisher rounds it.
+        size: in bytes.
+        tolerance: how many bytes the true size may differ, where the publisher rounds it.
     """
 
     url: str
@@ -50,22 +50,21 @@ class Download:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network, what it can be asked for, and where its weights come from.
+    """A network, the layers that it offers, and where its weights come from.
 
     Attributes:
-        name: what `--backbone` calls it.
-        build: makes the module from `layers` and keyword options, with random weights.
-        convert: turns the state dict as it is published into the module's own.
+        name: what the option `backbone` calls it.
+        build: makes the module from `layers` and the keywords `pooling` and `padding`, with random weights.
+        convert: turns a published state dict into the module's own.
         layers: all layers, from the picture down.
-        style_layers: layers whose Gram matrices carry style, by default.
-        content_layers: layers whose activations carry content, by default.
+        style_layers: layers whose Gram matrices carry style by default.
+        content_layers: layers whose activations carry content by default.
         licence: of the published weights.
         download: where they are published, if they are.
-        bundled: file name inside this package, if it ships with it.
-        whole: makes the network as it was published, classifier and all; None if `build` makes all there is.
-        parts: what to tell apart in the whole network, each with the name of its module there: the layers, and what
-            lies between and after them.
-        style_weights: what an optimisation weighs the style layers by, where that is not 1.
+        bundled: name of their file in this package, if they ship with it.
+        whole: makes the network as it was published, with its classifier; None if `build` makes the whole network.
+        parts: name of each layer, and of what lies between and after the layers, to its module in the whole network.
+        style_weights: shares of the style layers whose share is not 1.
     """
 
     name: str
@@ -133,7 +132,7 @@ def _resnet(name: str, blocks: Sequence[int], download: Download) -> Architectur
             "maxpool",
             *(f"layer{stage}.{block}" for stage, count in enumerate(blocks, 1) for block in range(count)),
         ),
-        # Those of Wang et al. (2021), after the published program.
+        # As in the program that Wang et al. (2021) published.
         style_layers=("relu", *ends),
         content_layers=ends[2:3],
         download=download,
@@ -142,7 +141,7 @@ def _resnet(name: str, blocks: Sequence[int], download: Download) -> Architectur
 
 
 def _rounded(file: str, mebibytes: float) -> Download:
-    """A file of torchvision's, whose size it states in MiB to three places; its name ends in its hash."""
+    """A file of torchvision, which states its size in MiB to three places and its hash at the end of its name."""
     url = f"https://download.pytorch.org/models/{file}"
     return Download(url, file.removesuffix(".pth")[-8:], round(mebibytes * 2**20), SIZE_TOLERANCE)
 
@@ -194,9 +193,9 @@ ARCHITECTURES: dict[str, Architecture] = {
             convert=dict,
             layers=vgg.layer_names(COMPACT_VGG19),
             style_layers=GATYS_STYLE_LAYERS,
-            # Against equal weights, a ninth less style distance on VGG-19, a tenth more in the large structure.
+            # Compared with equal shares: a ninth less style distance by VGG-19, a tenth more in the large structure.
             style_weights={"relu3_1": 1.5, "relu5_1": 0.5},
-            # In a quick run relu4_2 alone leaves edges too loose; relu3_1 beside it holds them for the same style.
+            # With relu4_2 alone, edges of a quick run come out loose; relu3_1 holds them at no cost in style.
             content_layers=("relu3_1", "relu4_2"),
             licence="CC BY 4.0, Simonyan & Zisserman, and MIT, Wang et al.; distilled from their networks",
             bundled="compact-vgg19.safetensors",
@@ -209,8 +208,8 @@ def architecture(name: str) -> Architecture:
     """The entry of that name.
 
     Raises:
-        OptionError: there is none, nor a classifier of torchvision; the message offers the nearest. Or it is one that
-            makes no maps of features.
+        OptionError: neither an entry nor a classifier of torchvision has that name, in which case the message suggests
+            the nearest; or the classifier has no feature maps.
     """
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
@@ -221,7 +220,7 @@ def architecture(name: str) -> Architecture:
 
 @cache
 def _other(name: str) -> Architecture:
-    """An entry for a classifier of torchvision that has none."""
+    """An entry for a classifier of torchvision that is not in the registry."""
     found = classifiers.layers(name)
     url, sha256, size = classifiers.published(name)
     style_layers, content_layers = classifiers.default_layers(found)

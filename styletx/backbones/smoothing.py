@@ -1,26 +1,26 @@
-"""Smoothed activations, with which networks other than VGG carry style too (Wang et al. 2021)."""
+"""Smoothed activations, which let networks other than VGG carry style (Wang et al. 2021, arXiv:2104.05623)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-# Root mean squares of a layer's activations. Wang et al. take the activations as they are, which for a network whose
-# activations are large leaves little but the largest of them; so measured, the softmax does the same to any network.
+# In root mean squares of a layer's activations. Wang et al. take the activations as they are, and if those are large,
+# little but the largest is left after the softmax. In these units it does the same to any network.
 TEMPERATURE = 3.0
 
 
 def smooth(features: Tensor) -> Tensor:
     """Softmax over all channels and positions (Wang et al. 2021).
 
-    In a residual network a few activations lie far above all others, and a Gram matrix, made of products, is then about
-    those few. After a softmax, what they are more than the others is bounded, and the weak ones count too.
+    In a residual network a few activations are far larger than all others, and they dominate a Gram matrix, which
+    consists of products. A softmax bounds their lead, so the weak ones count as well.
 
     Args:
         features: `[B, C, H, W]`.
 
     Returns:
-        The same shape, float32 or wider, positive; the mean of each picture's is 1, whatever its size.
+        The same shape, float32 or wider, positive, with a mean of 1 for each picture, whatever its size.
     """
     flat = features.flatten(1)
     flat = flat if flat.dtype == torch.float64 else flat.float()
@@ -29,7 +29,7 @@ def smooth(features: Tensor) -> Tensor:
 
 
 class Smoothed(nn.Module):
-    """A network whose activations are smoothed before anything is measured by them.
+    """A network that returns smoothed activations.
 
     Args:
         module: called with pixels, returns layer name to `[B, C, h, w]`.

@@ -1,4 +1,4 @@
-"""Weights that were never trained: what a network sees by its architecture alone."""
+"""Random weights, which show what a network sees by its architecture alone."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from torch import Tensor, nn
 
 from styletx.backbones.registry import Architecture
 
-CALIBRATION = (2, 3, 128, 128)  # pictures of noise that settle the statistics of batch normalisations
+CALIBRATION = (2, 3, 128, 128)  # shape of the noise from which batch normalisations get their statistics
 
 
 def state(architecture: Architecture, seed: int) -> dict[str, Tensor]:
     """Random weights for all layers of a network, the same for the same seed.
 
-    Convolutions are drawn as He et al. (2015) do it, so that activations neither fade nor explode. A network with
-    batch normalisation depends on its statistics for that; they are taken from noise, as a first step of training
-    would do.
+    Convolutions are drawn as by He et al. (2015), so that activations neither fade nor explode. A network with batch
+    normalisation also needs statistics for that; they are taken from noise, as a first step of training would.
 
     Args:
         architecture: the network.

@@ -1,7 +1,7 @@
 """VGG networks (Simonyan & Zisserman 2015) as feature extractors.
 
-A VGG is a stack of 3×3 convolutions and pools with nothing beside them, so each layer's activations are a
-clean function of the picture: near the input they see edges and colour, deeper down strokes and objects.
+A VGG is a stack of 3×3 convolutions and pools without side paths. Layers near the input respond to edges and colours,
+deeper ones to strokes and objects.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class VGG(nn.Module):
     """A VGG's convolutions, built only as deep as the deepest layer asked for.
 
     Args:
-        blocks: output channels of each convolution, a sequence a block, with a pool between blocks; VGG-19 is
+        blocks: output channels of each convolution, one sequence per block, with a pool between blocks; VGG-19 is
             `(64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4`.
         layers: names of the layers to return, `relu{block}_{convolution}`, both counted from 1.
         pooling: "max" as in the paper, or "average" as Gatys et al. (2016) suggest.
         padding: "reflect", which leaves no frame in an optimised picture, or "zeros" as in the paper.
         readouts: layers whose activations go through a 1×1 convolution of their own before they are returned, so
-            that distances between them are another network's; the layers below see the plain activations.
+            that distances between them equal another network's; the layers below get the plain activations.
     """
 
     mean: Tensor
@@ -81,14 +81,14 @@ class VGG(nn.Module):
             if name[4] != block:
                 block = name[4]
                 features = self._pool(features)
-            # In place, as a convolution's backward pass does not look at its output: a third of the memory.
+            # In place, since a convolution's backward pass does not need its output: this saves a third of the memory.
             features = F.relu_(convolution(pad(features, (1, 1, 1, 1), self.padding)))
             if name in self.layers:
                 found[name] = self.readouts[name](features) if name in self.readouts else features
         return found
 
     def _pool(self, features: Tensor) -> Tensor:
-        # A side of one pixel stays as it is, so that tiny pictures reach the deep layers too.
+        # A side of one pixel stays as it is, so that even tiny pictures reach the deep layers.
         window = [min(2, side) for side in features.shape[-2:]]
         pool = F.max_pool2d if self.pooling == "max" else F.avg_pool2d
         return pool(features, window)
@@ -105,14 +105,14 @@ def layer_names(blocks: Sequence[Sequence[int]]) -> tuple[str, ...]:
 
 def pad(features: Tensor, margins: Sequence[int], padding: str) -> Tensor:
     """Features `[B, C, H, W]` with margins left, right, above and below, filled as `padding` says."""
-    # A reflection is smaller than what it reflects; what a deep layer has left of a tiny picture is repeated.
+    # A margin must be narrower than what it reflects; the few positions of a tiny picture are repeated instead.
     small = min(features.shape[-2:]) <= max(margins)
     mode = "constant" if padding == "zeros" else "replicate" if small else "reflect"
     return F.pad(features, list(margins), mode=mode)
 
 
 def torchvision_indices(blocks: Sequence[Sequence[int]], batch_norm: bool = False) -> dict[str, int]:
-    """Layer name to its convolution's index in torchvision's `features`, where ReLUs and pools count too."""
+    """Layer name to its convolution's index in torchvision's `features`, which also counts ReLUs and pools."""
     pools_before = [block for block, widths in enumerate(blocks) for _ in widths]
     names = layer_names(blocks)
     modules = 3 if batch_norm else 2
@@ -120,7 +120,7 @@ def torchvision_indices(blocks: Sequence[Sequence[int]], batch_norm: bool = Fals
 
 
 def torchvision_modules(blocks: Sequence[Sequence[int]], batch_norm: bool = False) -> dict[str, str]:
-    """Layers, pools and fully connected layers, by the paper's names, to the names of torchvision's modules."""
+    """The paper's names of layers, pools and fully connected layers to the names of torchvision's modules."""
     after = 2 if batch_norm else 1
     modules = {}
     for name, index in torchvision_indices(blocks, batch_norm).items():
@@ -134,9 +134,9 @@ def torchvision_modules(blocks: Sequence[Sequence[int]], batch_norm: bool = Fals
 def from_torchvision(
     state: Mapping[str, Tensor], blocks: Sequence[Sequence[int]], batch_norm: bool = False
 ) -> dict[str, Tensor]:
-    """The convolutions of a torchvision state dict, under this module's names; the classifier is left out.
+    """The convolutions of a torchvision state dict under this module's names, without the classifier.
 
-    A batch normalisation that no longer learns is a scale and a shift, so it becomes part of its convolution.
+    A batch normalisation that no longer learns is a scale and a shift, so it is folded into its convolution.
     """
     found: dict[str, Tensor | None] = {}
     for name, index in torchvision_indices(blocks, batch_norm).items():

@@ -83,6 +83,7 @@ def batch(
     Returns:
         A generator that does the work and yields the record of each picture once it is done, in any order. A picture
         that fails has a record with an error.
+        For notes on the styles and totals, make and run a `Batch` yourself.
 
     Raises:
         StyletxError: it cannot start; the message says what to do.

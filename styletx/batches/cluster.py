@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from styletx import files
 from styletx.batches import nodes, painting, places, workers
 from styletx.batches.manifest import Recipe, Record
 from styletx.batches.painting import Painted, Task
@@ -75,7 +76,7 @@ class RayExecutor:
             socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
         except (OSError, OverflowError) as error:
             raise OptionError(
-                f"{field('address')} {self.address}: no Ray cluster answers there ({places.reason(error)}); "
+                f"{field('address')} {self.address}: no Ray cluster answers there ({files.reason(error)}); "
                 "check host and port"
             ) from error
 
@@ -92,7 +93,7 @@ class RayExecutor:
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             where = "" if self.address is None else f"{field('address')} {self.address}: "
             raise OptionError(
-                f"{where}there is no Ray cluster ({places.reason(error)}); check that one is running"
+                f"{where}there is no Ray cluster ({files.reason(error)}); check that one is running"
             ) from error
         try:
             yield

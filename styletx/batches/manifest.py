@@ -177,7 +177,7 @@ class Manifest:
 
     def _unfit(self, done: str, error: OSError) -> OutputError:
         return OutputError(
-            f"{files.shown(self.path)} cannot be {done} ({places.reason(error)}); change that, or choose another folder"
+            f"{files.shown(self.path)} cannot be {done} ({files.reason(error)}); change that, or choose another folder"
         )
 
     def _parsed(self, lines: Any) -> Iterator[Record]:

@@ -14,7 +14,7 @@ from styletx.batches.manifest import Recipe
 from styletx.batches.painting import Loader, NamedBytes, Painted, Task
 from styletx.batches.pipeline import pipeline
 from styletx.errors import StyletxError
-from styletx.feedforward import files as models
+from styletx.feedforward import models
 from styletx.options import Options
 from styletx.stylizers import Stylizer
 

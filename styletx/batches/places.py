@@ -14,7 +14,7 @@ from typing import Any
 
 from styletx import files
 from styletx.errors import OptionError, OutputError, PictureError
-from styletx.files import shown
+from styletx.files import reason, shown
 
 LARGEST = 2**32  # bytes of a file that are taken into memory
 
@@ -78,7 +78,7 @@ def read(path: str) -> bytes:
         try:
             return bytes(system.cat_file(place))
         except FileNotFoundError as error:
-            raise PictureError(f"{name}: there is no such file; check the address") from error
+            raise PictureError(f"{name}: file not found; check the address") from error
         except Exception as error:  # each of fsspec's file systems has exceptions of its own
             raise PictureError(f"{name} cannot be read ({reason(error)}); check the address") from error
     try:
@@ -89,7 +89,7 @@ def read(path: str) -> bytes:
         if stat.S_ISREG(about.st_mode):
             return Path(path).read_bytes()
     except FileNotFoundError as error:
-        raise PictureError(f"{name}: there is no such file; check the name") from error
+        raise PictureError(f"{name}: file not found; check the name") from error
     except (OSError, ValueError) as error:
         raise PictureError(f"{name} cannot be read ({reason(error)}); check the file and its permissions") from error
     raise PictureError(f"{name} is not an ordinary file; save the picture to a file first")
@@ -195,8 +195,3 @@ def _remote(url: str) -> tuple[Any, str]:
     except (ImportError, ValueError) as error:
         raise OptionError(f"{shown(url)} cannot be reached ({reason(error)}); check its beginning") from error
     return system, place
-
-
-def reason(error: Exception) -> str:
-    """What an error says of its cause, as messages have it in brackets."""
-    return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split()).lower()

@@ -18,20 +18,14 @@ from pathlib import PurePosixPath
 
 from styletx.batches import places
 from styletx.errors import OptionError, OutputError, PictureError, field
-from styletx.files import shown
+from styletx.files import PICTURE_EXTENSIONS, shown
 
 MANIFEST = "manifest.jsonl"
 CONTACT_SHEET = "contact-sheet.jpg"
 REPORT = "report.html"
 FORMATS = ("png", "jpg", "webp", "tif")
 # What is taken from a folder if no pattern is given.
-PICTURES = tuple(
-    f"*.{name}"
-    for name in (
-        *("avif", "bmp", "gif", "heic", "heif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm"),
-        *("pgm", "png", "ppm", "tga", "tif", "tiff", "webp"),
-    )
-)
+PICTURES = tuple(f"*{extension}" for extension in PICTURE_EXTENSIONS)
 
 
 @dataclass(frozen=True)
@@ -125,7 +119,7 @@ def _collect(sources: Sequence[str], output: str, pattern: Sequence[str]) -> Ite
             if places.is_folder(path):
                 folders.append(path)
             elif not listed and not places.exists(path):
-                raise PictureError(f"{shown(path)}: there is no such file or folder; check the name")
+                raise PictureError(f"{shown(path)}: file or folder not found; check the name")
             else:
                 # A listed file that does not exist fails later and alone: the rest of the list is worth doing.
                 singles.append((path, listed))

@@ -205,7 +205,7 @@ class Batch:
             ) from None
         except OSError as error:
             raise OutputError(
-                f"{files.shown(self.output)} cannot be written to ({places.reason(error)}); choose another folder"
+                f"{files.shown(self.output)} cannot be written to ({files.reason(error)}); choose another folder"
             ) from error
         with lock:
             lock.release()  # it is held twice by now
@@ -214,7 +214,7 @@ class Batch:
 
 def _style_sha256(style: str) -> str | None:
     """The hash of a style's file, be it a picture or a network; None if it cannot be read."""
-    from styletx.feedforward import files as models
+    from styletx.feedforward import models
 
     model = None if places.is_url(style) else models.find(style)
     try:

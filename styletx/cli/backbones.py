@@ -1,4 +1,4 @@
-"""`styletx backbones`: the networks that can see for styletx."""
+"""`styletx backbones`: the networks that can compare pictures."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import click
 
 
 @click.command()
-@click.option("--all", "every", is_flag=True, help="Name all classifiers of torchvision too.")
+@click.option("--all", "every", is_flag=True, help="Also name all classifiers of torchvision.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def command(every: bool, as_json: bool) -> None:
-    """List the networks that --backbone takes, with the layers they take style and content from."""
+    """List the networks that --backbone accepts, with their layers for style and content."""
     from styletx import backbones
 
     rows = [
@@ -31,7 +31,7 @@ def command(every: bool, as_json: bool) -> None:
         click.echo(json.dumps([*rows, *({"name": name} for name in others)]))
         return
     for architecture, row in zip(backbones.ARCHITECTURES.values(), rows, strict=True):
-        here = "here" if row["here"] else "a download"
+        here = "here" if row["here"] else "download"
         shares = architecture.style_weights
         weighted = [f"{layer}={shares[layer]:g}" if layer in shares else layer for layer in architecture.style_layers]
         click.echo(f"{architecture.name:16} {here:11} style:   {', '.join(weighted)}")
@@ -39,4 +39,6 @@ def command(every: bool, as_json: bool) -> None:
     if every:
         click.echo("\n" + click.wrap_text(", ".join(others), 110))
     else:
-        click.echo("\nAny other classifier of torchvision goes by its name there: styletx backbones --all")
+        click.echo(
+            "\n--backbone also accepts any other classifier of torchvision by its name there: styletx backbones --all"
+        )

@@ -6,24 +6,25 @@ from pathlib import Path
 
 import click
 
-from styletx.errors import OptionError
-from styletx.files import check
+from styletx.errors import OptionError, field
+from styletx.files import check, shown
 
 
 @click.command()
 @click.argument("model")
-@click.option("-o", "--output", required=True, metavar="FILE", help="Where it goes: an .onnx file.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="Output file: .onnx.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def command(model: str, output: str, quiet: bool) -> None:
-    """Write the trained style MODEL, a name that `styletx styles` lists or a .safetensors file, as an ONNX file.
+    """Write the trained style MODEL as an ONNX file. MODEL is a bundled style's name or a .safetensors file.
 
-    It takes and gives float32 [batch, 3, height, width], RGB in [0, 1], of any size from 16 px a side on.
+    The network in it takes and returns float32 [batch, 3, height, width], RGB in [0, 1], of any size from 16 px a
+    side on.
     """
     if Path(output).suffix.lower() != ".onnx":
-        raise OptionError(f"-o {output}: an exported style ends in .onnx.")
-    from styletx.feedforward import exported, files
+        raise OptionError(f"{field('output')}: {shown(output)} does not end in .onnx; give a name that does")
+    from styletx.feedforward import models, onnx
 
     check(output)
-    exported.write(Path(output), files.read(files.locate(model)))
+    onnx.write(Path(output), models.read(models.locate(model)))
     if not quiet:
         click.echo(output, err=True)

@@ -1,7 +1,8 @@
-"""`styletx weights`: which weights are here, and getting those that are not."""
+"""`styletx weights`: which weights are on this machine, and how to get the others."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import click
@@ -13,40 +14,30 @@ from styletx.cli.flags import option_flags
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
-    """List the networks' weights: which are here and where, and how to get the others."""
+    """List the networks' weights: which are on this machine and where, and how to get the others."""
     if context.invoked_subcommand is not None:
         return
     from styletx import backbones
 
     found = backbones.listing()
     if as_json:
-        rows = [
-            {
-                "name": one.name,
-                "origin": one.origin,
-                "path": one.path and str(one.path),
-                "size": one.size,
-                "licence": one.licence,
-                "advice": one.advice,
-            }
-            for one in found
-        ]
+        rows = [dataclasses.asdict(one) | {"path": one.path and str(one.path)} for one in found]
         click.echo(json.dumps(rows))
         return
     for one in found:
-        where = f"{one.origin}: {one.path}" if one.path else "not here"
+        where = f"{one.origin}: {one.path}" if one.path else "not on this machine"
         click.echo(f"{one.name:16} {one.size / 1e6:6.1f} MB  {where}\n{'':28}{one.advice}; {one.licence}")
 
 
 @command.command()
 @click.argument("name")
-@click.option("-q", "--quiet", is_flag=True, help="Show no bar.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @option_flags("offline")
 def fetch(name: str, quiet: bool, offline: bool) -> None:
-    """Download the weights of the network NAME into the cache, unless they are there."""
+    """Download the weights of the network NAME into the cache, unless they are there already."""
     from styletx import backbones
     from styletx.cli import progress
 
-    with progress.download_bar(quiet) as downloaded:
-        path = backbones.fetch(backbones.architecture(name), offline=offline or None, progress=downloaded)
+    with progress.download_bar(quiet) as download:
+        path = backbones.fetch(backbones.architecture(name), offline=offline or None, download=download)
     click.echo(str(path))

@@ -1,1 +1,1 @@
-"""The second engine: a network trained for one style repaints a picture in a single pass."""
+"""The second method, one pass: a network trained for one style repaints a picture in a single pass."""

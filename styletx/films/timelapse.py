@@ -98,10 +98,9 @@ def _encoded(path: str | os.PathLike[str], frames: Sequence[PIL.Image.Image]) ->
     try:
         return _video(frames) if suffix == ".mp4" else _animation(frames, FORMATS[suffix])
     except Exception as error:  # each encoder has errors of its own
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split()).lower() or type(error).__name__
         others = " or ".join(other for other in FORMATS if other != suffix)
         raise OutputError(
-            f"{files.shown(path)}: {FORMATS[suffix]} cannot be encoded here ({reason}); end it in {others}"
+            f"{files.shown(path)}: {FORMATS[suffix]} cannot be encoded here ({files.reason(error)}); end it in {others}"
         ) from error
 
 

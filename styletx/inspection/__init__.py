@@ -1,8 +1,8 @@
 """Looking inside the networks: tables of layers, and pictures and plots of what they see.
 
-`table` and `stacks` count, without weights; `feature_maps`, `gram`, `invert` and `texture` look at a picture with a
-network that `styletx.backbones.load` returns; `train_trunks` shows what skip connections do; `sheet`, `heat_map` and
-`learning` draw.
+`table` and `stacks` count parameters and operations, without weights. `feature_maps`, `gram`, `invert` and `texture`
+look at a picture with a network that `styletx.backbones.load` returns. `train_trunks` shows what skip connections do.
+`sheet`, `heat_map` and `learning` draw plots.
 """
 
 from styletx.inspection.pictures import feature_maps, gram, invert, texture, texture_layers

@@ -1,4 +1,4 @@
-"""Sheets and plots as pictures, drawn by matplotlib, which comes with `pip install 'styletx[plots]'`."""
+"""Sheets and plots as pictures, drawn by matplotlib (`pip install 'styletx[plots]'`)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from styletx.inspection.residual import Trunk
 
-RESOLUTION = 100  # px an inch
-SHOWN = 39  # maps on a sheet, few enough to be looked at; with the photograph five rows of eight
+RESOLUTION = 100  # px per inch
+SHOWN = 39  # maps on a sheet; with the photograph they make five rows of eight
 PLAIN, SKIPPING = "tab:red", "tab:blue"
 
 
@@ -26,27 +26,27 @@ def check() -> None:
     """Find out before any work whether plots can be drawn.
 
     Raises:
-        OptionError: matplotlib is not installed, or not whole.
+        OptionError: matplotlib is not installed, or is broken.
     """
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise OptionError(
-            f"plots are drawn by matplotlib, which cannot be loaded ({error}); pip install 'styletx[plots]'"
+            f"plots need matplotlib, which cannot be loaded ({error}); run: pip install 'styletx[plots]'"
         ) from error
 
 
 def sheet(maps: Tensor, title: str, pixels: Tensor | None = None, shown: int = SHOWN) -> Tensor:
-    """The feature maps that vary most, each with its channel's number, beside the photograph.
+    """Draw the feature maps that vary most, each with its channel's number, after the photograph.
 
     Args:
         maps: `[C, h, w]`.
-        title: above them.
-        pixels: the photograph, `[1, 3, H, W]` in [0, 1].
+        title: printed above them.
+        pixels: the photograph, `[1, 3, H, W]` in [0, 1], or None.
         shown: how many maps at most.
 
     Returns:
-        The picture of them, `[1, 3, H, W]` in [0, 1].
+        The sheet, `[1, 3, H, W]` in [0, 1].
 
     Raises:
         OptionError: matplotlib is not installed.
@@ -69,14 +69,14 @@ def sheet(maps: Tensor, title: str, pixels: Tensor | None = None, shown: int = S
 
 
 def heat_map(gram: Tensor, title: str) -> Tensor:
-    """A Gram matrix, the most active channels first, and how alike each two channels are.
+    """Draw a Gram matrix, the most active channels first, and how similar each pair of channels is.
 
     Args:
         gram: `[C, C]`.
-        title: above it.
+        title: printed above it.
 
     Returns:
-        The picture of it, `[1, 3, H, W]` in [0, 1].
+        The plot, `[1, 3, H, W]` in [0, 1].
 
     Raises:
         OptionError: matplotlib is not installed.
@@ -93,26 +93,26 @@ def heat_map(gram: Tensor, title: str) -> Tensor:
     figure.suptitle(title, fontsize=11)
     panels: list[tuple[str, Tensor, dict[str, Any]]] = [
         ("Gram matrix: mean product of two channels", ordered, {"norm": LogNorm(largest * 1e-4, largest, clip=True)}),
-        ("the same, by the channels' own strength", alike, {"vmin": 0, "vmax": 1}),
+        ("the same, relative to each channel's strength", alike, {"vmin": 0, "vmax": 1}),
     ]
     for place, (name, values, scale) in enumerate(panels, 1):
         axes = figure.add_subplot(1, 2, place)
         drawn = axes.imshow(values.numpy(), cmap="magma", interpolation="nearest", **scale)
         axes.set_title(name, fontsize=9)
-        axes.set_xlabel("channel, the most active first", fontsize=8)
+        axes.set_xlabel("channel, most active first", fontsize=8)
         axes.tick_params(labelsize=7)
         figure.colorbar(drawn, ax=axes, fraction=0.046).ax.tick_params(labelsize=7)
     return _drawn(figure)
 
 
 def learning(trunks: Sequence[Trunk]) -> Tensor:
-    """How trunks with and without skip connections learnt, and what gradient reached each of their blocks.
+    """Plot how trunks with and without skip connections learnt, and which gradient reached each of their blocks.
 
     Args:
         trunks: as `residual.trunks` returns them.
 
     Returns:
-        The picture of it, `[1, 3, H, W]` in [0, 1].
+        The plot, `[1, 3, H, W]` in [0, 1].
 
     Raises:
         OptionError: matplotlib is not installed.
@@ -136,9 +136,9 @@ def learning(trunks: Sequence[Trunk]) -> Tensor:
         chosen = [one for one in trunks if one.skip == skip]
         look = {"color": colour, "marker": "o", "label": "with skip connections" if skip else "plain"}
         ends.plot([one.blocks for one in chosen], [one.error for one in chosen], **look)
-    curves.set(title="error while training", xlabel="step", ylabel="mean squared error", yscale="log")
+    curves.set(title="error during training", xlabel="step", ylabel="mean squared error", yscale="log")
     ends.set(title="error at the end", xlabel="blocks", yscale="log", xticks=depths)
-    norms.set(title="gradient norm of each block, first step", xlabel="block, from the picture down", yscale="log")
+    norms.set(title="gradient norm of each block, first step", xlabel="block, counted from the picture", yscale="log")
     for axes in (curves, ends, norms):
         axes.title.set_fontsize(9)
         axes.tick_params(which="both", labelsize=7)

@@ -1,7 +1,7 @@
-"""What skip connections do: the trunk of the feed-forward network trained with them and without, at several depths.
+"""What skip connections do: the trunk of the one-pass network, trained with and without them at several depths.
 
-More blocks can do whatever fewer can, so a deeper trunk should fit at least as well. Without skip connections it fits
-worse, and on the very pictures it is trained on: the degradation problem of He et al. (2016).
+A deeper trunk can do whatever a shallower one can, so it should fit at least as well. Without skip connections it fits
+worse, even on the pictures it is trained on: the degradation problem (He et al. 2016, arXiv:1512.03385).
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styletx.feedforward.network import InstanceNorm, Layout, Transformer
+from styletx.feedforward.networks import Layout, Transformer
+from styletx.feedforward.networks.layers import InstanceNorm
 
 WIDTHS = (8, 16)  # channels of the stem; the blocks have the last
 BATCH = 8
-SIDE = 32  # px of the pictures; the blocks see half of it
+SIDE = 32  # px of the pictures; the blocks work at half of it
 RATE = 0.003
-SETTLED = 0.2  # share of the steps, at the end, that an error is the mean of
+SETTLED = 0.2  # share of the steps, at the end, over which the final error is averaged
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class TrunkStep:
         blocks: how many residual blocks it has.
         skip: whether it has skip connections.
         step: from 1.
-        error: mean squared difference of what it paints from what it should.
-        gradients: norm of the gradient of each block's weights, from the picture down.
+        error: mean squared difference between its output and the target.
+        gradients: norm of the gradient of each block's weights, in order from the picture.
     """
 
     blocks: int
@@ -48,9 +49,9 @@ class Trunk:
     Attributes:
         blocks: how many residual blocks it has.
         skip: whether it has skip connections.
-        errors: of each step.
-        error: where they settled.
-        gradients: norm of the gradient of each block's weights, from the picture down, at the first step.
+        errors: the error at each step.
+        error: the mean of the last ones.
+        gradients: norm of the gradient of each block's weights at the first step, in order from the picture.
     """
 
     blocks: int
@@ -65,12 +66,12 @@ def train_trunks(
 ) -> Iterator[TrunkStep]:
     """Train a trunk of each depth, first without and then with skip connections.
 
-    Every trunk sees the same pictures in the same order, and starts from weights drawn the same way; the pictures are
-    made here. What it learns is a repainting: blurred, with other colours and dark outlines.
+    Every trunk sees the same synthetic pictures in the same order, and its weights are drawn in the same way. It learns
+    to repaint them: blurred, with other colours and dark outlines.
 
     Args:
         depths: how many residual blocks each trunk has.
-        steps: of training, of each trunk.
+        steps: training steps of each trunk.
         seed: of weights and pictures.
         device: where to train; None is the CPU.
 
@@ -99,7 +100,7 @@ def train_trunks(
 
 
 def trunks(steps: Iterable[TrunkStep]) -> list[Trunk]:
-    """What became of each trunk, in the order of training."""
+    """How the training of each trunk went, in order."""
     runs: dict[tuple[int, bool], list[TrunkStep]] = {}
     for step in steps:
         runs.setdefault((step.blocks, step.skip), []).append(step)
@@ -121,7 +122,7 @@ def pictures(count: int, side: int, generator: torch.Generator) -> Tensor:
 
 
 def repainted(pixels: Tensor) -> Tensor:
-    """What a trunk should make of pictures: blurred, channels exchanged, edges dark; the same shape, in [0, 1]."""
+    """The target for pictures: blurred, with exchanged channels and dark edges; the same shape, in [0, 1]."""
     padded = F.pad(pixels, (2, 2, 2, 2), mode="reflect")
     blurred = F.avg_pool2d(padded, 5, 1)
     grey = F.pad(pixels.mean(1, keepdim=True), (1, 1, 1, 1), mode="reflect")

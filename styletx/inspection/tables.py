@@ -1,4 +1,4 @@
-"""A network in numbers: what each layer sees of the picture, what it weighs, and what it costs."""
+"""A network in numbers: what each layer sees of the picture, how many parameters it has, and what it costs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from styletx import backbones
-from styletx.errors import OptionError
+from styletx.errors import OptionError, field
 from styletx.inspection.tracing import trace
 
-SIDE = 224  # px, the pictures that classifiers are published for
-STACKS = ((2, 3), (3, 3), (1, 5), (1, 7))  # layers and side of their kernels
+SIDE = 224  # px, the size for which classifiers are published
+STACKS = ((2, 3), (3, 3), (1, 5), (1, 7))  # number of layers and side of their kernels
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,16 @@ class Layer:
     """One row of a table.
 
     Attributes:
-        name: as `--layer` takes it; pools and the classifier's layers have names too.
+        name: the layer's; pools and the classifier's layers have names too.
         channels: how many.
         size: (h, w) of each channel's map; (1, 1) in the classifier.
-        stride: pixels from one position to the next; None where positions are no more.
-        receptive_field: side of the square of pixels that one position sees; None if that is the whole picture,
+        stride: pixels from one position to the next; None in the classifier, which has no positions.
+        receptive_field: side of the square of pixels that one position sees; None if it sees the whole picture,
             whatever its size.
-        window: that side through windows alone. It differs where a layer is weighed by a mean over the picture
-            (squeeze and excitation, Hu et al. 2018): then each position sees all of it, but this square in detail.
-        parameters: since the row above, with those of batch normalisations.
+        window: side of the square that it sees through convolutions and pools. It differs from the receptive field
+            where a mean over the picture weighs the channels (squeeze and excitation, Hu et al. 2018): each position
+            then sees the whole picture, but only this square in detail.
+        parameters: since the row above, including those of batch normalisations.
         macs: multiply-adds since the row above.
     """
 
@@ -52,7 +53,7 @@ class Table:
         size: (H, W) of the picture in px.
         layers: from the picture down.
         parameters: of the whole network.
-        classifier_parameters: of those, how many come after the last layer with a map.
+        classifier_parameters: of those, how many come after the last layer with a feature map.
         macs: multiply-adds for one picture.
     """
 
@@ -66,12 +67,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Stack:
-    """Convolutions one after the other, each with as many channels as it gets.
+    """Convolutions in sequence, each with as many output as input channels.
 
     Attributes:
         layers: how many.
-        kernel: side of each one's kernel.
-        receptive_field: side of what the last one sees.
+        kernel: side of each kernel.
+        receptive_field: side of the square that the last one sees.
         weights: in units of channels².
     """
 
@@ -82,16 +83,16 @@ class Stack:
 
 
 def table(name: str, size: tuple[int, int] = (SIDE, SIDE)) -> Table:
-    """Measure a network. Needs no weights, no internet and no time.
+    """Measure a network; neither weights nor the internet are needed.
 
     Args:
         name: of a backbone.
         size: (H, W) of the picture in px.
 
     Raises:
-        OptionError: there is no such backbone, or it cannot look at a picture of that size.
+        OptionError: no backbone has that name, or a picture of that size is too small for it.
     """
-    architecture = backbones.choose(name)
+    architecture = backbones.architecture(name)
     with torch.device("meta"):
         whole = architecture.whole or partial(architecture.build, architecture.layers)
         module = whole().eval()
@@ -99,13 +100,13 @@ def table(name: str, size: tuple[int, int] = (SIDE, SIDE)) -> Table:
     try:
         found = trace(module, parts, size)
     except RuntimeError as error:
+        cause = str(error).splitlines()[0]
         raise OptionError(
-            f"{architecture.name} cannot look at {size[1]}×{size[0]} px ({str(error).splitlines()[0]}); give a larger "
-            "--size."
+            f"{size[1]}×{size[0]} px is too small for {architecture.name} ({cause}); choose a larger {field('size')}"
         ) from error
     rows = []
     before = 0
-    for part, seen in found.seen.items():
+    for part, seen in found.parts.items():
         shape, sight = seen.shape, seen.sight
         rows.append(
             Layer(
@@ -120,7 +121,7 @@ def table(name: str, size: tuple[int, int] = (SIDE, SIDE)) -> Table:
             )
         )
         before = seen.time
-    last = max(seen.time for part, seen in found.seen.items() if part in architecture.layers)
+    last = max(seen.time for part, seen in found.parts.items() if part in architecture.layers)
     return Table(
         architecture.name,
         size,
@@ -132,12 +133,12 @@ def table(name: str, size: tuple[int, int] = (SIDE, SIDE)) -> Table:
 
 
 def stacks() -> tuple[Stack, ...]:
-    """What stacks of small kernels see and weigh, beside single large ones (Simonyan & Zisserman 2015, section 2.3)."""
+    """Stacks of small kernels beside single large ones (Simonyan & Zisserman 2015, section 2.3)."""
     found = []
     for count, kernel in STACKS:
         with torch.device("meta"):
             module = nn.Sequential(*(nn.Conv2d(3, 3, kernel, padding=kernel // 2, bias=False) for _ in range(count)))
-        sight = trace(module, {"last": str(count - 1)}, (SIDE, SIDE)).seen["last"].sight
+        sight = trace(module, {"last": str(count - 1)}, (SIDE, SIDE)).parts["last"].sight
         weights = sum(parameter.numel() for parameter in module.parameters()) // 9
         found.append(Stack(count, kernel, sight.width or 0, weights))
     return tuple(found)

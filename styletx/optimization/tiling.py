@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from itertools import product
 
-from styletx.inspection.tracing import Sight, Span
+from styletx.backbones import Sight, Span
 from styletx.losses import PIXELS, Tile
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from styletx import backbones, images
-from styletx.feedforward import files
+from styletx.feedforward import models
 from styletx.optimization import Step
 from styletx.options import Options, combined, explained
 from styletx.stylizers.base import Result, Run, Stylizer
@@ -90,6 +90,6 @@ def load_stylizer(
         StyletxError: something asked for cannot work; its message says what to do.
     """
     chosen = combined(options, keywords)
-    if isinstance(style, str | os.PathLike) and (path := files.find(style)):
+    if isinstance(style, str | os.PathLike) and (path := models.find(style)):
         return TransformingStylizer(path, chosen)
     return OptimizingStylizer(images.read(style, max_pixels=chosen.max_pixels), chosen, download=download)

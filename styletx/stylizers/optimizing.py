@@ -49,7 +49,7 @@ class OptimizingStylizer(Stylizer):
         self.options = options
         self.device = devices.choose(options.device)
         self.initial = self._read_initial()
-        self.backbone = _load(
+        self.backbone = backbones.load(
             options.backbone,
             style_layers=None if options.style_layers is None else layer_weights(options.style_layers),
             content_layers=None if options.content_layers is None else layer_weights(options.content_layers),
@@ -242,21 +242,3 @@ def _unframed(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     )
     top, left = (pixels.shape[-2] - rows) // 2, (pixels.shape[-1] - columns) // 2
     return pixels[..., top : top + rows, left : left + columns]
-
-
-def _load(name, *, style_layers, content_layers, weights, seed, pooling, padding, smooth, offline, download):  # SHIM
-    import types
-
-    architecture = backbones.choose(name, weights)
-    for given in (style_layers, content_layers):
-        backbones.check(architecture, given and tuple(given), pooling, padding)
-    found = backbones.find(architecture, file=weights, seed=seed, offline=offline, progress=download)
-    reached = backbones.reached(architecture, found.state)
-    shares = architecture.style_weights
-    style_layers = style_layers or {
-        layer: shares.get(layer, 1.0) for layer in backbones.within(architecture.style_layers, reached)
-    }
-    content_layers = content_layers or dict.fromkeys(backbones.within(architecture.content_layers, reached), 1.0)
-    layers = tuple(dict.fromkeys((*style_layers, *content_layers)))
-    built = backbones.build(architecture, found, layers, pooling=pooling, padding=padding, smooth=smooth)
-    return types.SimpleNamespace(**vars(built), style_layers=style_layers, content_layers=content_layers, notes=())

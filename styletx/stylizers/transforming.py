@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from styletx import devices
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field
-from styletx.feedforward import exported, files, inference
+from styletx.feedforward import models, onnx, strips
+from styletx.feedforward.networks import Repainter
 from styletx.notes import Note
 from styletx.optimization import Step
 from styletx.options import ONE_PASS, Options, idle
@@ -43,23 +44,27 @@ class TransformingStylizer(Stylizer):
         self.dtype = torch.float32 if is_onnx else devices.dtype(options.precision, self.device)
         self.notes = tuple(_notes(options, is_onnx))
         self.network, self.description = self._load()
-        self.style = path.stem if path in files.bundled().values() else path.name
+        self.style = path.stem if path in models.bundled().values() else path.name
         self.batch_size = BATCH if self.device.type == "cuda" else 1
 
-    def _load(self) -> tuple[Callable[[Tensor], Tensor], dict[str, Any]]:
+    def _load(self) -> tuple[Repainter, dict[str, Any]]:
         if self.path.suffix.lower() == ".onnx":
-            exported_network = exported.read(self.path, self.device)
-            return exported_network, exported_network.about
-        model = files.read(self.path)
+            exported = onnx.read(self.path, self.device)
+            return exported, exported.about
+        model = models.read(self.path)
         if self.options.runtime == "onnx":
-            return exported.ExportedNetwork(exported.convert(model), str(self.path), self.device), model.about
-        network = model.network.to(self.device, self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            return onnx.ExportedNetwork(onnx.convert(model), str(self.path), self.device), model.about
+        network = model.network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if not network.descriptor.bfloat16:
+            self.dtype = torch.float32
+        network.use(self.dtype)
         if self.options.compile:
             if self.device.type == "cpu" and not any(map(shutil.which, COMPILERS)):
                 raise OptionError(
                     f"{field('compile')} needs a C++ compiler, and none is installed; install one or remove the option"
                 )
-            return torch.compile(network, dynamic=True), model.about
+            compiled: Any = torch.compile(network, dynamic=True)
+            return compiled, model.about
         return network, model.about
 
     def steps(self, run: Run) -> Iterator[Step]:
@@ -71,7 +76,7 @@ class TransformingStylizer(Stylizer):
         pixels = run.photo.to(self.device)
         is_own = pixels is not run.photo or not run.is_shared
         # In place only where a second picture would matter, and where nothing needs the photograph afterwards.
-        in_place = is_own and self.options.strength == 1 and pixels[0, 0].numel() > inference.WHOLE
+        in_place = is_own and self.options.strength == 1 and pixels[0, 0].numel() > strips.WHOLE
         run.is_spent = in_place and pixels is run.photo
         yield from self._repaint(run.name, pixels, in_place=in_place)
 
@@ -93,7 +98,7 @@ class TransformingStylizer(Stylizer):
             grain = torch.randn((1, 1, *pixels.shape[-2:]), generator=generator).to(pixels.device)
             pixels, in_place = (pixels + flat * GRAIN * grain).clamp_(0, 1), True
         try:
-            for progress, painted in inference.repaint(self.network, pixels, in_place=in_place):
+            for progress, painted in strips.repaint(self.network, pixels, in_place=in_place):
                 if progress == 1 and not bool(painted.isfinite().all()):
                     raise WeightsError(
                         f"{self.path}: these weights paint values that are not finite numbers; the file is damaged or "
@@ -117,9 +122,6 @@ class TransformingStylizer(Stylizer):
 
 def _notes(options: Options, is_onnx: bool) -> Iterator[Note]:
     if changed := [field(name) for name in idle(options, ONE_PASS)]:
-        yield Note(
-            f"{', '.join(changed)}: of no effect with a trained style, whose look is fixed by training; use a painting "
-            "instead."
-        )
+        yield Note(f"A trained style's look is fixed by its training, so it ignores {', '.join(changed)}.")
     if is_onnx and (options.compile or options.precision == "bfloat16"):
         yield Note(f"ONNX Runtime runs in float32 and ignores {field('compile')} and {field('precision')}.")

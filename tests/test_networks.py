@@ -9,16 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from styletx.errors import OptionError
-from styletx.feedforward.network import (
-    EPSILON,
-    JOHNSON,
-    InstanceNorm,
-    Layout,
-    ResidualBlock,
-    ResizeConvolution,
-    Transformer,
-    instance_norm,
-)
+from styletx.feedforward.networks import JOHNSON, Layout, Transformer
+from styletx.feedforward.networks.layers import EPSILON, InstanceNorm, ResidualBlock, ResizeConvolution, instance_norm
 
 SMALL = Layout(widths=(4, 6, 8), blocks=2)
 

@@ -1,22 +1,35 @@
-"""An optimiser for the weights of convolutions."""
+"""The optimisers of a network's weights."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def optimisers(network: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for a network's convolutions, and Adam for its vectors and its last layer, which makes three colours.
+
+    Args:
+        network: whose last layer is called "last".
+        rate: Muon's learning rate; Adam's is a tenth of it.
+    """
+    named = dict(network.named_parameters())
+    matrices = [weight for name, weight in named.items() if weight.dim() == 4 and "last" not in name]
+    others = [weight for name, weight in named.items() if weight.dim() != 4 or "last" in name]
+    return [Muon(matrices, lr=rate), torch.optim.Adam(others, lr=rate / 10)]
 
 
 class Muon(torch.optim.Optimizer):
     """Momentum whose update is made orthogonal (Jordan et al. 2024).
 
-    Every direction of a weight, taken as a matrix of outputs by inputs, moves alike, also those of small gradients.
+    Every direction of a weight, taken as a matrix of outputs by inputs, moves as far, even where gradients are small.
 
     Args:
         parameters: weights of two or more dimensions, outputs first.
-        lr: how far each singular direction moves a step.
-        momentum: how much of the last steps' average is kept.
+        lr: how far each singular direction moves in a step.
+        momentum: how much of the average of past gradients is kept in a step.
     """
 
     def __init__(self, parameters: Sequence[Tensor], lr: float, momentum: float = 0.95) -> None:
@@ -35,7 +48,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """A matrix of the same singular vectors, whose singular values are between about 0.7 and 1.2."""
+    """A matrix with the same singular vectors, and singular values between about 0.7 and 1.2."""
     update = matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
     update = update / (update.norm() + 1e-12)
     for _ in range(5):

@@ -1,10 +1,11 @@
 """Repainting a picture with a trained network: whole where it fits, else in strips, in little memory.
 
-A strip alone would be normalised by its own statistics and differ from the next one. Those of a thumbnail (Chen et
-al. 2022), of a sample of tiles or of an earlier pass are no remedy, for each layer enlarges the error of the one
-before. So the strips go through the network layer by layer: all through one, whose exact statistics are then known,
-before any goes through the next. In between only what the residual blocks work on is kept, in half precision, which
-is a quarter of the picture; the layers before and after them, of many pixels and little work, are run again.
+A strip alone would be normalised by its own statistics and differ from the next one. The statistics of a thumbnail
+(Chen et al. 2022), of a sample of tiles or of an earlier pass are no remedy, for each layer enlarges the error of the
+one before. So the strips go through the network layer by layer: all of them through one layer, whose exact statistics
+are then known, before any goes through the next. In between, only the features that the residual blocks work on are
+kept, in half precision, which is a quarter of the picture. The layers before and after them, which have many pixels
+and little work, are run again.
 """
 
 from __future__ import annotations
@@ -18,18 +19,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styletx.feedforward.network import EPSILON, Normalise, Transformer
+from styletx.feedforward.networks import Repainter
+from styletx.feedforward.networks.layers import EPSILON, Normalise
 
 WHOLE = 2**23  # pixels: 4K, which takes about a gigabyte
 STRIP = 2**21  # pixels
 SHORTEST = 64  # px of a strip, several times the margin around a picture
+KEPT = torch.float16  # of features between layers: half the memory, and four times as exact as bfloat16
 
 Part = Callable[[Tensor, Normalise], Tensor]
 
 
 @torch.no_grad()
 def repaint(
-    network: Callable[[Tensor], Tensor],
+    network: Repainter,
     pixels: Tensor,
     *,
     whole_pixels: int = WHOLE,
@@ -39,21 +42,21 @@ def repaint(
     """Repaint pictures of any size.
 
     Args:
-        network: a `Transformer`, also a compiled one, in eval mode and any precision; or anything else that is called
-            with pixels and returns them, but that has to take a picture of any size at once.
-        pixels: `[B, 3, H, W]`, RGB in [0, 1], on the network's device, from 16 px a side on; of any precision.
-        whole_pixels: how many pixels may go through the network at once; a picture with more is done in strips.
+        network: in eval mode. If its descriptor denies strips, it must take a picture of any size at once.
+        pixels: `[B, 3, H, W]`, RGB in [0, 1], on the network's device, no side shorter than the network's minimum;
+            of any precision.
+        whole_pixels: pixels that may go through the network at once; a larger picture is done in strips.
         tile_pixels: about how many pixels a strip has.
         in_place: write into `pixels`, which saves the memory of a second picture.
 
     Yields:
-        The share of the work done, and the canvas `[B, 3, H, W]`, as `pixels` in precision: the pictures, which get
-        repainted, large ones at the very end. With the last share, 1.0, it is finished and in [0, 1].
+        The share of the work done, and the canvas `[B, 3, H, W]` in the precision of `pixels`: the pictures, which
+        get repainted, large ones at the very end. With the last share, 1.0, it is finished and in [0, 1].
     """
     canvas = pixels if in_place else pixels.clone()
     count, _, height, width = pixels.shape
-    uncompiled = getattr(network, "_orig_mod", network)
-    if height * width > whole_pixels and isinstance(uncompiled, Transformer):
+    if height * width > whole_pixels and network.descriptor.strips:
+        uncompiled = getattr(network, "_orig_mod", network)
         for index in range(count):
             for done in _LargePicture(uncompiled, canvas[index : index + 1], tile_pixels).repaint():
                 yield (index + done) / count, canvas
@@ -61,17 +64,13 @@ def repaint(
     at_once = max(1, whole_pixels // (height * width))
     for start in range(0, count, at_once):
         some = slice(start, start + at_once)
-        canvas[some] = network(_prepared(pixels[some], network)).clamp(0, 1)
+        given = pixels[some].to(torch.float32, memory_format=torch.channels_last)
+        canvas[some] = network(given).clamp(0, 1)
         yield min(some.stop / count, 1.0), canvas
 
 
-def _prepared(pixels: Tensor, network: object) -> Tensor:
-    parameters = list(network.parameters()) if isinstance(network, nn.Module) else []
-    return pixels.to(parameters[0].dtype if parameters else torch.float32, memory_format=torch.channels_last)
-
-
 class _Strip(NamedTuple):
-    """Rows [start, stop) of the features, to be had from the rows [first, last)."""
+    """Rows [start, stop) of the features, computed from the rows [first, last)."""
 
     start: int
     stop: int
@@ -79,7 +78,7 @@ class _Strip(NamedTuple):
     last: int
 
     def core(self, output: Tensor) -> Tensor:
-        """The strip's own part of what was made of all its rows, at any scale."""
+        """The strip's own part of what was computed from all its rows, at any scale."""
         scale = output.shape[-2] // (self.last - self.first)
         return output[..., (self.start - self.first) * scale : (self.stop - self.first) * scale, :]
 
@@ -88,18 +87,17 @@ class _LargePicture:
     """A picture on its way through a network, in strips.
 
     Args:
-        network: in eval mode.
-        canvas: `[1, 3, H, W]`, the picture, which is repainted in its place.
+        network: in eval mode; one of stem, residual blocks and head, like `Transformer`.
+        canvas: `[1, 3, H, W]`, the picture, which is repainted in place.
         tile_pixels: about how many pixels a strip has.
     """
 
-    def __init__(self, network: Transformer, canvas: Tensor, tile_pixels: int) -> None:
+    def __init__(self, network: Any, canvas: Tensor, tile_pixels: int) -> None:
         self.network = network
         self.canvas = canvas
         self.tile_pixels = tile_pixels
         self.statistics = _Statistics()
-        self.dtype = network.last.weight.dtype
-        self.scale = network.layout.multiple
+        self.scale = network.descriptor.multiple
         self.padding = left, right, top, bottom = network.padding(canvas.shape[-2], canvas.shape[-1])
         height, width = top + canvas.shape[-2] + bottom, left + canvas.shape[-1] + right
         self.size = (height // self.scale, width // self.scale)  # of what the residual blocks work on
@@ -115,22 +113,21 @@ class _LargePicture:
             yield done / total
 
     def _room(self, channels: int) -> Tensor:
-        dtype = torch.float16 if self.dtype == torch.float32 else self.dtype
         shape = (1, channels, *self.size)
-        return torch.empty(shape, dtype=dtype, device=self.canvas.device, memory_format=torch.channels_last)
+        return torch.empty(shape, dtype=KEPT, device=self.canvas.device, memory_format=torch.channels_last)
 
     def _strips(self, reach: int) -> Iterator[_Strip]:
         height, width = self.size
         shortest = SHORTEST // self.scale
         rows = max(shortest, self.tile_pixels // (width * self.scale**2))
-        # A rest too short for a strip goes to the last one.
+        # Too few rows left for a strip of their own go to the last one.
         starts = range(0, max(1, height - shortest + 1), rows)
         for start, stop in itertools.pairwise((*starts, height)):
             yield _Strip(start, stop, max(0, start - reach), min(stop + reach, height))
 
     def _down(self) -> Iterator[None]:
         layout = self.network.layout
-        # Of the first convolution and then of 3×3 ones, each at the scale that it finds.
+        # Of the first convolution and then of 3×3 ones, each at the scale of its input.
         reach = layout.kernel // 2 + sum(layout.stride << index for index in range(len(layout.widths) - 1))
         for norm in self.network.stem_norms:
             for strip in self._strips(math.ceil(reach / self.scale)):
@@ -141,14 +138,14 @@ class _LargePicture:
                 yield
         for strip in self._strips(0):
             rows = self.features[..., strip.start : strip.stop, :]
-            rows.copy_(F.relu_(self.statistics.normalise(self.network.stem_norms[-1], rows.to(self.dtype))))
+            rows.copy_(F.relu_(self.statistics.normalise(self.network.stem_norms[-1], rows.float())))
             yield
 
     def _photograph(self, strip: _Strip) -> Tensor:
         left, right, top, _ = self.padding
         height = self.canvas.shape[-2]
         first, last = strip.first * self.scale - top, strip.last * self.scale - top
-        window = self.canvas[..., max(0, first) : last, :].to(self.dtype, memory_format=torch.channels_last)
+        window = self.canvas[..., max(0, first) : last, :].to(torch.float32, memory_format=torch.channels_last)
         return F.pad(window, (left, right, max(0, -first), max(0, last - height)), mode="reflect")
 
     def _through(self, block: Any) -> Iterator[None]:
@@ -160,8 +157,8 @@ class _LargePicture:
                 change = self._room(convolution.out_channels)
             kept = source[..., :0, :]
             for strip in self._strips(reach):
-                window = torch.cat([kept, source[..., strip.start : strip.last, :]], dim=-2).to(self.dtype)
-                # The next strip needs these rows too, in whose place there may soon be others.
+                window = torch.cat([kept, source[..., strip.start : strip.last, :]], dim=-2).float()
+                # The next strip needs these rows too, and they may soon be overwritten.
                 kept = source[..., strip.stop - reach : strip.stop, :].clone()
                 if index:
                     window = F.relu_(self.statistics.normalise(block.norms[index - 1], window))
@@ -171,7 +168,7 @@ class _LargePicture:
                 yield
         for strip in self._strips(0):
             rows = self.features[..., strip.start : strip.stop, :]
-            made = change[..., strip.start : strip.stop, :].to(self.dtype)
+            made = change[..., strip.start : strip.stop, :].float()
             made = self.statistics.normalise(block.norms[-1], made)
             rows.copy_(rows + made if block.skip else made)
             yield
@@ -196,7 +193,7 @@ class _LargePicture:
             yield
 
     def _kept(self, strip: _Strip) -> Tensor:
-        return self.features[..., strip.first : strip.last, :].to(self.dtype)
+        return self.features[..., strip.first : strip.last, :].float()
 
 
 class _Statistics:
@@ -206,9 +203,9 @@ class _Statistics:
         self.pooled: dict[nn.Module, tuple[int, Tensor, Tensor]] = {}  # count, mean, sum of squared differences
 
     def add(self, norm: Any, features: Tensor) -> None:
-        """Take in a strip's features `[1, C, h, w]`."""
+        """Add a strip's features `[1, C, h, w]`."""
         statistics = torch.zeros((2, features.shape[1]), device=features.device)
-        # On a CPU three times as fast as torch.var_mean, and the variance is the unbiased one.
+        # Three times as fast as torch.var_mean on a CPU; the variance is the unbiased one.
         F.batch_norm(features, statistics[0], statistics[1], training=True, momentum=1)
         mean, variance = statistics.cpu().double()
         count = features.shape[-2] * features.shape[-1]
@@ -229,7 +226,7 @@ class _Statistics:
         return F.batch_norm(features, mean, variance, norm.weight.float(), norm.bias.float(), eps=EPSILON)
 
     def given_to(self, norm: Any, part: Part, features: Tensor) -> Tensor:
-        """What a norm gets to normalise when a part of the network is called, whose norms before it are known."""
+        """The features that a norm is given when a part of the network is called; the norms before it are known."""
 
         def normalise(reached: Any, features: Tensor) -> Tensor:
             if reached is norm:
@@ -243,7 +240,7 @@ class _Statistics:
 
 
 class _Reached(Exception):
-    """Ends a call of which the rest is not needed."""
+    """Ends a call whose rest is not needed."""
 
     def __init__(self, features: Tensor) -> None:
         self.features = features

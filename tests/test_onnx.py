@@ -18,8 +18,9 @@ from torch import Tensor
 
 from styletx.cli import main
 from styletx.errors import OptionError, WeightsError
-from styletx.feedforward import exported, files, inference
-from styletx.feedforward.network import JOHNSON, Layout, Transformer
+from styletx.feedforward import models, strips
+from styletx.feedforward import onnx as exported
+from styletx.feedforward.networks import JOHNSON, Layout, Transformer
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -30,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With a small network in model.safetensors and model.onnx, the latter by the command."""
     folder = tmp_path_factory.mktemp("export")
     torch.manual_seed(0)
-    files.write(folder / "model.safetensors", Transformer(Layout(widths=(4, 8), blocks=1)), {"name": "Ångström"})
+    models.write(folder / "model.safetensors", Transformer(Layout(widths=(4, 8), blocks=1)), {"name": "Ångström"})
     done = CliRunner().invoke(
         main, ["export", str(folder / "model.safetensors"), "-o", str(folder / "model.onnx")], catch_exceptions=False
     )
@@ -51,7 +52,7 @@ def pictures(count: int, height: int, width: int) -> Tensor:
 @pytest.mark.parametrize("size", [(16, 16), (17, 60), (48, 19), (64, 64), (75, 131)])
 def test_parity(folder: Path, network: exported.ExportedNetwork, count: int, size: tuple[int, int]) -> None:
     pixels = pictures(count, *size)
-    original = files.read(folder / "model.safetensors").network
+    original = models.read(folder / "model.safetensors").network
     torch.testing.assert_close(network(pixels), original(pixels).clamp(0, 1), rtol=0, atol=1e-4)
 
 
@@ -72,7 +73,7 @@ def test_parity_of_every_layout(name: str) -> None:
     for parameter in network.parameters():
         if parameter.ndim == 1:  # no norm is left at scale 1 and shift 0
             parameter.add_(0.3 * torch.randn_like(parameter))
-    exact = exported.ExportedNetwork(exported.convert(files.Model(name, network, {})), name)
+    exact = exported.ExportedNetwork(exported.convert(models.Model(name, network, {})), name)
     pixels = pictures(2, 57, 70)
     torch.testing.assert_close(exact(pixels), network(pixels).clamp(0, 1), rtol=0, atol=1e-4)
 
@@ -85,7 +86,7 @@ def test_a_program_without_torch_can_run_it(folder: Path) -> None:
     (painted,) = session.run(None, {"pixels": 4 * np.random.default_rng(0).random((1, 3, 20, 30), np.float32)})
     assert painted.shape == (1, 3, 20, 30) and painted.min() >= 0 and painted.max() <= 1
     about = json.loads(session.get_modelmeta().custom_metadata_map["styletx"])
-    assert about == files.describe(folder / "model.safetensors")
+    assert about == models.describe(folder / "model.safetensors")
 
 
 def test_the_file_is_valid_and_tells_nothing_of_this_machine(folder: Path) -> None:
@@ -96,7 +97,7 @@ def test_the_file_is_valid_and_tells_nothing_of_this_machine(folder: Path) -> No
 
 def test_it_repaints_as_a_network_does(network: exported.ExportedNetwork) -> None:
     pixels = pictures(3, 33, 40)
-    *_, (share, canvas) = inference.repaint(network, pixels, whole_pixels=33 * 40 * 2)
+    *_, (share, canvas) = strips.repaint(network, pixels, whole_pixels=33 * 40 * 2)
     assert share == 1
     torch.testing.assert_close(canvas, network(pixels), rtol=0, atol=1e-5)
     assert network.about["name"] == "Ångström"
@@ -138,11 +139,11 @@ def function(proto: Any) -> None:
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (lambda path: path.unlink(), "cannot be read .no such file"),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
-    "empty": (lambda path: path.write_bytes(b""), "does not take and give pictures"),
-    "nonsense": (lambda path: path.write_bytes(b"\x80\x04\x95 pickle" * 40), "damaged or something else"),
-    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "damaged or something else"),
+    "missing": (lambda path: path.unlink(), "be read .no such file"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "be read"),
+    "empty": (lambda path: path.write_bytes(b""), "does not take and return pictures"),
+    "nonsense": (lambda path: path.write_bytes(b"\x80\x04\x95 pickle" * 40), "damaged or not an ONNX file"),
+    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "damaged or not an ONNX file"),
     "too large": (lambda path: path.open("r+b").truncate(2**30), "too large"),
     "external weights": (changed(external), "refers to another file"),
     "an external constant": (changed(external_constant), "refers to another file"),
@@ -150,10 +151,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "custom operators": (changed(custom), "operators that are not ONNX's own"),
     "an operator of its own": (changed(function), "operators that are not ONNX's own"),
     "an unknown operator": (changed(lambda proto: setattr(proto.graph.node[0], "op_type", "Evil")), "Evil"),
-    "two inputs": (changed(lambda proto: proto.graph.input.append(proto.graph.output[0])), "take and give pictures"),
+    "two inputs": (changed(lambda proto: proto.graph.input.append(proto.graph.output[0])), "take and return pictures"),
     "whole numbers": (
         changed(lambda proto: setattr(proto.graph.input[0].type.tensor_type, "elem_type", 7)),
-        "take and give pictures",
+        "take and return pictures",
     ),
     "a missing weight": (changed(lambda proto: proto.graph.initializer.pop()), "cannot|can run"),
 }
@@ -165,7 +166,7 @@ def test_a_wrong_file_gets_one_line(folder: Path, tmp_path: Path, kind: str) -> 
     path = tmp_path / "some.onnx"
     path.write_bytes((folder / "model.onnx").read_bytes())
     make(path)
-    with pytest.raises(WeightsError, match=f"some.onnx: .*(?:{message})") as caught:
+    with pytest.raises(WeightsError, match=rf"some\.onnx (?:is|cannot) .*(?:{message})") as caught:
         exported.read(path)
     assert "styletx export" in str(caught.value) or "at most" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -180,14 +181,14 @@ def test_a_network_that_makes_something_else_gets_one_line(capfd: pytest.Capture
     proto.ir_version = 8
     network = exported.ExportedNetwork(proto.SerializeToString(), "twice.onnx")
     assert network.about == {}
-    with pytest.raises(WeightsError, match=r"twice.onnx: .*it makes \[1, 3, 40, 20\] of \[1, 3, 20, 20\]"):
+    with pytest.raises(WeightsError, match=r"twice.onnx .*it turns \[1, 3, 20, 20\] into \[1, 3, 40, 20\]"):
         network(pictures(1, 20, 20))
     fixed = copy.deepcopy(proto)
     fixed.graph.node[0].CopyFrom(helper.make_node("Reshape", ["x", "shape"], ["y"]))
     fixed.graph.initializer.append(helper.make_tensor("shape", 7, [4], [1, 3, 20, 20]))
     network = exported.ExportedNetwork(fixed.SerializeToString(), "fixed.onnx")
     assert torch.equal(network(pictures(1, 20, 20)), pictures(1, 20, 20))
-    with pytest.raises(WeightsError, match=r"fixed.onnx: .*can run"):
+    with pytest.raises(WeightsError, match=r"fixed.onnx .*can run"):
         network(pictures(1, 20, 21))
     assert capfd.readouterr() == ("", "")
 
@@ -212,9 +213,9 @@ def test_without_the_extra_reading_names_it(folder: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("model", "output", "message"),
     [
-        ("model.safetensors", "model.pt", "ends in .onnx"),
+        ("model.safetensors", "model.pt", "model.pt does not end in .onnx"),
         ("none.safetensors", "new.onnx", "there is no such file"),
-        ("model.onnx", "new.onnx", "is no trained style's file"),
+        ("model.onnx", "new.onnx", "is not a model file"),
         ("model.safetensors", "model.safetensors/new.onnx", "cannot be written"),
     ],
 )

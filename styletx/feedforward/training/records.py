@@ -1,4 +1,4 @@
-"""What a training shows of itself: sheets of samples, a log, a loss curve."""
+"""What a training leaves to look at: sheets of samples, a log, and a plot of the losses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styletx import files
+from styletx import files, images
+
+
+def write(folder: Path, step: int, losses: dict[str, float], pictures: Sequence[Tensor]) -> None:
+    """Write what a checkpoint leaves to look at.
+
+    Args:
+        folder: of the training.
+        step: updates done; what a longer training left of later steps goes from the log.
+        losses: of the held-out photographs.
+        pictures: their repaintings, each `[1, 3, H, W]`.
+
+    Raises:
+        OutputError: a file cannot be written; one that was there is left as it was.
+    """
+    log = [record for record in read_log(folder / "log.jsonl") if record["step"] < step]
+    log.append({"step": step, **losses})
+    files.write(folder / "log.jsonl", "".join(json.dumps(one) + "\n" for one in log).encode())
+    images.write(folder / f"samples-{step:06d}.png", sheet(pictures))
+    curve(folder / "curve.png", log)
 
 
 def sheet(pictures: Sequence[Tensor], columns: int = 4) -> Tensor:
@@ -29,7 +48,7 @@ def sheet(pictures: Sequence[Tensor], columns: int = 4) -> Tensor:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The measurements of a training so far, one a checkpoint."""
+    """The measurements of a training so far, one for each checkpoint."""
     if not path.exists():
         return []
     records = []
@@ -42,7 +61,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def curve(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Plot the held-out photographs' content and style loss over the steps.
+    """Plot the held-out photographs' content and style losses over the steps.
 
     Raises:
         OutputError: it cannot be written.

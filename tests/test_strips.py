@@ -14,8 +14,8 @@ from conftest import photo
 from torch import Tensor
 
 from styletx import images
-from styletx.feedforward import files, inference
-from styletx.feedforward.network import Layout, Transformer
+from styletx.feedforward import models, strips
+from styletx.feedforward.networks import Descriptor, Layout, Transformer
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LAYOUTS = {
@@ -56,10 +56,10 @@ def finished(pairs: object) -> Tensor:
 @pytest.mark.parametrize("size", [(331, 90), (417, 53)])
 def test_strips_are_the_same_as_the_whole(name: str, size: tuple[int, int]) -> None:
     made, pixels = network(LAYOUTS[name]), uneven(*size)
-    strips = finished(inference.repaint(made, pixels, whole_pixels=0, tile_pixels=64 * size[1]))
+    in_strips = finished(strips.repaint(made, pixels, whole_pixels=0, tile_pixels=64 * size[1]))
     whole = made(pixels).clamp(0, 1)
     assert whole.std() > 0.05
-    difference = (strips - whole).abs() * 255
+    difference = (in_strips - whole).abs() * 255
     # What is left is the rounding of the features that are kept in half precision.
     assert difference.mean() < 0.25
     assert difference.max() < 4
@@ -68,7 +68,7 @@ def test_strips_are_the_same_as_the_whole(name: str, size: tuple[int, int]) -> N
 def test_statistics_are_the_whole_pictures() -> None:
     features = torch.randn(1, 5, 64, 9, generator=torch.Generator().manual_seed(0)) * 3 + 1000
     features[..., :20, :] -= 500
-    statistics, norm = inference._Statistics(), network(Layout(widths=(5,), blocks=0)).stem_norms[0]
+    statistics, norm = strips._Statistics(), network(Layout(widths=(5,), blocks=0)).stem_norms[0]
     for part in features.split([20, 7, 37], dim=-2):
         statistics.add(norm, part)
     expected = F.instance_norm(features.double(), weight=norm.weight.double(), bias=norm.bias.double())
@@ -77,13 +77,13 @@ def test_statistics_are_the_whole_pictures() -> None:
 
 def test_a_strip_that_is_narrow_and_a_rest_that_is_short() -> None:
     made, pixels = network(LAYOUTS["two halvings"]), uneven(64 * 3 + 17, 16)
-    strips = finished(inference.repaint(made, pixels, whole_pixels=0, tile_pixels=1))
-    torch.testing.assert_close(strips, made(pixels).clamp(0, 1), rtol=0, atol=4 / 255)
+    in_strips = finished(strips.repaint(made, pixels, whole_pixels=0, tile_pixels=1))
+    torch.testing.assert_close(in_strips, made(pixels).clamp(0, 1), rtol=0, atol=4 / 255)
 
 
 def test_shares_rise_to_one_and_the_canvas_stays_the_same() -> None:
     made, pixels = network(LAYOUTS["two halvings"]), uneven(200, 40).repeat(2, 1, 1, 1)
-    shares, canvases = zip(*inference.repaint(made, pixels, whole_pixels=0, tile_pixels=1), strict=True)
+    shares, canvases = zip(*strips.repaint(made, pixels, whole_pixels=0, tile_pixels=1), strict=True)
     assert list(shares) == sorted(shares) and shares[-1] == 1 and len(set(shares)) == len(shares)
     assert {id(canvas) for canvas in canvases} == {id(canvases[0])}
 
@@ -92,9 +92,9 @@ def test_shares_rise_to_one_and_the_canvas_stays_the_same() -> None:
 def test_the_photograph_is_overwritten_only_if_asked(whole_pixels: int) -> None:
     made, pixels = network(LAYOUTS["two halvings"]), uneven(200, 40)
     before = pixels.clone()
-    new = finished(inference.repaint(made, pixels, whole_pixels=whole_pixels, tile_pixels=1))
+    new = finished(strips.repaint(made, pixels, whole_pixels=whole_pixels, tile_pixels=1))
     assert torch.equal(pixels, before)
-    same = finished(inference.repaint(made, pixels, whole_pixels=whole_pixels, tile_pixels=1, in_place=True))
+    same = finished(strips.repaint(made, pixels, whole_pixels=whole_pixels, tile_pixels=1, in_place=True))
     assert same.data_ptr() == pixels.data_ptr()
     assert torch.equal(same, new)
 
@@ -104,42 +104,48 @@ def test_a_batch_is_as_its_pictures() -> None:
     pixels = torch.cat([uneven(150, 40), uneven(150, 40).flip(-1), uneven(150, 40).flip(-2)])
     expected = torch.cat([made(one).clamp(0, 1) for one in pixels.split(1)])
     for whole_pixels in (0, 150 * 40 * 2, 10**6):
-        found = finished(inference.repaint(made, pixels, whole_pixels=whole_pixels, tile_pixels=1))
+        found = finished(strips.repaint(made, pixels, whole_pixels=whole_pixels, tile_pixels=1))
         torch.testing.assert_close(found, expected, rtol=0, atol=4 / 255)
 
 
 def test_a_batch_goes_through_as_many_at_once_as_fit() -> None:
     made, sizes = network(LAYOUTS["two halvings"]), []
     made.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
-    finished(inference.repaint(made, uneven(50, 40).repeat(5, 1, 1, 1), whole_pixels=50 * 40 * 2))
+    finished(strips.repaint(made, uneven(50, 40).repeat(5, 1, 1, 1), whole_pixels=50 * 40 * 2))
     assert sizes == [2, 2, 1]
 
 
-def test_bfloat16_gives_the_photographs_precision_back() -> None:
+@pytest.mark.parametrize("whole_pixels", [0, 10**6], ids=["in strips", "whole"])
+def test_pixels_of_any_precision_keep_it(whole_pixels: int) -> None:
     made, pixels = network(LAYOUTS["two halvings"]), uneven(200, 40)
     expected = made(pixels).clamp(0, 1)
-    for whole_pixels in (0, 10**6):
-        found = finished(inference.repaint(made.bfloat16(), pixels, whole_pixels=whole_pixels, tile_pixels=1))
-        assert found.dtype == torch.float32
-        assert (found - expected).abs().mean() < 0.02
+    found = finished(strips.repaint(made, pixels.double(), whole_pixels=whole_pixels, tile_pixels=1))
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found.float(), expected, rtol=0, atol=4 / 255)
 
 
-def test_any_function_of_pixels_will_do() -> None:
+def test_a_network_that_denies_strips_is_given_the_whole_picture() -> None:
+    class Doubling:
+        descriptor = Descriptor("doubling")
+
+        def __call__(self, pixels: Tensor) -> Tensor:
+            return 2 * pixels
+
     pixels = uneven(100, 40)
-    found = finished(inference.repaint(lambda given: 2 * given, pixels, whole_pixels=0))
+    found = finished(strips.repaint(Doubling(), pixels, whole_pixels=0))
     assert torch.equal(found, (2 * pixels).clamp(0, 1))
 
 
 def test_nothing_is_left_for_a_gradient() -> None:
     made = network(LAYOUTS["two halvings"]).requires_grad_(True)
-    for share, canvas in inference.repaint(made, uneven(100, 40)):
+    for share, canvas in strips.repaint(made, uneven(100, 40)):
         assert torch.is_grad_enabled() and not canvas.requires_grad and share == 1
 
 
 MEASURE = """
 import torch
-from styletx.feedforward import inference
-from styletx.feedforward.network import Layout, Transformer
+from styletx.feedforward import strips
+from styletx.feedforward.networks import Layout, Transformer
 
 def peak():
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))
@@ -149,7 +155,7 @@ network = Transformer(Layout(widths=(2, 2, 4), blocks=1)).eval()
 pixels = torch.zeros(1, 3, {side}, {side})
 for row in pixels.unbind(-2):
     row.copy_(torch.rand(3, {side}))
-for share, canvas in inference.repaint(network, pixels, in_place=True): pass
+for share, canvas in strips.repaint(network, pixels, in_place=True): pass
 assert share == 1 and canvas.min() >= 0 and canvas.max() <= 1
 print(peak())
 """
@@ -165,16 +171,16 @@ def test_a_hundred_megapixels_take_less_than_three_gigabytes() -> None:
 @pytest.mark.slow(reason="repaints three megapixels four times")
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the photographs to measure on are not here")
 @pytest.mark.parametrize("name", ["golden_gate.jpg", "tubingen.jpg"])
-@pytest.mark.parametrize("style", list(files.bundled())[:2])
+@pytest.mark.parametrize("style", list(models.bundled())[:2])
 def test_strips_of_a_photograph_are_the_same_as_the_whole(name: str, style: str) -> None:
     pixels = images.read(SHARED / "pairs/content" / name).pixels
     scale = max(1536 / pixels.shape[-2], 2048 / pixels.shape[-1])
     pixels = images.resize(pixels, (math.ceil(pixels.shape[-2] * scale), math.ceil(pixels.shape[-1] * scale)))
     pixels = pixels[..., :1536, :2048]
     pixels[..., :700, :] = pixels[..., :1, :1]
-    made = files.read(files.bundled()[style]).network
-    whole = finished(inference.repaint(made, pixels))
-    strips = finished(inference.repaint(made, pixels, whole_pixels=0, tile_pixels=2**18))
-    difference = (strips - whole).abs().amax(1) * 255
+    made = models.read(models.bundled()[style]).network
+    whole = finished(strips.repaint(made, pixels))
+    in_strips = finished(strips.repaint(made, pixels, whole_pixels=0, tile_pixels=2**18))
+    difference = (in_strips - whole).abs().amax(1) * 255
     assert difference.mean() < 1
     assert (difference > 4).float().mean() < 0.001

@@ -1,0 +1,171 @@
+"""Model files: trained networks as safetensors, each with everything about the network in its header."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from styletx import files
+from styletx._version import __version__
+from styletx.errors import OptionError, WeightsError, hint
+from styletx.feedforward import networks
+from styletx.feedforward.networks import Network
+
+KEY = "styletx"  # of the header's entry
+KIND = "transformer"  # of network, in a file that does not name one
+SUFFIXES = (".safetensors", ".onnx")
+BUNDLED = resources.files("styletx.feedforward") / "styles"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network and what its file says about it.
+
+    Attributes:
+        name: of the style.
+        network: in eval mode, float32, on the CPU.
+        about: how it was trained: style, options, losses, versions.
+    """
+
+    name: str
+    network: Network
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Style:
+    """A bundled trained style.
+
+    Attributes:
+        name: what to give as a style to `stylize` or to `styletx run`.
+        painting: file name of the style picture that it was trained for.
+        path: of its model file.
+        size: of that file in bytes.
+    """
+
+    name: str
+    painting: str
+    path: Path
+    size: int
+
+
+def styles() -> tuple[Style, ...]:
+    """The trained styles that come with styletx, by name."""
+    return tuple(
+        Style(name, str(describe(path)["style"]), path, path.stat().st_size) for name, path in bundled().items()
+    )
+
+
+def bundled() -> dict[str, Path]:
+    """The bundled styles: name to model file."""
+    folder = Path(str(BUNDLED))
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def find(style: str | os.PathLike[str]) -> Path | None:
+    """The model file that a name or a path means; None if it means a picture.
+
+    Raises:
+        OptionError: it looks like a bundled style's name, but none is called that and no such file exists.
+    """
+    path = Path(style)
+    if path.suffix.lower() in SUFFIXES:
+        return path
+    if path.is_file():
+        return None
+    known = bundled()
+    if str(style) in known:
+        return known[str(style)]
+    if not path.suffix and not os.path.lexists(path) and path.name == str(style):
+        raise OptionError(f"{files.shown(style)} is neither a file nor a bundled style; {hint(str(style), known)}")
+    return None
+
+
+def locate(model: str) -> Path:
+    """The model file of a trained style, by name or path.
+
+    Raises:
+        OptionError: the name or path means something else.
+    """
+    path = find(model)
+    if path is None or path.suffix.lower() == ".onnx":
+        raise OptionError(
+            f"{files.shown(model)} is not a model file; give a .safetensors file written by styletx train, or one of "
+            f"{', '.join(bundled())}"
+        )
+    return path
+
+
+def write(path: Path, network: Network, about: dict[str, Any]) -> None:
+    """Write a network in float16, with `about` in its header.
+
+    Raises:
+        OutputError: it cannot be written there; a file that was there is left as it was.
+    """
+    state = {name: tensor.detach().cpu().half().contiguous() for name, tensor in network.state_dict().items()}
+    header = {
+        "styletx": __version__,
+        "network": network.descriptor.name,
+        "layout": dataclasses.asdict(network.layout),
+        **about,
+    }
+    files.write(path, save(state, {KEY: json.dumps(header)}))
+
+
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a model file says about its network: kind, layout, style, options, losses, versions.
+
+    Raises:
+        WeightsError: it is not a model file of ours, or it is damaged.
+    """
+    with _opened(Path(path)) as (_, about):
+        return about
+
+
+def read(path: str | os.PathLike[str]) -> Model:
+    """Read a network; nothing in the file is executed.
+
+    Raises:
+        WeightsError: it is not a model file of ours, or it is damaged.
+    """
+    path = Path(path)
+    with _opened(path) as (file, about):
+        with torch.device("meta"):
+            network = networks.build(about.get("network", KIND), about["layout"])
+        expected = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
+        # Shapes first: a header may promise more than memory holds.
+        if expected != {name: file.get_slice(name).get_shape() for name in file.keys()}:  # noqa: SIM118
+            raise ValueError("its tensors do not fit its layout")
+        state = {name: file.get_tensor(name).float() for name in expected}
+    if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
+        raise WeightsError(
+            f"{files.shown(path)} holds weights that are not finite numbers, so it is damaged; get a new copy"
+        )
+    network.load_state_dict(state, assign=True)
+    network.eval().requires_grad_(False)
+    return Model(str(about.get("name") or path.stem), network, about)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file, dict(json.loads((file.metadata() or {})[KEY]))
+    except FileNotFoundError:
+        raise WeightsError(f"{files.shown(path)}: there is no such file; check the name") from None
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise WeightsError(
+            f"{files.shown(path)} is not a style that styletx can read; give a .safetensors file written by "
+            "styletx train"
+        ) from error

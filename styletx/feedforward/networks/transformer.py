@@ -1,0 +1,179 @@
+"""The network that repaints a picture in one pass, trained for one style (Johnson et al. 2016).
+
+A stem makes the picture smaller and adds channels, residual blocks repaint it, and resize-convolutions bring it back
+to its size. Every layer is normalised over the picture (Ulyanov et al. 2017), so contrast depends on the style and
+not on the photograph.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from styletx.errors import OptionError
+from styletx.feedforward.networks.descriptor import Descriptor, Network
+from styletx.feedforward.networks.layers import (
+    Convolution,
+    InstanceNorm,
+    Normalise,
+    ResidualBlock,
+    ResizeConvolution,
+    instance_norm,
+)
+
+LARGEST = 512  # channels or blocks: four times what anybody published
+MARGIN = 16  # px of reflected picture around the picture, which keep the effects of its border out of it
+MINIMUM = 16  # px a side
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a `Transformer` is built.
+
+    Attributes:
+        widths: channels of each stage of the stem. The first stage divides the size by `stride`, each further one by
+            2. The residual blocks have as many channels as the last stage, the way back as many as the stem.
+        blocks: number of residual blocks.
+        kernel: side of the first convolution's kernel, and with a stride of 1 of the last one's; odd.
+        stride: of the first convolution; 2 does all the work at half the picture's size or less.
+        expansion: 0 for blocks of two 3×3 convolutions (He et al. 2016); from 1 on, blocks that widen so many times,
+            convolve each channel by itself, and narrow again (Sandler et al. 2018).
+        smooth: enlarge with bilinear interpolation instead of the nearest pixel.
+        skip: whether a block's input is added to its output, F(x) + x.
+    """
+
+    widths: tuple[int, ...] = (16, 48, 96)
+    blocks: int = 5
+    kernel: int = 5
+    stride: int = 2
+    expansion: int = 0
+    smooth: bool = True
+    skip: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))
+        whole = (*self.widths, self.blocks, self.kernel, self.stride, self.expansion)
+        if not (
+            self.widths
+            and all(type(number) is int and 0 <= number <= LARGEST for number in whole)
+            and min(self.widths) > 0
+            and self.kernel % 2 == 1
+            and self.kernel < MARGIN
+            and self.stride in (1, 2)
+            and len(self.widths) <= 4
+            and type(self.smooth) is type(self.skip) is bool
+        ):
+            raise OptionError(
+                f"a network of this layout cannot be built; it takes 1 to 4 widths from 1 to {LARGEST}, an odd kernel "
+                f"below {MARGIN}, and a stride of 1 or 2"
+            )
+
+    @property
+    def multiple(self) -> int:
+        """The sides of a picture are enlarged to a multiple of this, in px."""
+        return self.stride << (len(self.widths) - 1)
+
+
+# As published, with instance normalisation: 1,679,235 parameters.
+JOHNSON = Layout(widths=(32, 64, 128), kernel=9, stride=1, smooth=False)
+
+
+class Transformer(Network):
+    """The image transformation network of Johnson et al. (2016).
+
+    Args:
+        layout: its widths and so on; `JOHNSON` is the published one.
+    """
+
+    layout: Layout
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.layout = layout
+        widths = layout.widths
+        self.stem = nn.ModuleList(
+            Convolution(inputs, outputs, layout.kernel if index == 0 else 3, layout.stride if index == 0 else 2)
+            for index, (inputs, outputs) in enumerate(zip((3, *widths), widths, strict=False))
+        )
+        self.stem_norms = nn.ModuleList(InstanceNorm(width) for width in widths)
+        self.blocks = nn.ModuleList(
+            ResidualBlock(widths[-1], layout.expansion, layout.skip) for _ in range(layout.blocks)
+        )
+        back = widths[::-1]
+        self.head = nn.ModuleList(
+            ResizeConvolution(inputs, outputs, layout.smooth) for inputs, outputs in itertools.pairwise(back)
+        )
+        self.head_norms = nn.ModuleList(InstanceNorm(width) for width in back[1:])
+        self.last = (
+            Convolution(widths[0], 3, layout.kernel)
+            if layout.stride == 1
+            else ResizeConvolution(widths[0], 3, layout.smooth)
+        )
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """As `Network.descriptor`."""
+        multiple = self.layout.multiple
+        # The features need two rows and columns to be reflected.
+        return Descriptor("transformer", multiple, max(MINIMUM, multiple + 1), strips=True, bfloat16=True, onnx=True)
+
+    def use(self, precision: torch.dtype) -> None:
+        """As `Network.use`: the convolutions between the stem and the last layer take the precision.
+
+        The stem stays in float32, since its normalisation enlarges what little contrast a dark or foggy photograph
+        has, and the rounding with it. So do normalisation, the sums of the residual blocks, and the last layer.
+        """
+        blocks: list[Any] = list(self.blocks)
+        for convolution in (*(one for block in blocks for one in block.convolutions), *self.head):
+            convolution.precision = None if precision == torch.float32 else precision
+
+    def forward(self, pixels: Tensor, normalise: Normalise = instance_norm) -> Tensor:
+        """Repaint pictures.
+
+        Args:
+            pixels: `[B, 3, H, W]`, RGB in [0, 1], no side shorter than `descriptor.minimum`.
+            normalise: called with a norm and its features at each normalised layer; the default takes each
+                picture's own statistics.
+
+        Returns:
+            `[B, 3, H, W]`, about [0, 1] but not clamped to it.
+        """
+        height, width = pixels.shape[-2:]
+        left, right, top, bottom = self.padding(height, width)
+        padded = F.pad(pixels, (left, right, top, bottom), mode="reflect")
+        return self.paint(padded, normalise)[..., top : top + height, left : left + width]
+
+    def padding(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """How many px of its reflection `forward` puts around a picture: left, right, top and bottom."""
+        multiple = self.layout.multiple
+        down, right = -height % multiple, -width % multiple
+        # A reflection cannot be larger than what it reflects.
+        margin = min(MARGIN, height - 1 - down, width - 1 - right) // multiple * multiple
+        return margin, margin + right, margin, margin + down
+
+    def paint(self, pixels: Tensor, normalise: Normalise = instance_norm) -> Tensor:
+        """As `forward`, of pictures whose sides are a multiple of `layout.multiple`, without a margin around them."""
+        features = self.down(pixels, normalise)
+        for block in self.blocks:
+            features = block(features, normalise)
+        return self.back(features, normalise)
+
+    def down(self, pixels: Tensor, normalise: Normalise = instance_norm) -> Tensor:
+        """From the pixels that `paint` takes to the features that the blocks take."""
+        features = (pixels - 0.5) * 4
+        for convolution, norm in zip(self.stem, self.stem_norms, strict=True):
+            features = F.relu_(normalise(norm, convolution(features)))
+        return features
+
+    def back(self, features: Tensor, normalise: Normalise = instance_norm) -> Tensor:
+        """From the features that the blocks give to the pixels that `paint` gives."""
+        for convolution, norm in zip(self.head, self.head_norms, strict=True):
+            features = F.relu_(normalise(norm, convolution(features)))
+        # Not added to the photograph, whose contrast the normalised layers no longer know and could not take away.
+        painted: Tensor = self.last(features.to(self.last.weight.dtype))
+        return painted + 0.5

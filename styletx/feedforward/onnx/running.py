@@ -1,0 +1,158 @@
+"""ONNX files read, checked and run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styletx import files
+from styletx.errors import OptionError, WeightsError, field
+from styletx.feedforward.models import KEY
+from styletx.feedforward.networks import Descriptor
+from styletx.feedforward.onnx.format import FLOAT, imported
+
+LARGEST = 2**29  # bytes of a file that is read
+
+
+class ExportedNetwork:
+    """A network in an ONNX file, called like a `Transformer`; it runs in ONNX Runtime.
+
+    A file may only calculate: one that refers to other files, has functions or loops, or needs operators that are not
+    ONNX's own is refused.
+
+    Args:
+        data: the file's bytes.
+        name: the file's name for messages.
+        device: where to run; cuda needs the package onnxruntime-gpu.
+
+    Attributes:
+        name: as given.
+        about: what its model file said about it; empty for a file that styletx did not write.
+
+    Raises:
+        WeightsError: it is not such a network.
+        OptionError: onnx or onnxruntime is not installed, or cannot use the device.
+    """
+
+    descriptor = Descriptor("onnx")
+
+    def __init__(self, data: bytes, name: str, device: torch.device | None = None) -> None:
+        self.name = name
+        runtime = imported("onnxruntime")
+        proto = _checked(data, name)
+        self.about = _about(proto)
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 4  # an error is raised as well
+        provider = "CUDAExecutionProvider" if device and device.type == "cuda" else "CPUExecutionProvider"
+        if provider not in runtime.get_available_providers():
+            raise OptionError(
+                f"the installed ONNX Runtime cannot use {device}; install onnxruntime-gpu, or set {field('device')} to "
+                "cpu"
+            )
+        try:
+            # The network that was checked runs, not the file, which may have changed since.
+            self.session = runtime.InferenceSession(proto.SerializeToString(), options, providers=[provider])
+        except Exception as error:
+            raise _unfit(name, _line(error)) from error
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Repaint `[B, 3, H, W]`, float32 RGB in [0, 1]; the result has the same shape and is on the CPU.
+
+        Raises:
+            WeightsError: the network fails on it, or returns something else than a picture of its size.
+            MemoryError: it does not fit into memory.
+        """
+        values = pixels.float().contiguous().cpu().numpy()
+        try:
+            (painted,) = self.session.run(None, {self.session.get_inputs()[0].name: values})
+        except Exception as error:
+            if "alloc" in str(error).lower():
+                raise MemoryError(_line(error)) from error
+            raise _unfit(self.name, _line(error)) from error
+        result = torch.from_numpy(painted)
+        if result.shape != pixels.shape:
+            raise _unfit(self.name, f"it turns {list(pixels.shape)} into {list(result.shape)}")
+        return result
+
+
+def read(path: str | os.PathLike[str], device: torch.device | None = None) -> ExportedNetwork:
+    """Read an ONNX file; nothing in it is executed but ONNX's own operators.
+
+    Raises:
+        WeightsError: it cannot be read, or is not a network that repaints pictures.
+        OptionError: onnx or onnxruntime is not installed, or cannot use the device.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > LARGEST:
+            raise WeightsError(
+                f"{files.shown(path)} is too large for a style; give a file of at most {LARGEST >> 20} MiB"
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise WeightsError(
+            f"{files.shown(path)} cannot be read ({reason}); give a file written by styletx export"
+        ) from error
+    return ExportedNetwork(data, files.shown(path), device)
+
+
+def _checked(data: bytes, name: str) -> Any:
+    onnx = imported("onnx")
+    try:
+        proto = onnx.load_model_from_string(data)
+    except Exception as error:
+        raise _unfit(name, "it is damaged or not an ONNX file") from error
+    graph = proto.graph
+    if len(graph.input) != 1 or len(graph.output) != 1 or not all(map(_is_pictures, (*graph.input, *graph.output))):
+        raise _unfit(name, "it does not take and return pictures, float32 [batch, 3, height, width]")
+    if proto.functions or any(domain.domain not in ("", "ai.onnx") for domain in proto.opset_import):
+        raise _unfit(name, "it needs operators that are not ONNX's own")
+    for node in graph.node:
+        if node.domain not in ("", "ai.onnx"):
+            raise _unfit(name, "it needs operators that are not ONNX's own")
+        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            raise _unfit(name, "it has loops or branches")
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(graph)):
+        raise _unfit(name, "it refers to another file")
+    return proto
+
+
+def _is_pictures(value: Any) -> bool:
+    kind = value.type.tensor_type
+    return kind.elem_type == FLOAT and len(kind.shape.dim) == 4 and kind.shape.dim[1].dim_value == 3
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+
+
+def _about(proto: Any) -> dict[str, Any]:
+    try:
+        return dict(json.loads({entry.key: entry.value for entry in proto.metadata_props}[KEY]))
+    except (KeyError, ValueError, TypeError, RecursionError):
+        return {}
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _unfit(name: str, reason: str) -> WeightsError:
+    return WeightsError(
+        f"{name} is not a style that ONNX Runtime can run ({reason}); give a file written by styletx export"
+    )

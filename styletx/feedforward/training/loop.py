@@ -1,0 +1,285 @@
+"""Training a network for one style (Johnson et al. 2016): the losses of the optimisation judge what it makes of photos.
+
+Everything random about a step follows from the seed and the step's number, so that an interrupted training continues
+exactly as if it had not been interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from styletx import devices, files, images
+from styletx.errors import OptionError, TrainingError, field
+from styletx.feedforward import models
+from styletx.feedforward.networks import Layout, Transformer
+from styletx.feedforward.training import checkpoints, photographs, records
+from styletx.feedforward.training.divergence import Watch
+from styletx.feedforward.training.objective import TrainingObjective
+from styletx.feedforward.training.optimisers import optimisers
+from styletx.notes import Notes
+from styletx.options import TrainingOptions
+
+WARM_UP = 30  # steps until the learning rate is the one asked for
+LAST_LAYER = 0.3  # scales a new network's first output, which is otherwise far outside [0, 1]
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """Where a training stands after an update.
+
+    Attributes:
+        step: updates done.
+        steps: updates planned.
+        losses: "total", "content", "style", "tv" of the step's photographs before the update.
+        held: the same of the held-out photographs if they were just measured, else None.
+        bad: names of photographs that were met since the last step and could not be read.
+    """
+
+    step: int
+    steps: int
+    losses: dict[str, float]
+    held: dict[str, float] | None
+    bad: tuple[str, ...]
+
+
+class Training:
+    """A training that can be iterated for its steps, stopped at any of them, and resumed.
+
+    Args:
+        style: the painting.
+        photos: files to train on; a few are held out to measure on, the same ones each time.
+        output: the model file, written at each checkpoint. Checkpoint, samples, log and loss curve go into a folder
+            beside it, of its name ending in `.training`.
+        options: how to train.
+        start: a trained network to start from instead of random weights; its layout replaces that of the options.
+        resume: continue from the checkpoint.
+        device: where to train, as in `Options.device`.
+        workers: processes that read photographs; 0 reads them in this one.
+
+    Raises:
+        StyletxError: something asked for cannot work; its message says what to do.
+    """
+
+    def __init__(
+        self,
+        style: images.Picture,
+        photos: Sequence[Path],
+        output: Path,
+        options: TrainingOptions,
+        *,
+        start: models.Model | None = None,
+        resume: bool = False,
+        device: str = "auto",
+        workers: int = 1,
+    ) -> None:
+        accelerate = _accelerate()
+        self.options, self.output, self.style, self.workers = options, output, style, workers
+        self.folder = output.with_suffix(".training")
+        self.held_out, self.photographs = photographs.split(photos, options)
+        chosen = devices.choose(device)
+        bfloat16 = chosen.type == "cuda" and devices.has_bfloat16(chosen)
+        self.accelerator = accelerate.Accelerator(
+            cpu=chosen.type == "cpu", mixed_precision="bf16" if bfloat16 else "no", step_scheduler_with_optimizer=False
+        )
+        self.device = self.accelerator.device
+        if (self.folder / checkpoints.NAME).exists() and not resume:
+            raise TrainingError(
+                f"{files.shown(self.folder)} already holds a training; continue it with {field('resume')}, move it "
+                f"away, or choose another {field('output')}"
+            )
+        self.objective = TrainingObjective(style.pixels, options, self.device)
+        own = Layout(options.widths, blocks=options.blocks, expansion=options.expansion)
+        self.layout: Layout = own if start is None else start.network.layout
+        network = _fresh(self.layout, options.seed)
+        if start is not None:
+            network.load_state_dict(start.network.state_dict())
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network, *self.optimisers = self.accelerator.prepare(network, *optimisers(network, options.rate))
+        self.rates = [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers]
+        self.done = 0
+        self.watch = Watch()
+        if resume:
+            self._resume()
+
+    @property
+    def notes(self) -> Notes:
+        """What a person should know about the painting and the backbone."""
+        return (*self.style.notes, *self.objective.backbone.notes)
+
+    @property
+    def trained(self) -> Transformer:
+        """The network as it stands."""
+        network: Transformer = self.accelerator.unwrap_model(self.network)
+        return network
+
+    def __iter__(self) -> Iterator[TrainingStep]:
+        """Train; may be left at any step, where `save` then writes a checkpoint."""
+        options = self.options
+        world = self.accelerator.num_processes
+        crops = photographs.Crops(self.photographs, options.crop, options.seed)
+        positions = range(self.done * options.batch * world, options.steps * options.batch * world)
+        loader = self.accelerator.prepare(
+            DataLoader(
+                crops,
+                batch_size=options.batch,
+                sampler=positions,
+                num_workers=self.workers,
+                persistent_workers=False,
+                collate_fn=crops.collate,
+            )
+        )
+        self.network.train()
+        for pixels, bad in loader:
+            if not len(pixels):
+                raise TrainingError(
+                    f"{field('photos')}: too many photographs cannot be read, {files.shown(bad[-1])} for one, and "
+                    "training stops at the last checkpoint; remove them from the folder"
+                )
+            found = self._update(pixels.contiguous(memory_format=torch.channels_last))
+            self.done += 1
+            held = None
+            if self.done % options.every == 0 or self.done == options.steps:
+                held = self.save()
+            yield TrainingStep(self.done, options.steps, found, held, bad)
+
+    def _update(self, pixels: Tensor) -> dict[str, float]:
+        options, step = self.options, self.done + 1
+        schedule = min(1.0, step / WARM_UP) * (1 + math.cos(math.pi * step / options.steps)) / 2
+        for optimiser, rate in zip(self.optimisers, self.rates, strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * schedule
+            optimiser.zero_grad()
+        # First it learns to reproduce the photograph, then to paint it: a network that paints and has lost the
+        # photograph does not find it again.
+        share = min(1.0, step / max(1.0, options.ramp * options.steps)) ** 2
+        found = self.objective.of(pixels, share).losses(_clamp(self.network(pixels)))
+        self.accelerator.backward(found["total"])
+        values = {name: float(loss.detach()) for name, loss in found.items()}
+        weights = {"content": options.content_weight, "style": options.style_weight, "tv": options.tv_weight}
+        values["total"] = sum(weights[name] * values[name] for name in weights) / sum(weights.values())
+        if self.watch.diverges(values["total"], is_warm=self.done >= WARM_UP):
+            kept = f"the last checkpoint is in {files.shown(self.folder)}" if self.done else "nothing was written"
+            raise TrainingError(
+                f"the training diverges: at step {step} its loss is {values['total']:.3g}, after "
+                f"{self.watch.lowest:.3g} at best, and {kept}; start anew with a smaller {field('rate')}, such as "
+                f"{options.rate / 4:g}"
+            )
+        for optimiser in self.optimisers:
+            optimiser.step()
+        return values
+
+    @torch.no_grad()
+    def measure(self) -> tuple[dict[str, float], list[Tensor]]:
+        """Mean losses of the held-out photographs, and their repaintings, each `[1, 3, H, W]`."""
+        network = self.trained.eval()
+        found, painted = [], []
+        for pixels in self.held_out.values():
+            pixels = pixels.to(self.device).contiguous(memory_format=torch.channels_last)
+            output = network(pixels).clamp(0, 1)
+            found.append(self.objective.of(pixels).losses(output))
+            painted.append(output.cpu())
+        self.network.train()
+        return {name: sum(float(one[name]) for one in found) / len(found) for name in found[0]}, painted
+
+    def save(self) -> dict[str, float] | None:
+        """Write model, checkpoint, samples, log and curve as things stand.
+
+        Returns:
+            The held-out photographs' losses; None in any process but the main one, which writes nothing.
+
+        Raises:
+            OutputError: a file cannot be written; one that was there is left as it was.
+            TrainingError: the network's pictures are not finite numbers.
+        """
+        if not self.accelerator.is_main_process:
+            return None
+        held, painted = self.measure()
+        if not all(map(math.isfinite, held.values())):
+            raise TrainingError(
+                f"at step {self.done} the network paints values that are not finite numbers, and the last checkpoint "
+                f"stays; start anew with a smaller {field('rate')}, such as {self.options.rate / 4:g}"
+            )
+        checkpoint = {
+            "done": self.done,
+            "lowest": self.watch.lowest,
+            "smoothed": self.watch.smoothed,
+            "network": self.trained.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "identity": self._identity(),
+        }
+        checkpoints.write(self.folder / checkpoints.NAME, checkpoint)
+        models.write(self.output, self.trained, self.about(held))
+        records.write(self.folder, self.done, held, painted)
+        return held
+
+    def about(self, held: dict[str, float]) -> dict[str, Any]:
+        """What the model file says about its training."""
+        backbone = self.objective.backbone
+        return {
+            "name": self.output.stem,
+            "style": os.path.basename(self.style.name),
+            "training": self._options(),
+            "photographs": len(self.photographs),
+            "steps": self.done,
+            "backbone": backbone.architecture.name,
+            "backbone_sha256": backbone.source.sha256,
+            "licence": backbone.architecture.licence,
+            "torch": torch.__version__,
+            "losses": held,
+        }
+
+    def _options(self) -> dict[str, Any]:
+        # The layout may be that of the network that the training started from.
+        return dataclasses.asdict(self.options) | dataclasses.asdict(self.layout)
+
+    def _identity(self) -> str:
+        """What must be the same for a checkpoint to continue as if it had not been interrupted."""
+        names = [*(path.name for path in self.held_out), *(path.name for path in self.photographs)]
+        style, world = os.path.basename(self.style.name), self.accelerator.num_processes
+        return json.dumps([self._options() | {"every": None}, style, names, world])
+
+    def _resume(self) -> None:
+        path = self.folder / checkpoints.NAME
+        saved = checkpoints.read(path, self._identity())
+        try:
+            self.trained.load_state_dict(saved["network"])
+            for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
+                optimiser.load_state_dict(state)
+            self.done = range(self.options.steps + 1)[saved["done"]]
+            self.watch.lowest, self.watch.smoothed = float(saved["lowest"]), float(saved["smoothed"])
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise checkpoints.damaged(path) from error
+
+
+def _fresh(layout: Layout, seed: int) -> Transformer:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Transformer(layout)
+        network.last.weight.data.mul_(LAST_LAYER)
+    return network
+
+
+def _clamp(pixels: Tensor) -> Tensor:
+    # Values out of range are clamped, but their gradient is as if they were not, so that they are pulled back.
+    return pixels + (pixels.clamp(0, 1) - pixels).detach()
+
+
+def _accelerate() -> Any:
+    try:
+        import accelerate
+    except ImportError:
+        raise OptionError(
+            "training needs accelerate and matplotlib, which are not installed; run: pip install 'styletx[train]'"
+        ) from None
+    return accelerate

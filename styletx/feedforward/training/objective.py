@@ -1,0 +1,67 @@
+"""The objective of a training: the losses of the optimisation, of each batch of photographs as it was repainted."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from styletx import backbones, images
+from styletx.losses import Content, Gram, Objective, Variation, Weighted, gram_statistics, layer_terms
+from styletx.options import TrainingOptions
+
+
+class TrainingObjective:
+    """Measures repainted photographs against the photographs and one painting.
+
+    Args:
+        painting: `[1, 3, H, W]` in [0, 1].
+        options: of the training.
+        device: where to compute.
+
+    Attributes:
+        backbone: the network that compares the pictures.
+
+    Raises:
+        OptionError: there is no such backbone.
+        WeightsError: no weights, or unusable ones.
+    """
+
+    def __init__(self, painting: Tensor, options: TrainingOptions, device: torch.device) -> None:
+        self.options = options
+        self.backbone = backbones.load(options.backbone, weights=options.weights, seed=options.seed)
+        self.network = self.backbone.module.to(device).to(memory_format=torch.channels_last)
+        size = images.fit((painting.shape[-2], painting.shape[-1]), options.style_size)
+        features = self._features(images.resize(painting, size).to(device))
+        self.style = {layer: gram_statistics(features[layer]) for layer in self.backbone.style_layers}
+
+    def of(self, photographs: Tensor, share: float = 1.0) -> Objective:
+        """The objective of repaintings of these photographs.
+
+        Args:
+            photographs: `[B, 3, H, W]` in [0, 1].
+            share: of the style weight that counts.
+        """
+        options, content = self.options, self._features(photographs)
+        return Objective(
+            self.network,
+            [
+                *layer_terms(
+                    "content",
+                    options.content_weight,
+                    self.backbone.content_layers,
+                    lambda layer: Content(layer, content[layer]),
+                ),
+                *layer_terms(
+                    "style",
+                    share * options.style_weight,
+                    self.backbone.style_layers,
+                    lambda layer: Gram(layer, self.style[layer]),
+                ),
+                Weighted("tv", options.tv_weight, Variation()),
+            ],
+        )
+
+    @torch.no_grad()
+    def _features(self, pixels: Tensor) -> dict[str, Tensor]:
+        features: dict[str, Tensor] = self.network(pixels.contiguous(memory_format=torch.channels_last))
+        return features
