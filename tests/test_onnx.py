@@ -138,9 +138,14 @@ def function(proto: Any) -> None:
     proto.functions.append(onnx.helper.make_function("", "Relu", ["x"], ["y"], [], proto.opset_import))
 
 
+def into_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: path.unlink(), "be read .no such file"),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "be read"),
+    "a folder": (into_a_folder, "be read"),
     "empty": (lambda path: path.write_bytes(b""), "does not take and return pictures"),
     "nonsense": (lambda path: path.write_bytes(b"\x80\x04\x95 pickle" * 40), "damaged or not an ONNX file"),
     "cut": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "damaged or not an ONNX file"),

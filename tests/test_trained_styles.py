@@ -82,6 +82,7 @@ def test_pictures_of_one_size_go_through_the_network_at_once(model: Path, conten
     stylizer = styletx.load_stylizer(model)
     assert isinstance(stylizer, TransformingStylizer)
     batches: list[int] = []
+    assert isinstance(stylizer.network, Transformer)
     stylizer.network.register_forward_pre_hook(lambda module, inputs: batches.append(len(inputs[0])))
     stylizer([content_picture] * 3)
     assert batches == [3]
@@ -116,6 +117,11 @@ def with_about(path: Path, about: object, extra: dict[str, torch.Tensor] | None 
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, path, {"styletx": json.dumps(about)})
 
 
+def into_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 HOSTILE: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_bytes(b""),
     "nonsense": lambda path: path.write_bytes(b"\x80\x04\x95 pickle" * 40),
@@ -134,7 +140,7 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "not finite": lambda path: with_about(
         path, {"layout": {"widths": [4, 8], "blocks": 1}}, {"last.bias": torch.full((3,), torch.nan)}
     ),
-    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a folder": into_a_folder,
     "missing": lambda path: path.unlink(),
 }
 
