@@ -193,6 +193,16 @@ def processes() -> Iterator[Processes]:
     started.end()
 
 
+def possible(name: str) -> str:
+    """The name of a file; the test is skipped where the file system or the locale has no such names."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, name).touch()
+    except (UnicodeEncodeError, OSError) as error:
+        pytest.skip(f"no file can be called {name!r} here: {error}")
+    return name
+
+
 @pytest.fixture
 def unprivileged() -> Iterator[Path]:
     """A folder for tests of permissions, which mean nothing to root: they run as nobody."""

@@ -18,7 +18,7 @@ import PIL
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from conftest import Machine
+from conftest import Machine, possible
 from PIL import Image, PngImagePlugin
 
 from styletx import __version__, backbones, images, optimization
@@ -153,7 +153,7 @@ def test_help_groups_every_option_with_its_default_and_unit() -> None:
 def test_the_command_that_info_prints_repeats_the_run(name: str) -> None:
     data = Path("photo.png").read_bytes()
     if name != "-":
-        Path(name).write_bytes(data)
+        Path(possible(name)).write_bytes(data)
     options = "--size 32 --iterations 4 --init noise --seed 7 --tv-weight 0.125 --style-layers relu1_1=0.3,relu2_1"
     run = call("run", "-o", "first.png", *options.split(), "--", name, "painting.png", input=Stdin(data))
     assert run.exit_code == 0, run.output
