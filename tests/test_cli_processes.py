@@ -46,7 +46,7 @@ def test_no_picture_goes_to_or_comes_from_a_terminal(processes: Processes) -> No
     ours, theirs = pty.openpty()
     try:
         out = processes.start(*STYLETX, "run", "photo.png", "painting.png", "-o", "-", stdout=theirs)
-        assert b"Error: a picture is not written to a terminal" in out.communicate(timeout=300)[1]
+        assert b"Error: stdout is a terminal" in out.communicate(timeout=300)[1]
         into = processes.start(*STYLETX, "run", "-", "painting.png", "-o", "a.png", stdin=theirs)
         assert b"Error: no picture comes in on stdin" in into.communicate(timeout=300)[1]
     finally:
