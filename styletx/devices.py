@@ -68,7 +68,7 @@ def _bfloat16(device: torch.device) -> tuple[bool, str]:
         major, minor = torch.cuda.get_device_capability(device)
         return major >= CUDA_CAPABILITY, f"the GPU has compute capability {major}.{minor}"
     if device.type == "mps":
-        return False, "Apple GPUs gain nothing from bfloat16"
+        return False, "float32 is the rule on an Apple GPU"
     found = _bfloat16_instructions()
     return bool(found), f"the processor has {' and '.join(found) or 'no bfloat16 instructions'}"
 

@@ -46,9 +46,9 @@ def test_no_picture_goes_to_or_comes_from_a_terminal(processes: Processes) -> No
     ours, theirs = pty.openpty()
     try:
         out = processes.start(*STYLETX, "run", "photo.png", "painting.png", "-o", "-", stdout=theirs)
-        assert b"Error: a picture is not written to a terminal" in out.communicate(timeout=300)[1]
+        assert b"Error: stdout is a terminal" in out.communicate(timeout=300)[1]
         into = processes.start(*STYLETX, "run", "-", "painting.png", "-o", "a.png", stdin=theirs)
-        assert b"Error: no picture comes in on stdin" in into.communicate(timeout=300)[1]
+        assert b"Error: stdin holds no picture" in into.communicate(timeout=300)[1]
     finally:
         os.close(ours)
         os.close(theirs)
@@ -58,7 +58,7 @@ def test_no_picture_goes_to_or_comes_from_a_terminal(processes: Processes) -> No
 def test_streams_that_are_closed_or_break_are_no_bugs(processes: Processes, tiny_weights: Path) -> None:
     fixed = shlex.join(["--weights", str(tiny_weights), "--iterations", "1", "-q"])
     for content, rest, told in [
-        ("-", "-o a.png <&-", "Error: no picture comes in on stdin"),
+        ("-", "-o a.png <&-", "Error: stdin holds no picture"),
         ("photo.png", "-o - >&-", "Error: stdout is closed"),
         ("photo.png", "-o - | true; exit ${PIPESTATUS[0]}", "Error: <stdout> cannot be written (broken pipe)"),
     ]:

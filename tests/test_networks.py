@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 
 import pytest
@@ -9,8 +10,15 @@ import torch
 import torch.nn.functional as F
 
 from styletx.errors import OptionError
-from styletx.feedforward.networks import JOHNSON, Layout, Transformer
-from styletx.feedforward.networks.layers import EPSILON, InstanceNorm, ResidualBlock, ResizeConvolution, instance_norm
+from styletx.feedforward.networks import JOHNSON, NETWORKS, Descriptor, Layout, Transformer, build
+from styletx.feedforward.networks.layers import (
+    EPSILON,
+    Convolution,
+    InstanceNorm,
+    ResidualBlock,
+    ResizeConvolution,
+    instance_norm,
+)
 
 SMALL = Layout(widths=(4, 6, 8), blocks=2)
 
@@ -70,6 +78,44 @@ def test_a_block_without_its_skip_is_the_rest_of_it() -> None:
     with_skip = block(features)
     block.skip = False
     torch.testing.assert_close(with_skip - features, block(features))
+
+
+@pytest.mark.parametrize("layout", [SMALL, JOHNSON, Layout((4, 4, 6, 8), 1, 15), Layout((6,), 0, 3, 1)])
+def test_the_shortest_side_that_it_takes(layout: Layout) -> None:
+    network = Transformer(layout)
+    side = network.descriptor.minimum
+    assert side >= 16
+    for size in ((side, side), (side, side + 1), (side + 30, side)):
+        assert network(torch.rand(1, 3, *size)).shape[-2:] == size
+
+
+def test_stem_last_layer_and_sums_stay_float32_and_the_rest_does_not() -> None:
+    network = Transformer(SMALL)
+    network.use(torch.bfloat16)
+    made: dict[str, torch.dtype] = {}
+    for name, layer in network.named_modules():
+        if isinstance(layer, Convolution | ResidualBlock):
+            layer.register_forward_hook(lambda layer, given, result, name=name: made.update({name: result.dtype}))
+    assert network(torch.rand(1, 3, 32, 40)).dtype == torch.float32
+    rounded = {name.split(".")[0] for name, dtype in made.items() if dtype == torch.bfloat16}
+    exact = {
+        name.split(".")[0] for name, dtype in made.items() if dtype == torch.float32 and "convolutions" not in name
+    }
+    assert (rounded, exact) == ({"blocks", "head"}, {"stem", "blocks", "last"})
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    network.use(torch.float32)
+    made.clear()
+    network(torch.rand(1, 3, 32, 40))
+    assert set(made.values()) == {torch.float32}
+
+
+def test_a_network_is_built_from_its_kinds_name_and_its_layout() -> None:
+    network = build("transformer", dataclasses.asdict(SMALL))
+    assert isinstance(network, Transformer) and network.layout == SMALL
+    assert NETWORKS.keys() == {network.descriptor.name}
+    assert network.descriptor == Descriptor("transformer", 8, 16, strips=True, bfloat16=True, onnx=True)
+    with pytest.raises(KeyError):
+        build("unknown", {})
 
 
 def test_a_batch_is_what_its_pictures_are() -> None:

@@ -20,7 +20,7 @@ from styletx.cli import main
 from styletx.errors import OptionError, WeightsError
 from styletx.feedforward import models, strips
 from styletx.feedforward import onnx as exported
-from styletx.feedforward.networks import JOHNSON, Layout, Transformer
+from styletx.feedforward.networks import JOHNSON, Descriptor, Layout, Transformer
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -76,6 +76,20 @@ def test_parity_of_every_layout(name: str) -> None:
     exact = exported.ExportedNetwork(exported.convert(models.Model(name, network, {})), name)
     pixels = pictures(2, 57, 70)
     torch.testing.assert_close(exact(pixels), network(pixels).clamp(0, 1), rtol=0, atol=1e-4)
+
+
+def test_a_network_that_cannot_be_exported_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Transformer(Layout(widths=(4, 8), blocks=1))
+    monkeypatch.setattr(Transformer, "descriptor", Descriptor("other"))
+    with pytest.raises(OptionError, match="mine: networks of this kind cannot be written as ONNX"):
+        exported.convert(models.Model("mine", network, {}))
+
+
+def test_precision_makes_no_difference_to_the_file() -> None:
+    network = Transformer(Layout(widths=(4, 8), blocks=1))
+    before = exported.convert(models.Model("mine", network, {}))
+    network.use(torch.bfloat16)
+    assert exported.convert(models.Model("mine", network, {})) == before
 
 
 def test_a_program_without_torch_can_run_it(folder: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from styletx import images
 from styletx.feedforward import models, strips
 from styletx.feedforward.networks import Descriptor, Layout, Transformer
+from styletx.feedforward.networks.layers import InstanceNorm
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LAYOUTS = {
@@ -67,7 +68,8 @@ def test_strips_are_the_same_as_the_whole(name: str, size: tuple[int, int]) -> N
 def test_statistics_are_the_whole_pictures() -> None:
     features = torch.randn(1, 5, 64, 9, generator=torch.Generator().manual_seed(0)) * 3 + 1000
     features[..., :20, :] -= 500
-    statistics, norm = strips._Statistics(), network(Layout(widths=(5,), blocks=0)).stem_norms[0]
+    statistics, norm = strips._Statistics(), InstanceNorm(5)
+    norm.weight.data, norm.bias.data = torch.linspace(0.5, 2, 5), torch.linspace(-1, 1, 5)
     for part in features.split([20, 7, 37], dim=-2):
         statistics.add(norm, part)
     weight, bias = (norm.get_parameter(name).double() for name in ("weight", "bias"))

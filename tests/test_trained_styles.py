@@ -19,10 +19,11 @@ import styletx
 from styletx import images
 from styletx.cli import main
 from styletx.errors import MemoryLimitError, OptionError, WeightsError
-from styletx.feedforward import models
+from styletx.feedforward import models, strips
 from styletx.feedforward.networks import Layout, Transformer
 from styletx.stylizers import TransformingStylizer
 
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
 TINY = Layout(widths=(4, 8), blocks=1)
 # Where numbers are compared: the same on every machine.
 EXACT: dict[str, Any] = {"size": "original", "device": "cpu", "precision": "float32"}
@@ -80,7 +81,7 @@ def test_a_list_gives_a_list(model: Path, content_picture: Path, style_picture: 
 
 def test_pictures_of_one_size_go_through_the_network_at_once(model: Path, content_picture: Path) -> None:
     stylizer = styletx.load_stylizer(model)
-    assert isinstance(stylizer, TransformingStylizer)
+    assert isinstance(stylizer, TransformingStylizer) and isinstance(stylizer.network, Transformer)
     batches: list[int] = []
     assert isinstance(stylizer.network, Transformer)
     stylizer.network.register_forward_pre_hook(lambda module, inputs: batches.append(len(inputs[0])))
@@ -101,6 +102,15 @@ def test_options_without_effect_are_named_in_a_note(model: Path, style_picture: 
     assert str(note) == "A trained style's look is fixed by its training, so it ignores style_weight, iterations."
     note = styletx.load_stylizer(style_picture, runtime="onnx", compile=True, backbone="compact").notes[-1]
     assert str(note) == "Only a trained style uses runtime, compile; a painting ignores it."
+
+
+def test_a_style_that_needs_larger_pictures_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "deep.safetensors"
+    models.write(path, Transformer(Layout(widths=(4, 4, 4, 8), blocks=1)), {"name": "deep"})
+    stylizer = styletx.load_stylizer(path, **EXACT)
+    with pytest.raises(OptionError, match=r"the result would be 40×16 px, and this style takes at least 17 px a side"):
+        stylizer(np.zeros((16, 40, 3), np.uint8))
+    assert stylizer(np.zeros((17, 40, 3), np.uint8)).image.size == (40, 17)
 
 
 def test_out_of_memory_says_what_to_do(model: Path, content_picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,6 +210,30 @@ def test_a_bundled_style_repaints_a_photograph(name: str, content_picture: Path,
 def test_there_is_nothing_to_film(model: Path, content_picture: Path, tmp_path: Path, flag: tuple[str, str]) -> None:
     done = run(content_picture, model, "-o", tmp_path / "out.png", *flag)
     assert done.exit_code == 2 and f"{flag[0]}: a trained style paints in one pass" in done.stderr
+
+
+def within_two(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Share of the pixels that differ by at most 2 of 255 in each channel, in 8 bits."""
+    difference = ((first * 255).round() - (second * 255).round()).abs().amax(1)
+    return float((difference <= 2).float().mean())
+
+
+@pytest.mark.parametrize("name", list(models.bundled()))
+def test_a_bundled_style_looks_the_same_in_bfloat16(name: str) -> None:
+    """Whole and in strips; on a processor without bfloat16 instructions too, where it is only slower."""
+    network = models.read(models.bundled()[name]).network
+    for path in sorted((ASSETS / "content").glob("*.jpg")):
+        exact, rounded = (
+            styletx.stylize(path, name, size=192, device="cpu", precision=precision).pixels
+            for precision in ("float32", "bfloat16")
+        )
+        assert not torch.equal(exact, rounded)
+        assert within_two(exact, rounded) > 0.999
+        network.use(torch.bfloat16)
+        photograph = images.read(path).pixels
+        photograph = images.resize(photograph, (exact.shape[-2], exact.shape[-1]))
+        *_, (_, in_strips) = strips.repaint(network, photograph, whole_pixels=0, tile_pixels=2**14)
+        assert within_two(exact, in_strips) > 0.999
 
 
 @pytest.mark.parametrize("value", [0, 120, 255])

@@ -205,6 +205,43 @@ def test_the_command_trains_and_goes_on(photographs: Path, tmp_path: Path) -> No
     assert again.exit_code == 0 and json.loads(again.stdout)["steps"] == 3
 
 
+def test_a_model_to_start_from_brings_its_layout(photographs: Path, tmp_path: Path) -> None:
+    arguments: list[str | Path] = ["--photos", photographs, "-o", tmp_path / "mine.safetensors", "--blocks", "2"]
+    done = train(*arguments, "--from", "mosaic")
+    assert done.exit_code == 2
+    assert "--from takes the layout of its model; remove --widths, --blocks and --expansion" in done.stderr
+
+
+def test_the_losses_are_those_of_the_optimisation_with_the_layers_shares(make: Callable[..., Training]) -> None:
+    objective = make().objective
+    assert set(objective.backbone.style_layers.values()) != {1.0}, "compact's shares are not all alike"
+    photograph, repainted = torch.rand((2, 1, 3, 48, 64), generator=torch.Generator().manual_seed(0)).unbind()
+    found = objective.of(photograph, share=0.5).losses(repainted)
+    painting = images.read(STYLE).pixels
+    painting = images.resize(painting, images.fit((painting.shape[-2], painting.shape[-1]), QUICK["style_size"]))
+    given, target, style = (objective.network(pixels) for pixels in (repainted, photograph, painting))
+
+    def grams(features: torch.Tensor) -> torch.Tensor:
+        flat = features.double().flatten(2)
+        return torch.einsum("bcn,bdn->bcd", flat, flat) / flat.shape[2]
+
+    def mean(losses: dict[str, torch.Tensor], shares: dict[str, float]) -> torch.Tensor:
+        return torch.stack([shares[layer] * losses[layer] for layer in shares]).sum() / sum(shares.values())
+
+    style_losses, content_losses = {}, {}
+    for layer in objective.backbone.style_layers:
+        expected = grams(style[layer])
+        style_losses[layer] = (grams(given[layer]) - expected).square().sum() / expected.square().sum()
+    for layer in objective.backbone.content_layers:
+        difference = (given[layer] - target[layer]).double()
+        content_losses[layer] = difference.square().sum() / target[layer].double().square().sum()
+    style_loss = mean(style_losses, objective.backbone.style_layers)
+    content_loss = mean(content_losses, objective.backbone.content_layers)
+    total = (0.5 * 60 * style_loss + content_loss) / (0.5 * 60 + 1)
+    for name, value in (("style", style_loss), ("content", content_loss), ("total", total)):
+        torch.testing.assert_close(found[name].double(), value, rtol=1e-4, atol=0)
+
+
 def test_shallow_weights_train_on_what_they_reach(make: Callable[..., Training], tiny_weights: Path) -> None:
     training = make(backbone="vgg19", weights=str(tiny_weights), steps=1)
     assert list(training.objective.style) == ["relu1_1", "relu2_1"]

@@ -1,15 +1,15 @@
-"""Train the compact VGG-19: a quarter of the width, and it measures pictures as VGG-19 does.
+"""Train the compact VGG-19, which has a quarter of the width and measures pictures as VGG-19 does.
 
     python tools/distill.py shallow                  # relu1_1 to relu3_1, from random weights
     python tools/distill.py deep --from FILE         # relu3_2 to relu5_1, over the frozen shallow layers
     python tools/distill.py whole --from FILE        # all layers together
-    python tools/distill.py STAGE --resume           # goes on from runs/STAGE.pt
-    python tools/distill.py measure --from FILE      # the errors of a weights file, a layer a line
+    python tools/distill.py STAGE --resume           # continues from runs/STAGE.pt
+    python tools/distill.py measure --from FILE      # the errors of a file of weights, one layer per line
 
-The student's features f are compared with the teacher's t through a linear map P a layer, |P f - t|^2 / |t|^2, and
-so are their Gram matrices. P is no parameter but the least-squares solution for the pictures of the last steps.
-It leaves the network as the C x C matrix R with R^T R = P^T P, which gives the same distances.
-docs/compact-backbone.md tells the whole recipe.
+The student's features f are compared with the teacher's t through a linear map P for each layer, |P f - t|^2 / |t|^2,
+and so are their Gram matrices. P is not a parameter but the least-squares solution for the pictures of the last steps.
+It is exported as the C x C matrix R with R^T R = P^T P, which gives the same distances.
+docs/compact-backbone.md describes the whole recipe.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import pathlib
 import random
 import sys
@@ -28,13 +27,14 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur, pil_to_tensor, resized_crop
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from styletx import files  # noqa: E402
 from styletx.backbones.registry import COMPACT_VGG19  # noqa: E402
 from styletx.backbones.vgg import VGG, layer_names  # noqa: E402
 from styletx.feedforward.training.optimisers import Muon  # noqa: E402
@@ -61,10 +61,10 @@ METADATA = {
 class Stage(NamedTuple):
     """What one stage trains, and on what."""
 
-    first: str  # layer trained; those above it are frozen, and their output is computed once a picture
+    first: str  # first layer that is trained; those above it are frozen, and their output is computed once per picture
     targets: tuple[str, ...]  # layers that are compared with the teachers
     crop: int  # px, the side of the training pictures
-    batch: int  # pictures a step
+    batch: int  # pictures per step
     gallery: int  # pictures held with the teachers' answers, half of them optimised ones
 
 
@@ -76,7 +76,7 @@ STAGES = {
 
 
 def convolve(state: dict[str, Tensor], keys: dict[str, str], features: Tensor) -> dict[str, Tensor]:
-    """All activations of a VGG; `keys` is each layer's prefix in `state`, from the first layer to run."""
+    """All activations of a VGG; `keys` gives each layer's prefix in `state`, beginning with the first layer to run."""
     found: dict[str, Tensor] = {}
     features = features.contiguous(memory_format=torch.channels_last)
     for name, key in keys.items():
@@ -94,12 +94,12 @@ def gram(features: Tensor) -> Tensor:
 
 
 class Student:
-    """The network without its read-outs, random or from an exported file, and what maps it to the teachers.
+    """The network without its read-outs, random or from an exported file, and the maps from it to the teachers.
 
     Attributes:
         state: the network's parameters.
         projections: P of each layer, `[T, C]`, the least-squares map from the student's activations to the teacher's.
-        metrics: P^T P of each layer, `[C, C]`: all that distances depend on.
+        metrics: P^T P of each layer, `[C, C]`, on which alone distances depend.
     """
 
     def __init__(self, path: pathlib.Path | None) -> None:
@@ -122,11 +122,11 @@ class Student:
         self.state: dict[str, Tensor] = dict(self.network.named_parameters())
 
     def normalise(self, pictures: Tensor) -> Tensor:
-        """What the first layer takes."""
+        """The input of the first layer."""
         return (pictures - self.network.mean) / self.network.std
 
     def __call__(self, features: Tensor, targets: tuple[str, ...], first: str = NAMES[0]) -> dict[str, Tensor]:
-        """Layer name to plain activations `[B, C, h, w]`, from the input of the layer `first`."""
+        """Layer name to plain activations `[B, C, h, w]`, given the input of the layer `first`."""
         names = NAMES[NAMES.index(first) : max(map(NAMES.index, targets)) + 1]
         features = self.normalise(features) if first == NAMES[0] else features
         found = convolve(self.state, {name: f"convolutions.{name}" for name in names}, features)
@@ -134,9 +134,9 @@ class Student:
 
     @torch.no_grad()
     def project(self, name: str, within: Tensor, across: Tensor, share: float) -> None:
-        """Solves for P anew, with a share of these moments f f^T, `[C, C]`, and t f^T, `[T, C]`, and the rest older.
+        """Solve for P again, with a share of these moments f f^T, `[C, C]`, and t f^T, `[T, C]`, and the rest of older.
 
-        So P follows the student; at the best P, the gradient of the error is the same whether P moves or not.
+        So P follows the student. At the best P the gradient of the error is the same whether P moves or not.
         """
         old_within, old_across = self.moments.get(name, (within, across))
         within, across = torch.lerp(old_within, within, share), torch.lerp(old_across, across, share)
@@ -147,24 +147,21 @@ class Student:
 
     @torch.no_grad()
     def export(self, path: pathlib.Path) -> None:
-        """Writes the network with its read-outs in float16, beside its place and then renamed."""
+        """Write the network with its read-outs in float16."""
         tensors = self.state | {
             f"readouts.{name}.weight": fold(metric)[:, :, None, None] for name, metric in self.metrics.items()
         }
-        part = path.with_suffix(".part")
-        save_file({key: value.half().contiguous() for key, value in tensors.items()}, part, metadata=METADATA)
-        part.chmod(0o644)
-        os.replace(part, path)
+        files.write(path, save({key: value.half().contiguous() for key, value in tensors.items()}, METADATA))
 
 
 def fold(metric: Tensor) -> Tensor:
-    """R, `[C, C]` like the metric P^T P, with R^T R = P^T P: its symmetric square root."""
+    """R, `[C, C]`, with R^T R = P^T P: the symmetric square root of the metric P^T P."""
     values, vectors = torch.linalg.eigh(metric.double())
     return ((vectors * values.clamp(min=0).sqrt()) @ vectors.mT).to(metric.dtype)
 
 
 class Teachers:
-    """The real VGG-19 for the shallow layers, the distilled one with its projections for the deep ones."""
+    """The real VGG-19 for the shallow layers, and the distilled one with its projections for the deep layers."""
 
     def __init__(self) -> None:
         self.real = load_file(SHARED / "weights" / "vgg19-relu3_1.safetensors")
@@ -187,7 +184,7 @@ class Teachers:
 class Pictures:
     """Random crops of photographs and paintings at all scales, some recoloured, blurred or noisy.
 
-    Every 20th photograph and every 8th painting is held out: `held_out` picks those instead of the others.
+    Every 20th photograph and every 8th painting is held out; `held_out` picks those instead of the others.
     """
 
     def __init__(self, seed: int, held_out: bool = False) -> None:
@@ -200,7 +197,7 @@ class Pictures:
         self.read: dict[pathlib.Path, Tensor] = {}
 
     def crop(self, side: int, painting: bool) -> Tensor:
-        """`[3, side, side]`, of a little enlarged picture, of a whole one, or anything between."""
+        """`[3, side, side]`: anything from a slightly enlarged detail to a whole picture."""
         file = self.random.choice(self.paintings if painting else self.photos)
         if file not in self.read:
             self.read[file] = pil_to_tensor(Image.open(file).convert("RGB"))
@@ -212,7 +209,7 @@ class Pictures:
         return crop.flip(2) if self.random.random() < 0.5 else crop
 
     def varied(self, side: int) -> Tensor:
-        """A crop, recoloured, blurred, noisy, or (three times in five) as it is."""
+        """A crop that is recoloured, blurred, noisy, or (three times in five) left as it is."""
         crop = self.crop(side, painting=self.random.random() < 0.35)
         kind, amount = self.random.random(), self.random.random()
         if kind < 0.15:
@@ -230,7 +227,7 @@ class Pictures:
 
 
 def stylise(student: Student, start: Tensor, content: Tensor, style: Tensor, weights: Tensor, count: int) -> Tensor:
-    """Pictures `[B, 3, H, W]` after `count` L-BFGS iterations, a run each, under the student's own measure."""
+    """Pictures `[B, 3, H, W]` after `count` L-BFGS iterations each, under the student's own measure."""
     layers = tuple(student.metrics)
     content_layer = CONTENT_LAYER if CONTENT_LAYER in layers else layers[-1]
     metric = student.metrics[content_layer]
@@ -268,7 +265,7 @@ def stylise(student: Student, start: Tensor, content: Tensor, style: Tensor, wei
 
 @torch.no_grad()
 def ask(student: Student, teachers: Teachers, stage: Stage, pictures: Tensor) -> dict[str, Tensor]:
-    """What a stage needs of pictures, in float16: the input of its first layer, and targets scaled to RMS 1."""
+    """What a stage needs for pictures, in float16: the input of its first layer, and targets scaled to an RMS of 1."""
     answers = {"input": pictures}
     if stage.first != NAMES[0]:
         above = NAMES[NAMES.index(stage.first) - 1]
@@ -281,10 +278,10 @@ def ask(student: Student, teachers: Teachers, stage: Stage, pictures: Tensor) ->
 
 
 class Gallery:
-    """Training pictures, replaced a few at a time, since asking a teacher costs more than training the student.
+    """Training pictures, replaced a few at a time, because asking a teacher costs more than training the student.
 
-    The first half are pictures as they come. Each of the second half is on its way down the student's own style
-    loss: what the student can be fooled with today is tomorrow's training picture.
+    The first half are ordinary pictures. Those of the second half are being optimised under the student's own style
+    loss: what fools the student today is tomorrow's training picture.
     """
 
     def __init__(self, student: Student, stage: Stage, source: Pictures) -> None:
@@ -302,25 +299,25 @@ class Gallery:
         return {key: value[slots].float() for key, value in self.answers.items()}
 
     def put(self, slots: Tensor, pictures: Tensor) -> None:
-        """Replaces what is in these slots."""
+        """Replace the pictures in these slots."""
         for key, value in ask(self.student, self.teachers, self.stage, pictures).items():
             self.answers[key][slots] = value
 
     def batch(self) -> dict[str, Tensor]:
-        """Half of a batch from either half."""
+        """A batch, half of it from each half of the gallery."""
         draw = torch.randint(self.half, (2, self.stage.batch // 2), generator=self.source.generator)
         return self.take(torch.cat((draw[0], self.half + draw[1])))
 
     def renew(self, count: int) -> None:
-        """New pictures for the oldest of the first half."""
+        """Replace the oldest of the first half by new pictures."""
         slots = (self.renewed + torch.arange(count)) % self.half
         self.renewed += count
         self.put(slots, self.source.batch(count, self.stage.crop))
 
     def optimise(self, count: int, evaluations: int) -> None:
-        """Some of the second half further down the style loss; a quarter of them begin again with new pictures."""
+        """Optimise some of the second half further; a quarter of them start over with new pictures."""
         slots = (self.optimised + torch.arange(count)) % self.half
-        # The extra one lets the restarts fall on other slots in the next round.
+        # Now and then one more, so that other slots start over in the next round.
         self.optimised += count + self.source.random.randint(0, 1)
         restarted = slots[: count // 4]
         fresh = self.source.batch(2 * len(restarted), self.stage.crop).chunk(2)
@@ -336,7 +333,7 @@ def errors(
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Each target with its relative squared errors, `[B]`, of the features and of the Gram matrices.
 
-    The projections take in a share of the batch first.
+    The projections are updated first, with that share of the batch.
     """
     for name, features in student(batch["input"], stage.targets, stage.first).items():
         features, target = features.flatten(2), batch[name]
@@ -345,14 +342,14 @@ def errors(
         if share:
             student.project(name, within.detach().mean(0), across.detach().mean(0), share)
         projection, wanted = student.projections[name], batch[f"{name}.gram"]
-        # |P f - t|^2 from the moments alone: a fraction of the work of the difference itself.
+        # |P f - t|^2 from the moments alone, which is a fraction of the work of the difference itself.
         explained = (2 * projection * across).sum((1, 2)) - (projection.mT @ projection * within).sum((1, 2))
         gram_error = (projection @ within @ projection.mT - wanted).square().sum((1, 2))
         yield name, 1 - explained / len(projection), gram_error / wanted.square().sum((1, 2))
 
 
 def solve(student: Student, stage: Stage, gallery: Gallery) -> None:
-    """P from many pictures alike, and metrics on a scale for which activations come out about 1."""
+    """Solve for P over many pictures at once, and scale the metrics so that activations are about 1."""
     with torch.no_grad():
         for number, slots in enumerate(torch.randperm(stage.gallery)[:256].split(16), 1):
             for _ in errors(student, stage, gallery.take(slots), share=1 / number):
@@ -365,7 +362,7 @@ def solve(student: Student, stage: Stage, gallery: Gallery) -> None:
 def measure(
     student: Student, stage: Stage, side: int, count: int, evaluations: int
 ) -> dict[str, dict[str, list[float]]]:
-    """Errors on held-out photographs, paintings, and what an optimisation makes of the former with the latter."""
+    """Errors on held-out photographs, on held-out paintings, and on the former optimised towards the latter."""
     source, teachers = Pictures(seed=1, held_out=True), Teachers()
     photos, paintings = (
         torch.stack([source.crop(side, painting) for _ in range(count)]).split(8) for painting in (False, True)
@@ -387,7 +384,7 @@ def measure(
 
 
 def rows(table: dict[str, dict[str, list[float]]]) -> Iterator[str]:
-    """Relative squared errors in Markdown, a layer a line."""
+    """Relative squared errors in Markdown, one layer per line."""
     yield "| layer | " + " | ".join(f"{kind}: features | Gram" for kind in table) + " |"
     yield "| --- " * (1 + 2 * len(table)) + "|"
     for name in next(iter(table.values())):
@@ -395,7 +392,7 @@ def rows(table: dict[str, dict[str, list[float]]]) -> Iterator[str]:
 
 
 def train(name: str, steps: int, rate: float, student: Student, resume: bool, output: pathlib.Path) -> None:
-    """One stage, with a warm-up and a cosine; a checkpoint and an export at every measurement."""
+    """Train one stage, with a warm-up and a cosine, and write a checkpoint and an export at every measurement."""
     stage, checkpoint, began = STAGES[name], RUNS / f"{name}.pt", time.time()
     layers = NAMES[NAMES.index(stage.first) : max(map(NAMES.index, stage.targets)) + 1]
     weights, biases = (
@@ -409,7 +406,7 @@ def train(name: str, steps: int, rate: float, student: Student, resume: bool, ou
         student.metrics, done = saved["metrics"], saved["step"]
         for optimiser, state in zip(optimisers.values(), saved["optimisers"], strict=True):
             optimiser.load_state_dict(state)
-    # Read-outs below what is trained would be of another network.
+    # Read-outs of layers below those that are trained would belong to another network.
     student.metrics = {k: v for k, v in student.metrics.items() if NAMES.index(k) <= NAMES.index(layers[-1])}
     gallery = Gallery(student, stage, Pictures(seed=done))
     solve(student, stage, gallery)
@@ -435,19 +432,21 @@ def train(name: str, steps: int, rate: float, student: Student, resume: bool, ou
                 print(json.dumps({"step": step, "seconds": round(time.time() - began), **table}), file=curve)
             state = {"network": student.network.state_dict(), "metrics": student.metrics, "step": step}
             state["optimisers"] = [optimiser.state_dict() for optimiser in optimisers.values()]
-            torch.save(state, checkpoint.with_suffix(".part"))
-            os.replace(checkpoint.with_suffix(".part"), checkpoint)
+            with files.replacing(checkpoint) as beside:
+                torch.save(state, beside)
             student.export(output)
 
 
 def main() -> None:
-    """Reads the command line."""
+    """Parse the command line and run a stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", choices=[*STAGES, "measure"])
-    parser.add_argument("--from", dest="start", type=pathlib.Path, help="exported weights to begin with")
-    parser.add_argument("--resume", action="store_true", help="go on from the stage's checkpoint in runs/")
+    parser.add_argument("--from", dest="start", type=pathlib.Path, help="exported weights to start from")
+    parser.add_argument("--resume", action="store_true", help="continue from the stage's checkpoint in runs/")
     parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--rate", type=float, default=2e-3, help="of the biases; ten times that for the weights")
+    parser.add_argument(
+        "--rate", type=float, default=2e-3, help="learning rate of the biases; ten times that for the weights"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=pathlib.Path, help="exported weights; default runs/STAGE.safetensors")
     arguments = parser.parse_args()

@@ -67,6 +67,14 @@ class TransformingStylizer(Stylizer):
             return compiled, model.about
         return network, model.about
 
+    def check(self, name: str, size: tuple[int, int]) -> None:
+        """As `Stylizer.check`; raises `OptionError` for a side shorter than the network takes."""
+        if min(size) < (minimum := self.network.descriptor.minimum):
+            raise OptionError(
+                f"{name}: the result would be {size[1]}×{size[0]} px, and this style takes at least {minimum} px a "
+                f"side; increase {field('size')}"
+            )
+
     def steps(self, run: Run) -> Iterator[Step]:
         """As `Stylizer.steps`; a large picture is done in strips, a step each.
 

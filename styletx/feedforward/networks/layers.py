@@ -50,16 +50,16 @@ class Convolution(nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         """`[B, C, H, W]` to `[B, C', H / stride, W / stride]`."""
+        assert self.bias is not None
         return self.convolved(features, self.weight, self.bias)
 
-    def convolved(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def convolved(self, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """The features, reflected at their border, convolved with a weight in this layer's precision."""
-        if self.precision is not None:
-            features, weight = features.to(self.precision), weight.to(self.precision)
-            bias = None if bias is None else bias.to(self.precision)
+        precision = self.precision or weight.dtype
         margin = self.kernel_size[0] // 2
+        features = features.to(precision)
         features = F.pad(features, [margin] * 4, mode="reflect") if margin else features
-        return F.conv2d(features, weight, bias, self.stride, groups=self.groups)
+        return F.conv2d(features, weight.to(precision), bias.to(precision), self.stride, groups=self.groups)
 
 
 # Where a row of the enlarged features comes from: [phase, tap of the large kernel, tap of the small one].

@@ -175,5 +175,5 @@ class Transformer(Network):
         for convolution, norm in zip(self.head, self.head_norms, strict=True):
             features = F.relu_(normalise(norm, convolution(features)))
         # Not added to the photograph, whose contrast the normalised layers no longer know and could not take away.
-        painted: Tensor = self.last(features.to(self.last.weight.dtype))
+        painted: Tensor = self.last(features)
         return painted + 0.5

@@ -25,6 +25,7 @@ class Muon(torch.optim.Optimizer):
     """Momentum whose update is made orthogonal (Jordan et al. 2024).
 
     Every direction of a weight, taken as a matrix of outputs by inputs, moves as far, even where gradients are small.
+    `torch.optim.Muon` refuses the weights of convolutions, which have four dimensions, and rounds to bfloat16.
 
     Args:
         parameters: weights of two or more dimensions, outputs first.
