@@ -83,6 +83,7 @@ def test_pictures_of_one_size_go_through_the_network_at_once(model: Path, conten
     stylizer = styletx.load_stylizer(model)
     assert isinstance(stylizer, TransformingStylizer) and isinstance(stylizer.network, Transformer)
     batches: list[int] = []
+    assert isinstance(stylizer.network, Transformer)
     stylizer.network.register_forward_pre_hook(lambda module, inputs: batches.append(len(inputs[0])))
     stylizer([content_picture] * 3)
     assert batches == [3]
