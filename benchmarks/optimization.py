@@ -17,25 +17,27 @@ import argparse
 import contextlib
 import dataclasses
 import itertools
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import measure
 import torch
 from torch import Tensor
-from typing_extensions import Unpack
 
 import styletx
 from styletx import images
 from styletx.optimization import pyramid
 from styletx.options import OptionKeywords
 from styletx.stylizers import OptimizingStylizer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 PAIRS_ITERATIONS = 30  # with three times as many at 256 and 128 px: 58 evaluations of full size
 MARKS = (5, 10, 20, 30, 40, 50, 60, 80, 100)  # evaluations at which the curves are judged
@@ -160,6 +162,8 @@ def peak(arguments: argparse.Namespace, folder: Path) -> None:
     if arguments.device.startswith("cuda"):
         print(torch.cuda.max_memory_allocated(arguments.device) / 2**20)
     else:
+        import resource  # only where there is a Unix
+
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

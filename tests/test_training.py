@@ -45,8 +45,8 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 24 small photographs, cut from our own."""
     folder = tmp_path_factory.mktemp("photographs")
     for path in sorted((ASSETS / "content").glob("*.jpg")):
-        with Image.open(path) as file:
-            picture = file.convert("RGB").resize((384, 192))
+        with Image.open(path) as original:
+            picture = original.convert("RGB").resize((384, 192))
             for index in range(8):
                 x, y = index % 4 * 96, index // 4 * 96
                 picture.crop((x, y, x + 96, y + 96)).save(folder / f"{path.stem}-{index}.png")
@@ -191,8 +191,22 @@ def test_what_cannot_be_trained_is_said_in_one_line(tmp_path: Path, photos: str,
 
 def test_the_command_trains_and_goes_on(photographs: Path, tmp_path: Path) -> None:
     output = tmp_path / "mine.safetensors"
-    options = "--steps 3 --crop 64 --batch 2 --workers 1 --widths 8,16 --blocks 1 --style-size 96 --backbone compact"
-    arguments: list[str | Path] = ["--photos", photographs, "-o", output, *options.split(), "--json"]
+    arguments: list[str | Path] = ["--photos", photographs, "-o", output, "--json"]
+    arguments += [
+        "--steps",
+        "3",
+        "--crop",
+        "64",
+        "--batch",
+        "2",
+        "--workers",
+        "1",
+        "--style-size",
+        "96",
+        "--backbone",
+        "compact",
+    ]
+    arguments += ["--widths", "8,16", "--blocks", "1"]
     done = train(*arguments)
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
