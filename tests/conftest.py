@@ -14,10 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# Read when torch is imported. Without it two programs of torch on one machine slow each other down tenfold.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
+import styletx  # isort: skip  # before torch, whose threads it keeps from spinning
 import hypothesis
 import numpy as np
 import pytest
@@ -25,7 +22,6 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-import styletx
 from styletx import devices
 
 WIDTH, HEIGHT = 64, 48
