@@ -127,5 +127,9 @@ class _Statistics(torch.autograd.Function):
         (rows,) = ctx.saved_tensors
         batch, channels, height, width = ctx.shape
         symmetric = (gradient + gradient.mT).to(rows.dtype)
-        bent = torch.baddbmm(symmetric[:, -1:, :-1], rows, symmetric[:, :-1, :-1])
+        bent = rows @ symmetric[:, :-1, :-1]
+        # Without a loss of the means there is nothing to add. On a CPU a look is free; elsewhere it would make the host
+        # wait.
+        if rows.device.type != "cpu" or bool(symmetric[:, -1, :-1].any()):
+            bent += symmetric[:, -1:, :-1]
         return bent.view(batch, height, width, channels).permute(0, 3, 1, 2)
