@@ -127,7 +127,7 @@ class _Statistics(torch.autograd.Function):
         (rows,) = ctx.saved_tensors
         batch, channels, height, width = ctx.shape
         symmetric = (gradient + gradient.mT).to(rows.dtype)
-        bent = rows @ symmetric[:, :-1, :-1]
+        bent: Tensor = rows @ symmetric[:, :-1, :-1]
         # Without a loss of the means there is nothing to add. On a CPU a look is free; elsewhere it would make the host
         # wait.
         if rows.device.type != "cpu" or bool(symmetric[:, -1, :-1].any()):
