@@ -33,11 +33,16 @@ def rendered(message: str, show: Callable[[str], str] = str) -> str:
     return _FIELD.sub(lambda match: show(match[1]), message)
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that an unknown one was probably meant to be, or None."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+
+
 def hint(name: str, known: Iterable[str]) -> str:
     """What to suggest after an unknown name: the nearest known one, or else all of them."""
     known = tuple(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"
+    near = nearest(name, known)
+    return f"did you mean {near!r}?" if near else f"choose one of {', '.join(known)}"
 
 
 class StyletxError(Exception):

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from styletx.errors import hint, rendered
+from styletx.errors import nearest, rendered
 from styletx.options import Options, Spec, TrainingOptions, defaults
 
 # Fields whose flag is not simply their name.
@@ -102,8 +102,8 @@ class Choice(click.Choice[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name."""
-        if value not in self.choices:
-            self.fail(f"{value!r} is not one of {', '.join(self.choices)}; {hint(value, self.choices)}", param, ctx)
+        if value not in self.choices and (near := nearest(value, self.choices)):
+            self.fail(f"{value!r} is not one of {', '.join(self.choices)}; did you mean {near!r}?", param, ctx)
         return super().convert(value, param, ctx)
 
 

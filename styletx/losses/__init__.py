@@ -5,6 +5,7 @@ on any network, and the optimiser sees numbers near one.
 """
 
 from styletx.losses.content import Content, content_loss
+from styletx.losses.gatys import gatys_terms
 from styletx.losses.gram import Gram, gram_matrix, gram_statistics, moments, relative_distance, style_loss
 from styletx.losses.objective import Objective, Weighted, layer_terms
 from styletx.losses.terms import PIXELS, Part, Term, Tile
@@ -21,6 +22,7 @@ __all__ = [
     "Variation",
     "Weighted",
     "content_loss",
+    "gatys_terms",
     "gram_matrix",
     "gram_statistics",
     "layer_terms",

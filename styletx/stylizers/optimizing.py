@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styletx import backbones, devices, images, optimization
-from styletx.errors import MemoryLimitError, OptionError, WeightsError, field, hint
-from styletx.losses import Content, Gram, Objective, Variation, Weighted, gram_statistics, layer_terms
+from styletx.errors import MemoryLimitError, OptionError, WeightsError, field, nearest
+from styletx.losses import Objective, gatys_terms, gram_statistics
 from styletx.notes import Note
 from styletx.optimization import Step
 from styletx.options import OPTIMISATION, Options, idle, layer_weights
@@ -109,21 +109,16 @@ class OptimizingStylizer(Stylizer):
         options, backbone = self.options, self.backbone
         content = self._activations(photo)
         style = self._style_targets_at(max(photo.shape[-2:]) / max(_canvas(size)), max(size))
-        return Objective(
-            self.network,
-            [
-                *layer_terms(
-                    "content",
-                    options.content_weight,
-                    backbone.content_layers,
-                    lambda layer: Content(layer, content[layer]),
-                ),
-                *layer_terms(
-                    "style", options.style_weight, backbone.style_layers, lambda layer: Gram(layer, style[layer])
-                ),
-                Weighted("tv", options.tv_weight, Variation()),
-            ],
+        terms = gatys_terms(
+            content,
+            style,
+            backbone.content_layers,
+            backbone.style_layers,
+            content_weight=options.content_weight,
+            style_weight=options.style_weight,
+            tv_weight=options.tv_weight,
         )
+        return Objective(self.network, terms)
 
     @torch.no_grad()
     def _activations(self, pixels: Tensor) -> dict[str, Tensor]:
@@ -156,8 +151,8 @@ class OptimizingStylizer(Stylizer):
         init = self.options.init
         if init in INITIALS:
             return None
-        if not os.path.exists(init) and "did you mean" in (advice := hint(init, INITIALS)):
-            raise OptionError(f"{field('init')} {init}: there is no such file; {advice}")
+        if not os.path.exists(init) and (near := nearest(init, INITIALS)):
+            raise OptionError(f"{field('init')} {init}: there is no such file; did you mean {near!r}?")
         return images.read(init, max_pixels=self.options.max_pixels).pixels
 
     def _initial(self, run: Run, photo: Tensor, coarsest: tuple[int, int]) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from styletx import backbones, images
-from styletx.losses import Content, Gram, Objective, Variation, Weighted, gram_statistics, layer_terms
+from styletx.losses import Objective, gatys_terms, gram_statistics
 from styletx.options import TrainingOptions
 
 
@@ -42,24 +42,16 @@ class TrainingObjective:
             share: of the style weight that counts.
         """
         options, content = self.options, self._features(photographs)
-        return Objective(
-            self.network,
-            [
-                *layer_terms(
-                    "content",
-                    options.content_weight,
-                    self.backbone.content_layers,
-                    lambda layer: Content(layer, content[layer]),
-                ),
-                *layer_terms(
-                    "style",
-                    share * options.style_weight,
-                    self.backbone.style_layers,
-                    lambda layer: Gram(layer, self.style[layer]),
-                ),
-                Weighted("tv", options.tv_weight, Variation()),
-            ],
+        terms = gatys_terms(
+            content,
+            self.style,
+            self.backbone.content_layers,
+            self.backbone.style_layers,
+            content_weight=options.content_weight,
+            style_weight=share * options.style_weight,
+            tv_weight=options.tv_weight,
         )
+        return Objective(self.network, terms)
 
     @torch.no_grad()
     def _features(self, pixels: Tensor) -> dict[str, Tensor]:
