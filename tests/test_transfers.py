@@ -56,7 +56,11 @@ class Transfers(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
-def on_device(stylizer: styletx.Stylizer) -> OptimizingStylizer:
+def on_device(painting: Any, weights: Path, **options: Any) -> OptimizingStylizer:
+    """A stylizer that is prepared here and then moved to the pretended device."""
+    stylizer = styletx.load_stylizer(
+        painting, weights=str(weights), size=64, device="cpu", precision="float32", **options
+    )
     assert isinstance(stylizer, OptimizingStylizer)
     stylizer.device = DEVICE
     stylizer.network = stylizer.network.to(DEVICE)
@@ -85,20 +89,8 @@ def test_an_iteration_synchronises_once(
     style_picture: Path, content_picture: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
     monkeypatch.setattr(pyramid, "COARSEST_SIDE", 32)
-    stylizer = on_device(
-        styletx.load_stylizer(
-            style_picture,
-            weights=str(tiny_weights),
-            style_layers="relu1_1,relu2_1",
-            content_layers="relu2_1",
-            size=64,
-            iterations=23,
-            optimizer=optimizer,
-            tv_weight=0.1,
-            device="cpu",
-            precision="float32",
-        )
-    )
+    layers = {"style_layers": "relu1_1,relu2_1", "content_layers": "relu2_1"}
+    stylizer = on_device(style_picture, tiny_weights, iterations=23, optimizer=optimizer, tv_weight=0.1, **layers)
     # Losses of total, content, style and variation, and the change of the picture.
     once = Counter({(5,): 1})
     for count in range(2):
@@ -120,18 +112,7 @@ def test_an_iteration_synchronises_once(
 def test_pictures_are_made_small_before_they_move(tiny_weights: Path) -> None:
     rng = np.random.default_rng(0)
     photo, painting = (rng.integers(0, 256, (300, 400, 3), dtype=np.uint8) for _ in range(2))
-    stylizer = on_device(
-        styletx.load_stylizer(
-            painting,
-            weights=str(tiny_weights),
-            style_layers="relu1_1",
-            content_layers="relu1_1",
-            size=64,
-            style_size=48,
-            iterations=1,
-            device="cpu",
-            precision="float32",
-        )
-    )
+    layers = {"style_layers": "relu1_1", "content_layers": "relu1_1"}
+    stylizer = on_device(painting, tiny_weights, style_size=48, iterations=1, **layers)
     (_, up, _), *_ = counted(stylizer.start(photo))
     assert pictures(up) == Counter({(1, 3, 48, 64): 1, (1, 3, 36, 48): 1})

@@ -107,7 +107,7 @@ def texture_layers(architecture: backbones.Architecture, layer: str) -> tuple[st
     Raises:
         OptionError: it has no layer of that name.
     """
-    backbones.check(architecture, [layer], "max", "reflect")
+    backbones.check(architecture, [layer])
     depth = architecture.layers.index(layer)
     above = tuple(one for one in architecture.style_layers if architecture.layers.index(one) < depth)
     return (*above, layer)

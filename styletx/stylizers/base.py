@@ -148,19 +148,18 @@ class Stylizer(abc.ABC):
                 f"minimum; increase {errors.field('size')}"
             )
         self.check(picture.name, size)
-        run = Run(
+        photo = images.resize(picture.pixels, size)
+        return Run(
             self,
             picture.name,
-            images.resize(picture.pixels, size),
+            photo,
             None if picture.alpha is None else images.resize(picture.alpha, size),
             picture.bits,
             picture.notes,
+            None if initial is None else images.read(initial, max_pixels=self.options.max_pixels).pixels,
+            # Only what nobody else holds may be repainted in place.
+            is_shared=picture is content and photo is picture.pixels,
         )
-        # Only what nobody else holds may be repainted in place.
-        run.is_shared = picture is content and run.photo is picture.pixels
-        if initial is not None:
-            run.initial = images.read(initial, max_pixels=self.options.max_pixels).pixels
-        return run
 
     def finish(self, runs: Sequence[Run]) -> list[Result]:
         """Complete runs that were started, together where that is quicker."""

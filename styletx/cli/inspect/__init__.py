@@ -12,6 +12,7 @@ from styletx.errors import OptionError
 from styletx.files import shown
 
 RESIDUAL = "residual"
+COMMON = ("output", "seed", "device", "quiet")  # what it shares with looking at a photograph
 
 
 @click.command(cls=GroupedCommand)
@@ -82,6 +83,3 @@ def command(backbone: str, photo: str | None, size: int, as_json: bool, **flags:
 
         del flags["depths"], flags["steps"]
         layers.show(backbone, photo, size, as_json=as_json, **flags)
-
-
-COMMON = ("output", "seed", "device", "quiet")
