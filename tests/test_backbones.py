@@ -284,7 +284,7 @@ def test_automatic_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_note_tells_that_auto_chose_the_bundled_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    note = "Using the bundled compact network. For the full VGG-19 (548 MB): styletx weights fetch vgg19"
+    note = "Using the bundled compact network. For the full VGG-19 (575 MB): styletx weights fetch vgg19"
     assert messages(backbones.load()) == [note]
     assert messages(backbones.load("auto", ["relu1_1"])) == [note]
     assert messages(backbones.load("compact")) == []

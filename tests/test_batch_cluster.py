@@ -133,6 +133,12 @@ def test_addresses_that_do_not_exist_are_refused(memory: Any, address: str, erro
         styletx.batch(address, "net.safetensors", "out", **SMALL)
 
 
+def test_an_address_that_does_not_answer_is_told() -> None:
+    pytest.importorskip("aiohttp")
+    with pytest.raises(OptionError, match=r"^http://127\.0\.0\.1:1/a\.jpg cannot be reached \(.*\); check the address"):
+        places.is_folder("http://127.0.0.1:1/a.jpg")
+
+
 def test_paths_are_not_taken_for_addresses() -> None:
     assert places.is_url("s3://bucket/a.jpg") and places.is_url("simplecache::https://a.b/c.jpg")
     assert not any(map(places.is_url, ["a.jpg", "/a/b.jpg", "C:/a.jpg", "C:\\a.jpg", "a:b.jpg", "./x://y"]))

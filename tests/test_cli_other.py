@@ -250,7 +250,7 @@ def test_doctor_says_why_a_precision_is_used(machine: Machine, flags: str, told:
 def test_doctor_shows_the_notes_that_a_run_would_show() -> None:
     told = call("doctor", env={"STYLETX_WEIGHTS": None})
     assert "compact to relu5_1, bundled: " in told.stdout
-    assert told.stderr == "Note: Using the bundled compact network. For the full VGG-19 (548 MB): " + (
+    assert told.stderr == "Note: Using the bundled compact network. For the full VGG-19 (575 MB): " + (
         "styletx weights fetch vgg19\n"
     )
     assert "Note: THE WEIGHTS ARE RANDOM: vgg19" in (told := call("doctor", "--weights", "random")).stderr

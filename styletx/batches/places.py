@@ -51,18 +51,24 @@ def join(folder: str, relative: str) -> str:
 
 
 def exists(path: str) -> bool:
-    """Whether anything is there."""
+    """Whether anything is there.
+
+    Raises:
+        OptionError: the address cannot be reached.
+    """
     if is_url(path):
-        system, place = _remote(path)
-        return bool(system.exists(place))
+        return _asked(path, "exists")
     return os.path.lexists(path)
 
 
 def is_folder(path: str) -> bool:
-    """Whether it is a folder."""
+    """Whether it is a folder.
+
+    Raises:
+        OptionError: the address cannot be reached.
+    """
     if is_url(path):
-        system, place = _remote(path)
-        return bool(system.isdir(place))
+        return _asked(path, "isdir")
     return os.path.isdir(path)
 
 
@@ -180,6 +186,14 @@ def _walk_remote(folder: str, without: str) -> Iterator[Found]:
         hidden = any(part.startswith(".") for part in relative.split("/"))
         if not hidden and not (excluded and place.startswith(excluded)):
             yield Found(posixpath.join(folder, relative), relative)
+
+
+def _asked(url: str, question: str) -> bool:
+    system, place = _remote(url)
+    try:
+        return bool(getattr(system, question)(place))
+    except Exception as error:  # each of fsspec's file systems has exceptions of its own
+        raise OptionError(f"{shown(url)} cannot be reached ({reason(error)}); check the address and network") from error
 
 
 def _remote(url: str) -> tuple[Any, str]:
