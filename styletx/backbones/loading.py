@@ -35,6 +35,7 @@ class Backbone:
         source: where its weights came from.
         style_layers: layers that carry style, each with its share of the loss; only the proportions matter.
         content_layers: layers that carry content, likewise.
+        matching_layers: layers that tell what belongs where; none unless asked for.
         layers: all layers that the module returns.
         reached: all layers that the weights would serve.
         notes: what a person should know about the network and its weights.
@@ -45,6 +46,7 @@ class Backbone:
     source: Source
     style_layers: dict[str, float]
     content_layers: dict[str, float]
+    matching_layers: tuple[str, ...]
     layers: tuple[str, ...]
     reached: tuple[str, ...]
     notes: Notes = ()
@@ -61,6 +63,7 @@ def load(
     *,
     style_layers: Mapping[str, float] | None = None,
     content_layers: Mapping[str, float] | None = None,
+    matching: bool = False,
     weights: str | os.PathLike[str] | None = None,
     seed: int = 0,
     pooling: str = "max",
@@ -80,6 +83,7 @@ def load(
         style_layers: layers that carry style, each with its share; None is the network's own, as far as the weights
             reach, or none at all if `layers` are given.
         content_layers: layers that carry content, likewise.
+        matching: also return the layers that tell what belongs where.
         weights: a file of weights to use instead of the cache or a download, or "random".
         seed: of random weights.
         pooling: "max" or "average".
@@ -113,10 +117,11 @@ def load(
         content_layers = _within(own, served)
         notes += _cut_notes("content", content_layers, own, served)
     style, content = dict(style_layers or {}), dict(content_layers or {})
-    returned = tuple(dict.fromkeys((*(layers or ()), *style, *content)))
+    matched = tuple(layer for layer in chosen.matching_layers if matching and layer in served)
+    returned = tuple(dict.fromkeys((*(layers or ()), *style, *content, *matched)))
     module = build(chosen, found, returned, pooling=pooling, padding=padding, smooth=smooth)
     source = Source(found.path, found.origin, found.sha256)
-    return Backbone(chosen, module, source, style, content, returned, served, tuple(notes))
+    return Backbone(chosen, module, source, style, content, matched, returned, served, tuple(notes))
 
 
 def architecture(name: str = "auto", weights: str | os.PathLike[str] | None = None) -> Architecture:

@@ -80,6 +80,11 @@ class Architecture:
     parts: Mapping[str, str] = field(default_factory=dict, compare=False)
     style_weights: Mapping[str, float] = field(default_factory=dict, compare=False)
 
+    @property
+    def matching_layers(self) -> tuple[str, ...]:
+        """Layers that tell what belongs where: those of style and content but the deepest, which sees too widely."""
+        return tuple(dict.fromkeys((*self.style_layers[:-1], *self.content_layers)))
+
 
 def _torchvision_vgg(
     name: str, blocks: Sequence[Sequence[int]], download: Download, licence: str = TORCHVISION_LICENCE

@@ -122,4 +122,4 @@ def _from_noise(
     sizes = optimization.pyramid_sizes((pixels.shape[-2], pixels.shape[-1]))
     # Faint noise on grey: a layer that does not see the finest grain would leave strong noise in the picture.
     noise = (0.45 + 0.1 * torch.rand(1, 3, *sizes[0], generator=generator)).to(pixels.device)
-    yield from optimization.coarse_to_fine(objective_at, noise, sizes, iterations=iterations)
+    yield from optimization.coarse_to_fine(lambda size, _: objective_at(size), noise, sizes, iterations=iterations)

@@ -7,6 +7,7 @@ on any network, and the optimiser sees numbers near one.
 from styletx.losses.content import Content, content_loss
 from styletx.losses.gatys import gatys_terms
 from styletx.losses.gram import Gram, gram_matrix, gram_statistics, moments, relative_distance, style_loss
+from styletx.losses.matching import Matching
 from styletx.losses.objective import Objective, Weighted, layer_terms
 from styletx.losses.terms import PIXELS, Part, Term, Tile
 from styletx.losses.variation import Variation, total_variation_loss
@@ -15,6 +16,7 @@ __all__ = [
     "PIXELS",
     "Content",
     "Gram",
+    "Matching",
     "Objective",
     "Part",
     "Term",

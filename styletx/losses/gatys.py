@@ -21,6 +21,7 @@ def gatys_terms(
     content_weight: float,
     style_weight: float,
     tv_weight: float,
+    moments: float = 0.0,
 ) -> list[Weighted]:
     """Content, style and total variation, reported as "content", "style" and "tv".
 
@@ -32,9 +33,10 @@ def gatys_terms(
         content_weight: of the content loss.
         style_weight: of the style loss.
         tv_weight: of the total variation.
+        moments: share of the style that the channels' means and deviations have; see `Gram`.
     """
     return [
         *layer_terms("content", content_weight, content_layers, lambda layer: Content(layer, content[layer])),
-        *layer_terms("style", style_weight, style_layers, lambda layer: Gram(layer, style[layer])),
+        *layer_terms("style", style_weight, style_layers, lambda layer: Gram(layer, style[layer], moments)),
         Weighted("tv", tv_weight, Variation()),
     ]

@@ -16,14 +16,18 @@ CHUNK = 2**14  # positions that are made wide and multiplied at a time: they sta
 class Gram:
     """Relative squared distance of a layer's Gram matrix to a painting's (Gatys et al. 2016, equation 4).
 
+    With the channels' means and standard deviations beside it (Li et al. 2017), empty paper stays empty.
+
     Args:
         layer: whose.
         target: the painting's `gram_statistics`, `[1, C + 1, C + 1]` or `[B, C + 1, C + 1]`.
+        share: of the means' and the standard deviations' distances, beside the matrix's.
     """
 
-    def __init__(self, layer: str, target: Tensor) -> None:
+    def __init__(self, layer: str, target: Tensor, share: float = 0.0) -> None:
         self.layers = (layer,)
-        self.target = _average(target)[:, :-1, :-1]
+        self.target = moments(target)
+        self.share = share
 
     def statistics(self, part: Part) -> Tensor:
         """As `gram_statistics`."""
@@ -31,8 +35,11 @@ class Gram:
         return gram_statistics(part.features[layer])
 
     def loss(self, statistics: Tensor) -> Tensor:
-        """A scalar; 0 at the target's matrix, 1 for a matrix of zeros."""
-        return relative_distance(_average(statistics)[:, :-1, :-1], self.target)
+        """A scalar; 0 at the target's matrix, 1 for a matrix of zeros, and more with moments."""
+        if not self.share:
+            return relative_distance(_average(statistics)[:, :-1, :-1], self.target.gram)
+        gram, mean, deviation = map(relative_distance, moments(statistics), self.target)
+        return gram + self.share * (mean + deviation)
 
 
 class Moments(NamedTuple):

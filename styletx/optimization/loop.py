@@ -55,7 +55,7 @@ class Step:
 
 
 def coarse_to_fine(
-    objective_at: Callable[[tuple[int, int]], Objective],
+    objective_at: Callable[[tuple[int, int], Tensor | None], Objective],
     initial: Tensor,
     sizes: Sequence[tuple[int, int]],
     *,
@@ -65,7 +65,8 @@ def coarse_to_fine(
     """Optimise a picture over a pyramid of sizes.
 
     Args:
-        objective_at: makes the objective for pictures of a size (h, w).
+        objective_at: makes the objective for pictures of a size (h, w), given the coarser scale's result at that size;
+            at the first scale there is none.
         initial: the picture to start from, `[1, 3, H, W]` in [0, 1], of any size, on the device to run on.
         sizes: (h, w) of each scale, coarse to fine.
         iterations: evaluations at the last scale; the others get `COARSE_ITERATIONS` times as many.
@@ -78,8 +79,8 @@ def coarse_to_fine(
     planned = [round(iterations * COARSE_ITERATIONS)] * (len(sizes) - 1) + [iterations]
     work = [count * height * width for count, (height, width) in zip(planned, sizes, strict=True)]
     for scale, size in enumerate(sizes):
-        objective = objective_at(size)
         pixels = images.resize(pixels, size).contiguous(memory_format=torch.channels_last)
+        objective = objective_at(size, pixels if scale else None)
         steps = optimize(objective, pixels, iterations=planned[scale], optimizer=optimizer)
         for iteration, (losses, best) in enumerate(steps, 1):
             pixels = best

@@ -69,6 +69,10 @@ class Options:
     style_weight: float = search(60.0, "Look", "Weight of the style loss: more is more painting.", 0, metavar="W")
     content_weight: float = search(1.0, "Look", "Weight of the content loss: more is more photograph.", 0, metavar="W")
     tv_weight: float = search(0.0, "Look", "Weight of the total variation loss: more is smoother.", 0, metavar="W")
+    match: float = search(
+        1.0, "Look", "How closely each place follows what suits it in the painting, from 0 to 1.", 0, 1, metavar="M"
+    )
+    rotations: bool = search(False, "Look", "Also match the painting turned by quarters.")
     strength: float = option(
         1.0, "Look", "How much of the result shows over the photograph, from 0 to 1.", 0, 1, metavar="S"
     )
@@ -144,6 +148,8 @@ class OptionKeywords(TypedDict, total=False):
     style_weight: float
     content_weight: float
     tv_weight: float
+    match: float
+    rotations: bool
     strength: float
     style_layers: str | None
     content_layers: str | None

@@ -13,13 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styletx import backbones, devices, images, optimization
+from styletx import backbones, colors, devices, images, optimization
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field, nearest
-from styletx.losses import Objective, gatys_terms, gram_statistics
+from styletx.losses import Matching, Objective, Weighted, gatys_terms
+from styletx.matching import Match, grid, hypercolumns, match
 from styletx.notes import Note
 from styletx.optimization import Step
 from styletx.options import OPTIMISATION, Options, idle, layer_weights
 from styletx.stylizers.base import Run, Stylizer
+from styletx.stylizers.painting import Painting
 
 # Pixels painted beyond each edge and cut off at the end. Whatever a network takes to be beyond the border, it sees the
 # outermost pixels from fewer places than the others, and they stay a duller rim of about this width.
@@ -29,6 +31,10 @@ MARGIN = 8
 EVALUATION_PEAK = 1.4
 # L-BFGS remembers ten steps of two pictures each; photograph, best picture, gradient and so on make up the rest.
 PICTURES_KEPT = 32
+# With everything matched: the weight of content in units of that of Gram alone, and of moments in units of Gram's.
+MATCHED_CONTENT = 15.0
+MOMENTS = 0.5
+QUERY = 0.75  # how much of the coarser scale's result, and not of the photograph, is in what is matched
 INITIALS = ("content", "style", "noise")
 
 
@@ -44,13 +50,13 @@ class OptimizingStylizer(Stylizer):
     """
 
     def __init__(self, style: images.Picture, options: Options, *, download: backbones.Progress | None = None) -> None:
-        self.painting = style
         self.style = style.name
         self.options = options
         self.device = devices.choose(options.device)
         self.initial = self._read_initial()
         self.backbone = backbones.load(
             options.backbone,
+            matching=options.match > 0,
             style_layers=None if options.style_layers is None else layer_weights(options.style_layers),
             content_layers=None if options.content_layers is None else layer_weights(options.content_layers),
             weights=options.weights,
@@ -66,8 +72,14 @@ class OptimizingStylizer(Stylizer):
         changed = [field(name) for name in idle(options, OPTIMISATION)]
         unused = [Note(f"Only a trained style uses {', '.join(changed)}; a painting ignores it.")] if changed else []
         self.notes = (*style.notes, *self.backbone.notes, *unused)
-        self._style_on_device: tuple[int, Tensor] | None = None
-        self._style_targets: dict[tuple[int, int], dict[str, Tensor]] = {}
+        self.painting = Painting(
+            style.pixels,
+            self._activations,
+            self.device,
+            self.backbone.style_layers,
+            self.backbone.matching_layers,
+            rotations=options.rotations,
+        )
 
     def steps(self, run: Run) -> Iterator[Step]:
         """Repaint a run's photograph, coarse to fine.
@@ -76,10 +88,11 @@ class OptimizingStylizer(Stylizer):
             MemoryLimitError: the size does not fit into the device's memory.
         """
         try:
-            photo = _framed(run.photo.to(self.device))
+            photo = _framed(self._recoloured(run.photo).to(self.device))
             sizes = optimization.pyramid_sizes(_canvas(run.size))
+            matches = list[Match]()
             steps = optimization.coarse_to_fine(
-                lambda size: self._objective(images.resize(photo, size), run.size),
+                lambda size, earlier: self._objective(images.resize(photo, size), run.size, earlier, matches),
                 self._initial(run, photo, sizes[0]),
                 sizes,
                 iterations=self.options.iterations,
@@ -104,20 +117,55 @@ class OptimizingStylizer(Stylizer):
             "precision": str(self.dtype).removeprefix("torch."),
         }
 
-    def _objective(self, photo: Tensor, size: tuple[int, int]) -> Objective:
-        """The objective at the scale of a photograph `[1, 3, h, w]`, for a result of a size (H, W)."""
+    def _recoloured(self, photo: Tensor) -> Tensor:
+        match = self.options.match
+        return photo.lerp(colors.transferred(photo, self.painting.colors), match) if match else photo
+
+    def _objective(
+        self, photo: Tensor, size: tuple[int, int], earlier: Tensor | None, matches: list[Match]
+    ) -> Objective:
+        """The objective at one scale.
+
+        Args:
+            photo: the photograph at this scale, `[1, 3, h, w]`.
+            size: (H, W) of the result.
+            earlier: the coarser scale's result, enlarged to this one; None at the first.
+            matches: those of the coarser scales; this one's is added.
+        """
         options, backbone = self.options, self.backbone
         content = self._activations(photo)
-        style = self._style_targets_at(max(photo.shape[-2:]) / max(_canvas(size)), max(size))
+        # The painting shrinks with the scale, so that its strokes keep their size relative to the picture.
+        largest = options.style_size or max(size)
+        share = max(photo.shape[-2:]) / max(_canvas(size))
+        long_side = max(1, round(largest * share))
+        if options.style_size is None:
+            long_side = min(long_side, max(self.painting.size))
+        style = self.painting.at(long_side, largest)
+        # The more is matched, the less the style disturbs what is where, and the more photograph it bears.
         terms = gatys_terms(
             content,
-            style,
+            style.grams,
             backbone.content_layers,
             backbone.style_layers,
-            content_weight=options.content_weight,
+            content_weight=options.content_weight * MATCHED_CONTENT**options.match,
             style_weight=options.style_weight,
             tv_weight=options.tv_weight,
+            moments=MOMENTS * options.match,
         )
+        if style.candidates is not None:
+            lead = self.painting.lead
+            first = earlier is None
+            query = photo if earlier is None else photo.lerp(earlier, QUERY + (1 - QUERY) * lead)
+            layers = backbone.matching_layers
+            seen = content if earlier is None else self._activations(query)
+            columns = hypercolumns(
+                [seen[layer] for layer in layers], grid((photo.shape[-2], photo.shape[-1])), style.weights
+            )
+            found = match(columns, style.candidates, matches[-1] if matches else None)
+            matches.append(found)
+            weight = options.style_weight * options.match * (1 - lead if first else 1)
+            term = Matching(layers, found.targets, style.candidates.mean, style.weights)
+            terms.append(Weighted("matching", weight, term))
         return Objective(self.network, terms)
 
     @torch.no_grad()
@@ -130,22 +178,6 @@ class OptimizingStylizer(Stylizer):
                 "damaged or belongs to another network, get it again"
             )
         return found
-
-    def _style_targets_at(self, share: float, long_side: int) -> dict[str, Tensor]:
-        # The painting shrinks with the scale, so that its strokes keep their size relative to the picture.
-        largest = self.options.style_size or long_side
-        height, width = self.painting.pixels.shape[-2:]
-        size = images.fit((height, width), max(1, round(largest * share)))
-        if size not in self._style_targets:
-            if self._style_on_device is None or self._style_on_device[0] != largest:
-                # Made small before it is moved, and moved once for all scales.
-                small = images.fit((height, width), min(largest, max(height, width)))
-                self._style_on_device = largest, images.resize(self.painting.pixels, small).to(self.device)
-            features = self._activations(images.resize(self._style_on_device[1], size))
-            self._style_targets[size] = {
-                layer: gram_statistics(features[layer]) for layer in self.backbone.style_layers
-            }
-        return self._style_targets[size]
 
     def _read_initial(self) -> Tensor | None:
         init = self.options.init
@@ -188,8 +220,7 @@ class OptimizingStylizer(Stylizer):
     def _forecast(self, size: tuple[int, int]) -> float:
         """Bytes that a result of a size (H, W) needs on the device at its peak."""
         canvas, painting = self._bytes_per_pixel
-        height, width = self.painting.pixels.shape[-2:]
-        style = images.fit((height, width), self.options.style_size or max(size))
+        style = images.fit(self.painting.size, self.options.style_size or min(max(size), max(self.painting.size)))
         return max(math.prod(_canvas(size)) * canvas, math.prod(style) * painting)
 
     def check(self, name: str, size: tuple[int, int]) -> None:

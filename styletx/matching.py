@@ -1,0 +1,244 @@
+"""Which place of a painting belongs where in a picture, found by what a network sees at each place.
+
+Places are positions of a grid of a quarter of the picture's size. A *hypercolumn* is what all layers see at one.
+Nearest neighbours of hypercolumns know what belongs where (Kolkin et al. 2022, "Neural Neighbor Style Transfer",
+arXiv:2203.13215; Li & Wand 2016, doi:10.1109/CVPR.2016.272). Alone, they repeat one patch over every empty area. So
+a place prefers to continue the patch of a neighbour where that is about as near (Ashikhmin 2001, "Synthesizing
+natural textures", doi:10.1145/364338.364405), and empty areas are filled with whole stretches of the painting.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CELL = 4  # pixels of the picture to a position of the grid, across and down
+COMPONENTS = 96  # of hypercolumns that similarities are taken from; the rest says next to nothing
+CHUNK = 1 << 25  # similarities that are held at a time
+LARGEST_SEARCH = 1 << 29  # similarities that a search of all places may take; beyond, the coarser scale's match leads
+SWEEPS = 8  # over half of the positions each, in turn like the squares of a chessboard
+CONTINUITY = 0.1  # what continuing all four neighbours is worth, as a cosine
+REPETITION = 0.3  # what showing the same place as a neighbour costs, as a cosine
+SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
+CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+TINY = 1e-6
+NOWHERE = -1
+
+Size = tuple[int, int]
+
+
+def grid(size: Size) -> Size:
+    """Positions (h, w) of the grid of a picture of a size (H, W) in px."""
+    return max(1, size[0] // CELL), max(1, size[1] // CELL)
+
+
+def resampled(features: Tensor, size: Size) -> Tensor:
+    """A layer's activations `[B, C, h, w]` on a grid of a size: finer layers are averaged, coarser ones repeated."""
+    doublings = round(math.log2(features.shape[-2] / size[0]))
+    if doublings > 0:
+        features = F.avg_pool2d(features, 2**doublings)
+    elif doublings < 0:
+        features = F.interpolate(features, scale_factor=float(2**-doublings))
+    missing = [max(0, extent - there) for extent, there in zip(size, features.shape[-2:], strict=True)]
+    if any(missing):  # a pool drops the last row or column of an odd number
+        features = F.pad(features, (0, missing[1], 0, missing[0]), mode="replicate")
+    return features[..., : size[0], : size[1]]
+
+
+def scales(features: Sequence[Tensor]) -> list[Tensor]:
+    """The root mean square norm of each layer's activations `[1, C, h, w]`, by which hypercolumns weigh the layer."""
+    return [layer.float().square().sum(1).mean().sqrt().clamp_min(TINY) for layer in features]
+
+
+def hypercolumns(features: Sequence[Tensor], size: Size, scales: Sequence[Tensor]) -> Tensor:
+    """What all layers see at each position of a grid.
+
+    Args:
+        features: each layer's activations, `[B, C, h, w]`.
+        size: (h, w) of the grid.
+        scales: what each layer is divided by.
+
+    Returns:
+        `[B, D, h, w]`, where D is the sum of all layers' channels, float32 or wider.
+    """
+    layers = [resampled(layer, size) for layer in features]
+    wide = [layer if layer.itemsize >= 4 else layer.float() for layer in layers]
+    return torch.cat([layer / scale for layer, scale in zip(wide, scales, strict=True)], dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Places that a position may be matched with: those of one or several pictures.
+
+    Attributes:
+        columns: their hypercolumns `[N, D]`, picture after picture, row by row.
+        sizes: (h, w) of each picture's grid.
+    """
+
+    columns: Tensor
+    sizes: tuple[Size, ...]
+
+    @classmethod
+    def of(cls, columns: Sequence[Tensor]) -> Candidates:
+        """All places of pictures, from their hypercolumns `[1, D, h, w]`."""
+        sizes = tuple((one.shape[-2], one.shape[-1]) for one in columns)
+        return cls(torch.cat([_rows(one) for one in columns]), sizes)
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """The mean hypercolumn, `[D]`."""
+        return self.columns.mean(0)
+
+    @cached_property
+    def components(self) -> Tensor:
+        """The principal components `[D, K]` of the hypercolumns' directions from their mean."""
+        away = F.normalize(self.columns - self.mean, dim=1)
+        # On the CPU: a small matrix, and not every device can.
+        _, vectors = torch.linalg.eigh((away.mT @ away).cpu().double())
+        return vectors[:, -COMPONENTS:].to(away)
+
+    @cached_property
+    def directions(self) -> Tensor:
+        """Each hypercolumn's direction from the mean, in components, `[N, K]`."""
+        return F.normalize(self.columns - self.mean, dim=1) @ self.components
+
+    @cached_property
+    def places(self) -> Tensor:
+        """Of each place its row and column, the height and width of its picture's grid, and which picture, `[5, N]`."""
+        parts = []
+        for picture, (height, width) in enumerate(self.sizes):
+            here = torch.cartesian_prod(torch.arange(height), torch.arange(width)).mT
+            about = torch.tensor([[height], [width], [picture]]).expand(3, height * width)
+            parts.append(torch.cat([here, about]))
+        return torch.cat(parts, 1).to(self.columns.device)
+
+    def beside(self, index: Tensor, down: int, right: int) -> Tensor:
+        """The places so far from those of an index of any shape; `NOWHERE` beyond the picture's edge."""
+        row, column, height, width, _ = self.places[:, index.clamp_min(0)]
+        row, column = row + down, column + right
+        inside = (index >= 0) & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        return torch.where(inside, index + down * width + right, NOWHERE)
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """Where each position of a picture has its model.
+
+    Attributes:
+        index: of the candidate, `[h, w]`.
+        candidates: the places of the painting.
+    """
+
+    index: Tensor
+    candidates: Candidates
+
+    @property
+    def targets(self) -> Tensor:
+        """The hypercolumn `[1, D, h, w]` that each position should show.
+
+        It is the mean of what its match and its neighbours' matches propose, so that stretches of the painting pass
+        into one another.
+        """
+        steps = [((0, 0), 4), *product(SIDES, (2,)), *product(CORNERS, (1,))]
+        proposed = torch.stack(
+            [self.candidates.beside(_neighbour(self.index, *step), -step[0], -step[1]) for step, _ in steps], dim=-1
+        ).flatten(0, 1)
+        columns = self.candidates.columns
+        shares = torch.tensor([share for _, share in steps], device=columns.device, dtype=columns.dtype)
+        shares = shares * (proposed >= 0)
+        shares = shares / shares.sum(1, keepdim=True)
+        mixed = F.embedding_bag(proposed.clamp_min(0), columns, mode="sum", per_sample_weights=shares)
+        return mixed.mT.reshape(1, -1, *self.index.shape)
+
+    def enlarged(self, size: Size, candidates: Candidates) -> Tensor:
+        """The same places among a finer scale's candidates, for a finer grid of a size (h, w): their index there."""
+        down, right = (torch.arange(extent, device=self.index.device) for extent in size)
+        above, left = (
+            (positions >> 1).clamp_max(extent - 1)
+            for positions, extent in zip((down, right), self.index.shape, strict=True)
+        )
+        row, column, height, width, picture = self.candidates.places[:, self.index[above][:, left]]
+        sizes = torch.tensor(candidates.sizes, device=self.index.device)
+        firsts = sizes.prod(1).cumsum(0) - sizes.prod(1)
+        new_height, new_width = sizes[picture].unbind(-1)
+        row = (row * new_height // height + (down & 1).unsqueeze(1)).minimum(new_height - 1)
+        column = (column * new_width // width + (right & 1)).minimum(new_width - 1)
+        index: Tensor = firsts[picture] + row * new_width + column
+        return index
+
+
+def match(query: Tensor, candidates: Candidates, earlier: Match | None = None) -> Match:
+    """Find for each position the place of the painting that fits it.
+
+    Similarity is the cosine between hypercolumns, the picture's and the painting's both centred by their own mean.
+    Where a search of all places would take too long, only those around the coarser scale's match are tried.
+
+    Args:
+        query: the picture's hypercolumns `[1, D, h, w]`.
+        candidates: the places to choose from.
+        earlier: the match at the coarser scale, of half the size.
+    """
+    size = (query.shape[-2], query.shape[-1])
+    rows = _rows(query)
+    wanted = F.normalize(rows - rows.mean(0), dim=1) @ candidates.components
+    if earlier is None or len(rows) * len(candidates.columns) <= LARGEST_SEARCH:
+        found = _nearest(wanted, candidates)
+    else:
+        found = _nearest_around(wanted, candidates, earlier.enlarged(size, candidates).flatten())
+    return Match(_continued(wanted, candidates, found.view(size)), candidates)
+
+
+def _nearest(wanted: Tensor, candidates: Candidates) -> Tensor:
+    directions = candidates.directions.mT
+    step = max(1, CHUNK // directions.shape[1])
+    starts = range(0, len(wanted), step)
+    return torch.cat([(wanted[start : start + step] @ directions).argmax(1) for start in starts])
+
+
+def _nearest_around(wanted: Tensor, candidates: Candidates, start: Tensor) -> Tensor:
+    options = torch.stack([candidates.beside(start, *step) for step in ((0, 0), *SIDES, *CORNERS)])
+    return options.gather(0, _similarity(wanted, candidates, options).argmax(0, keepdim=True))[0]
+
+
+def _similarity(wanted: Tensor, candidates: Candidates, options: Tensor) -> Tensor:
+    """Cosines `[M, n]` between n positions' directions and M options for each; -inf for `NOWHERE`."""
+    found = [(wanted * candidates.directions[option.clamp_min(0)]).sum(1) for option in options]
+    return torch.stack(found).masked_fill(options < 0, -math.inf)
+
+
+def _continued(wanted: Tensor, candidates: Candidates, nearest: Tensor) -> Tensor:
+    """Let positions continue their neighbours' patches where that costs little."""
+    height, width = nearest.shape
+    current = nearest.clone()
+    down, right = (torch.arange(extent, device=current.device) for extent in (height, width))
+    colour = ((down.unsqueeze(1) + right) & 1).flatten()
+    for sweep in range(SWEEPS):
+        some = (colour == sweep % 2).nonzero()[:, 0]
+        around = torch.stack([_neighbour(current, *step).flatten()[some] for step in SIDES])
+        proposed = torch.stack(
+            [candidates.beside(one, -step[0], -step[1]) for one, step in zip(around, SIDES, strict=True)]
+        )
+        options = torch.cat([current.flatten()[some].unsqueeze(0), nearest.flatten()[some].unsqueeze(0), proposed])
+        score = _similarity(wanted[some], candidates, options)
+        score += CONTINUITY / len(SIDES) * (options.unsqueeze(1) == proposed).sum(1)
+        score -= REPETITION * (options.unsqueeze(1) == around).sum(1)
+        current.view(-1)[some] = options.gather(0, score.argmax(0, keepdim=True))[0]
+    return current
+
+
+def _neighbour(index: Tensor, down: int, right: int) -> Tensor:
+    """What each position's neighbour so far away has, `[h, w]`; `NOWHERE` beyond the edge."""
+    height, width = index.shape
+    padded = F.pad(index, (1, 1, 1, 1), value=NOWHERE)
+    return padded[1 + down : 1 + down + height, 1 + right : 1 + right + width]
+
+
+def _rows(columns: Tensor) -> Tensor:
+    return columns[0].flatten(1).mT
