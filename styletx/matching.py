@@ -23,10 +23,12 @@ CELL = 4  # pixels of the picture to a position of the grid, across and down
 COMPONENTS = 96  # of hypercolumns that similarities are taken from; the rest says next to nothing
 CHUNK = 1 << 25  # similarities that are held at a time
 LARGEST_SEARCH = 1 << 29  # similarities that a search of all places may take; beyond, the coarser scale's match leads
-SWEEPS = 8  # over half of the positions each, in turn like the squares of a chessboard
-CONTINUITY = 0.1  # what continuing all four neighbours is worth, as a cosine
+SWEEPS = 4  # over all positions, from one corner to the opposite one and back
+CONTINUITY = 0.1  # what continuing a neighbour of the same kind is worth, as a cosine; twice that at most
+UNLIKE = 0.1  # one minus the cosine from which two positions are of different kinds
 REPETITION = 0.3  # what showing the same place as a neighbour costs, as a cosine
 SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
+BEYOND = ((-2, 0), (2, 0), (0, -2), (0, 2))
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 TINY = 1e-6
 NOWHERE = -1
@@ -102,12 +104,13 @@ class Candidates:
         away = F.normalize(self.columns - self.mean, dim=1)
         # On the CPU: a small matrix, and not every device can.
         _, vectors = torch.linalg.eigh((away.mT @ away).cpu().double())
-        return vectors[:, -COMPONENTS:].to(away)
+        return torch.as_tensor(vectors[:, -COMPONENTS:]).to(away)
 
     @cached_property
     def directions(self) -> Tensor:
         """Each hypercolumn's direction from the mean, in components, `[N, K]`."""
-        return F.normalize(self.columns - self.mean, dim=1) @ self.components
+        directions: Tensor = F.normalize(self.columns - self.mean, dim=1) @ self.components
+        return directions
 
     @cached_property
     def places(self) -> Tensor:
@@ -188,11 +191,13 @@ def match(query: Tensor, candidates: Candidates, earlier: Match | None = None) -
     size = (query.shape[-2], query.shape[-1])
     rows = _rows(query)
     wanted = F.normalize(rows - rows.mean(0), dim=1) @ candidates.components
-    if earlier is None or len(rows) * len(candidates.columns) <= LARGEST_SEARCH:
+    start = None if earlier is None else earlier.enlarged(size, candidates)
+    if start is None or len(rows) * len(candidates.columns) <= LARGEST_SEARCH:
         found = _nearest(wanted, candidates)
     else:
-        found = _nearest_around(wanted, candidates, earlier.enlarged(size, candidates).flatten())
-    return Match(_continued(wanted, candidates, found.view(size)), candidates)
+        found = _nearest_around(wanted, candidates, start.flatten())
+    found = found.view(size)
+    return Match(_continued(wanted, candidates, found, found if start is None else start), candidates)
 
 
 def _nearest(wanted: Tensor, candidates: Candidates) -> Tensor:
@@ -213,31 +218,51 @@ def _similarity(wanted: Tensor, candidates: Candidates, options: Tensor) -> Tens
     return torch.stack(found).masked_fill(options < 0, -math.inf)
 
 
-def _continued(wanted: Tensor, candidates: Candidates, nearest: Tensor) -> Tensor:
-    """Let positions continue their neighbours' patches where that costs little."""
+def _continued(wanted: Tensor, candidates: Candidates, nearest: Tensor, start: Tensor) -> Tensor:
+    """Let positions continue their neighbours' patches where that costs little.
+
+    Sweeps go over the diagonals, from one corner to the opposite one and back, so that a patch may grow all the way.
+    """
     height, width = nearest.shape
-    current = nearest.clone()
-    down, right = (torch.arange(extent, device=current.device) for extent in (height, width))
-    colour = ((down.unsqueeze(1) + right) & 1).flatten()
+    # With a rim of two positions of nowhere, so that every position has neighbours.
+    current = F.pad(start, (2, 2, 2, 2), value=NOWHERE).flatten()
+    stride = width + 4
+    nearest = nearest.flatten()
+    alike = _alike(wanted.view(height, width, -1)).flatten(1)
+    down, right = (one.flatten() for one in torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
+    order = (down + right).argsort(stable=True).to(current.device)
+    lengths = torch.bincount(down + right).tolist()
+    around = torch.tensor([one * stride + other for one, other in (*SIDES, *BEYOND)], device=current.device)
     for sweep in range(SWEEPS):
-        some = (colour == sweep % 2).nonzero()[:, 0]
-        around = torch.stack([_neighbour(current, *step).flatten()[some] for step in SIDES])
-        proposed = torch.stack(
-            [candidates.beside(one, -step[0], -step[1]) for one, step in zip(around, SIDES, strict=True)]
-        )
-        options = torch.cat([current.flatten()[some].unsqueeze(0), nearest.flatten()[some].unsqueeze(0), proposed])
-        score = _similarity(wanted[some], candidates, options)
-        score += CONTINUITY / len(SIDES) * (options.unsqueeze(1) == proposed).sum(1)
-        score -= REPETITION * (options.unsqueeze(1) == around).sum(1)
-        current.view(-1)[some] = options.gather(0, score.argmax(0, keepdim=True))[0]
-    return current
+        diagonals = order.split(lengths)
+        for some in reversed(diagonals) if sweep % 2 else diagonals:
+            here = (some // width + 2) * stride + some % width + 2
+            near = current[here + around.unsqueeze(1)]
+            proposed = torch.stack(
+                [candidates.beside(one, -step[0], -step[1]) for one, step in zip(near, SIDES, strict=False)]
+            )
+            options = torch.cat([current[here].unsqueeze(0), nearest[some].unsqueeze(0), proposed])
+            score = _similarity(wanted[some], candidates, options)
+            score += CONTINUITY * (alike[:, some] * (options.unsqueeze(1) == proposed)).sum(1).clamp_max(2)
+            score -= REPETITION * (options.unsqueeze(1) == near).sum(1)
+            current[here] = options.gather(0, score.argmax(0, keepdim=True))[0]
+    return current.view(height + 4, stride)[2:-2, 2:-2]
+
+
+def _alike(wanted: Tensor) -> Tensor:
+    """How alike each position's wanted direction and that of each of its `SIDES` are, from 0 to 1: `[4, h, w]`."""
+    found = []
+    for step in SIDES:
+        cosines = F.cosine_similarity(wanted, wanted.roll((-step[0], -step[1]), (0, 1)), dim=-1)
+        found.append((1 - (1 - cosines) / UNLIKE).clamp_min(0))
+    return torch.stack(found)
 
 
 def _neighbour(index: Tensor, down: int, right: int) -> Tensor:
     """What each position's neighbour so far away has, `[h, w]`; `NOWHERE` beyond the edge."""
     height, width = index.shape
-    padded = F.pad(index, (1, 1, 1, 1), value=NOWHERE)
-    return padded[1 + down : 1 + down + height, 1 + right : 1 + right + width]
+    padded = F.pad(index, (2, 2, 2, 2), value=NOWHERE)
+    return padded[2 + down : 2 + down + height, 2 + right : 2 + right + width]
 
 
 def _rows(columns: Tensor) -> Tensor:

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from styletx import backbones, losses
+from styletx import backbones, losses, matching
 from styletx.losses import (
     PIXELS,
     Content,
     Gram,
+    Matching,
     Objective,
     Part,
     Term,
@@ -393,6 +394,42 @@ def test_every_position_is_counted_once(side: int) -> None:
         for layer, area in tile.counted.items():
             seen[layer][area] += 1
     assert all((count == 1).all() for count in seen.values())
+
+
+@pytest.mark.parametrize("size", [(150, 97), (97, 150), (64, 200)], ids=str)
+@pytest.mark.parametrize("name", ["compact", "vgg11", "resnet18"])
+def test_tiles_match_as_the_whole_picture(name: str, size: tuple[int, int]) -> None:
+    layers = {"compact": ("relu1_1", "relu3_1", "relu4_2"), **NETWORKS}[name][:3]
+    backbone = backbones.load(name, layers, weights="random")
+    network, pixels = backbone.module.double(), uniform(1, 3, *size)
+    seen = [network(uniform(1, 3, *size, seed=1))[layer] for layer in layers]
+    scales = matching.scales(seen)
+    columns = matching.hypercolumns(seen, matching.grid(size), scales)
+    term = Matching(layers, columns, columns.mean((0, 2, 3)), scales)
+    objective = Objective(network, [Weighted("matching", 1.0, term)])
+    assert max(tiled(objective, pixels, tiles(size, 32, backbone.sights))) < 1e-6  # the scales are float32
+
+
+def test_matching_is_the_mean_cosine_distance_from_the_mean() -> None:
+    features, targets, mean = normal(1, 5, 4, 6), normal(1, 5, 4, 6, seed=1), normal(5, seed=2)
+    term = Matching(["layer"], targets, mean, [torch.tensor(2.0)])
+    part = losses.terms.whole({"layer": features, PIXELS: uniform(1, 3, 16, 24)})
+    seen, wanted = (one.numpy()[0].reshape(5, -1) - mean.numpy()[:, None] for one in (features / 2, targets))
+    cosines = (seen * wanted).sum(0) / np.linalg.norm(seen, axis=0) / np.linalg.norm(wanted, axis=0)
+    assert term.loss(term.statistics(part)).item() == pytest.approx(1 - cosines.mean(), rel=1e-6)
+
+
+def test_moments_add_means_and_deviations() -> None:
+    features, target = normal(1, 4, 6, 8) + 1, 2 * normal(1, 4, 5, 7, seed=1)
+
+    def distance(value: np.ndarray, wanted: np.ndarray) -> float:
+        return float(((value - wanted) ** 2).sum() / (wanted**2).sum())
+
+    a, b = (one.numpy()[0].reshape(4, -1) for one in (features, target))
+    wanted = distance(gram(features), gram(target))
+    wanted += 0.5 * (distance(a.mean(1), b.mean(1)) + distance(a.std(1), b.std(1)))
+    term = Gram("layer", gram_statistics(target), 0.5)
+    assert term.loss(term.statistics(losses.terms.whole({"layer": features}))).item() == pytest.approx(wanted, rel=1e-6)
 
 
 def test_sums_of_parts_are_those_of_the_whole() -> None:

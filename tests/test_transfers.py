@@ -62,7 +62,7 @@ def on_device(painting: Any, weights: Path, **options: Any) -> OptimizingStylize
         painting, weights=str(weights), size=64, device="cpu", precision="float32", **options
     )
     assert isinstance(stylizer, OptimizingStylizer)
-    stylizer.device = DEVICE
+    stylizer.device = stylizer.painting.device = DEVICE
     stylizer.network = stylizer.network.to(DEVICE)
     return stylizer
 
@@ -84,15 +84,22 @@ def pictures(shapes: Counter[tuple[int, ...]]) -> Counter[tuple[int, ...]]:
     return Counter({shape: count for shape, count in shapes.items() if len(shape) == 4})
 
 
+@pytest.mark.parametrize("match", [0.0, 1.0])
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_an_iteration_synchronises_once(
-    style_picture: Path, content_picture: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+    style_picture: Path,
+    content_picture: Path,
+    tiny_weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    optimizer: str,
+    match: float,
 ) -> None:
     monkeypatch.setattr(pyramid, "COARSEST_SIDE", 32)
     layers = {"style_layers": "relu1_1,relu2_1", "content_layers": "relu2_1"}
-    stylizer = on_device(style_picture, tiny_weights, iterations=23, optimizer=optimizer, tv_weight=0.1, **layers)
-    # Losses of total, content, style and variation, and the change of the picture.
-    once = Counter({(5,): 1})
+    options = {"iterations": 23, "optimizer": optimizer, "tv_weight": 0.1, "match": match}
+    stylizer = on_device(style_picture, tiny_weights, **options, **layers)
+    # Losses of total, content, style, variation and matching, and the change of the picture.
+    once = Counter({(6 if match else 5,): 1})
     for count in range(2):
         steps = counted(stylizer.start(content_picture))
         assert {step.scale for step, *_ in steps} == {0, 1}
@@ -100,13 +107,21 @@ def test_an_iteration_synchronises_once(
             if step.iteration > 1:
                 assert (up, down) == (Counter(), once), step
         first, *others = [entry for entry in steps if entry[0].iteration == 1]
-        # The photograph goes up once, and so does the painting with the first photograph: at the run's own size.
-        painting = Counter({(1, 3, 48, 64): 1}) if count == 0 else Counter()
+        # The photograph goes up once, and so does the painting with the first photograph: at the run's own size, and
+        # where anything is matched also as a whole.
+        painting = Counter({(1, 3, 48, 64): 2 if match else 1}) if count == 0 else Counter()
         assert pictures(first[1]) == Counter({(1, 3, 48, 64): 1}) + painting
         assert not any(pictures(up) for _, up, _ in others)
         # Whether the features are numbers is asked once for the photograph and once for the painting at each scale.
-        for _, _, down in (first, *others):
-            assert down == once + Counter({(): 1 if count else 2})
+        questions = [1 if count else 2] * 2
+        if match:
+            # Once for what is matched at the second scale; and of the painting, at first, once to find how far it
+            # leads, which is asked too.
+            questions = [questions[0] + (0 if count else 2), questions[1] + 1]
+        for (_, _, down), asked in zip((first, *others), questions, strict=True):
+            components = Counter({shape: number for shape, number in down.items() if len(shape) == 2})
+            assert components.total() == (1 if match and not count else 0)  # of the painting at each scale
+            assert down - components == once + Counter({(): asked})
 
 
 def test_pictures_are_made_small_before_they_move(tiny_weights: Path) -> None:
@@ -115,4 +130,4 @@ def test_pictures_are_made_small_before_they_move(tiny_weights: Path) -> None:
     layers = {"style_layers": "relu1_1", "content_layers": "relu1_1"}
     stylizer = on_device(painting, tiny_weights, style_size=48, iterations=1, **layers)
     (_, up, _), *_ = counted(stylizer.start(photo))
-    assert pictures(up) == Counter({(1, 3, 48, 64): 1, (1, 3, 36, 48): 1})
+    assert pictures(up) == Counter({(1, 3, 48, 64): 1, (1, 3, 36, 48): 1, (1, 3, 192, 256): 1})

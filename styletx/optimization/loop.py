@@ -32,7 +32,7 @@ class Step:
         progress: share of the whole run's work that is done, from 0 to 1; the last step may stop short of 1.
         pixels: the best picture yet at this scale, `[1, 3, h, w]` in [0, 1], on the run's device; never changed later,
             but for a large picture that a trained style repaints in place.
-        losses: of that picture: "total", "content", "style" and "tv". Empty for a trained style.
+        losses: of that picture: "total", "content", "style", "matching" and "tv". Empty for a trained style.
         scale: which scale of the pyramid, from 0, the coarsest.
         scales: how many there are.
         iteration: evaluations done at this scale, from 1.

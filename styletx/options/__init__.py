@@ -70,9 +70,14 @@ class Options:
     content_weight: float = search(1.0, "Look", "Weight of the content loss: more is more photograph.", 0, metavar="W")
     tv_weight: float = search(0.0, "Look", "Weight of the total variation loss: more is smoother.", 0, metavar="W")
     match: float = search(
-        1.0, "Look", "How closely each place follows what suits it in the painting, from 0 to 1.", 0, 1, metavar="M"
+        1.0,
+        "Look",
+        "How closely each part follows the part of the painting most like it, from 0 to 1.",
+        0,
+        1,
+        metavar="M",
     )
-    rotations: bool = search(False, "Look", "Also match the painting turned by quarters.")
+    rotations: bool = search(False, "Look", "Also match the painting rotated by 90°, 180° and 270°.")
     strength: float = option(
         1.0, "Look", "How much of the result shows over the photograph, from 0 to 1.", 0, 1, metavar="S"
     )

@@ -16,12 +16,12 @@ from torch import Tensor
 from styletx import backbones, colors, devices, images, optimization
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field, nearest
 from styletx.losses import Matching, Objective, Weighted, gatys_terms
-from styletx.matching import Match, grid, hypercolumns, match
+from styletx.matching import CELL, Match, grid, hypercolumns, match
 from styletx.notes import Note
 from styletx.optimization import Step
 from styletx.options import OPTIMISATION, Options, idle, layer_weights
 from styletx.stylizers.base import Run, Stylizer
-from styletx.stylizers.painting import Painting
+from styletx.stylizers.painting import Painting, Scale
 
 # Pixels painted beyond each edge and cut off at the end. Whatever a network takes to be beyond the border, it sees the
 # outermost pixels from fewer places than the others, and they stay a duller rim of about this width.
@@ -31,8 +31,11 @@ MARGIN = 8
 EVALUATION_PEAK = 1.4
 # L-BFGS remembers ten steps of two pictures each; photograph, best picture, gradient and so on make up the rest.
 PICTURES_KEPT = 32
-# With everything matched: the weight of content in units of that of Gram alone, and of moments in units of Gram's.
-MATCHED_CONTENT = 15.0
+# Targets, what is seen, their difference and its gradient.
+COLUMNS_KEPT = 5
+# With everything matched: what the style's weight is multiplied by, and the share of the moments in units of Gram's.
+# Matching holds no shapes of the photograph that the painting does not have, so content counts for more.
+MATCHED_STYLE = 1 / 15
 MOMENTS = 0.5
 QUERY = 0.75  # how much of the coarser scale's result, and not of the photograph, is in what is matched
 INITIALS = ("content", "style", "noise")
@@ -134,39 +137,40 @@ class OptimizingStylizer(Stylizer):
         """
         options, backbone = self.options, self.backbone
         content = self._activations(photo)
-        # The painting shrinks with the scale, so that its strokes keep their size relative to the picture.
-        largest = options.style_size or max(size)
-        share = max(photo.shape[-2:]) / max(_canvas(size))
-        long_side = max(1, round(largest * share))
-        if options.style_size is None:
-            long_side = min(long_side, max(self.painting.size))
-        style = self.painting.at(long_side, largest)
-        # The more is matched, the less the style disturbs what is where, and the more photograph it bears.
+        painting = self._painting_at(max(photo.shape[-2:]) / max(_canvas(size)), max(size))
+        style_weight = options.style_weight * MATCHED_STYLE**options.match
         terms = gatys_terms(
             content,
-            style.grams,
+            painting.grams,
             backbone.content_layers,
             backbone.style_layers,
-            content_weight=options.content_weight * MATCHED_CONTENT**options.match,
-            style_weight=options.style_weight,
+            content_weight=options.content_weight,
+            style_weight=style_weight,
             tv_weight=options.tv_weight,
             moments=MOMENTS * options.match,
         )
-        if style.candidates is not None:
-            lead = self.painting.lead
-            first = earlier is None
-            query = photo if earlier is None else photo.lerp(earlier, QUERY + (1 - QUERY) * lead)
+        if painting.candidates is not None:
+            weight = style_weight * options.match
+            if earlier is None:
+                seen = content
+                weight *= 1 - self.painting.lead
+            else:
+                seen = self._activations(photo.lerp(earlier, QUERY + (1 - QUERY) * self.painting.lead))
             layers = backbone.matching_layers
-            seen = content if earlier is None else self._activations(query)
-            columns = hypercolumns(
-                [seen[layer] for layer in layers], grid((photo.shape[-2], photo.shape[-1])), style.weights
-            )
-            found = match(columns, style.candidates, matches[-1] if matches else None)
-            matches.append(found)
-            weight = options.style_weight * options.match * (1 - lead if first else 1)
-            term = Matching(layers, found.targets, style.candidates.mean, style.weights)
+            positions = grid((photo.shape[-2], photo.shape[-1]))
+            query = hypercolumns([seen[layer] for layer in layers], positions, painting.scales)
+            matches.append(match(query, painting.candidates, matches[-1] if matches else None))
+            term = Matching(layers, matches[-1].targets, painting.candidates.mean, painting.scales)
             terms.append(Weighted("matching", weight, term))
         return Objective(self.network, terms)
+
+    def _painting_at(self, share: float, long_side: int) -> Scale:
+        # The painting shrinks with the scale, so that its strokes keep their size relative to the picture. It is not
+        # enlarged unless asked for: what it has no pixels for, it cannot show.
+        if self.options.style_size is not None:
+            return self.painting.at(max(1, round(self.options.style_size * share)), self.options.style_size)
+        own = max(self.painting.size)
+        return self.painting.at(max(1, min(own, round(long_side * share))), min(own, long_side))
 
     @torch.no_grad()
     def _activations(self, pixels: Tensor) -> dict[str, Tensor]:
@@ -212,9 +216,11 @@ class OptimizingStylizer(Stylizer):
         pixels = torch.zeros(1, 3, side, side, device=self.device).to(memory_format=torch.channels_last)
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
             features = self.network(pixels.requires_grad_())
+        depth = sum(features[layer].shape[1] for layer in self.backbone.matching_layers)
         del features
         parameters: int = sum(parameter.nbytes for parameter in self.network.parameters())
         evaluation = EVALUATION_PEAK * max(0, sum(kept.values()) - parameters) / side**2
+        evaluation += COLUMNS_KEPT * 4 * depth / CELL**2
         return evaluation + PICTURES_KEPT * 3 * 4, evaluation
 
     def _forecast(self, size: tuple[int, int]) -> float:

@@ -30,12 +30,12 @@ class Scale:
     Attributes:
         grams: layer name to its `gram_statistics`.
         candidates: the places that a picture's are matched with; None without matching.
-        weights: what each layer of a hypercolumn is divided by.
+        scales: what each layer of a hypercolumn is divided by.
     """
 
     grams: Mapping[str, Tensor]
     candidates: Candidates | None
-    weights: list[Tensor]
+    scales: list[Tensor]
 
 
 class Painting:
@@ -62,7 +62,7 @@ class Painting:
         self.pixels = pixels
         self.size = (pixels.shape[-2], pixels.shape[-1])
         self._see = see
-        self._device = device
+        self.device = device
         self._style_layers = style_layers
         self._matching_layers = matching_layers
         self._turns = range(4 if rotations else 1)
@@ -72,8 +72,7 @@ class Painting:
     @cached_property
     def colors(self) -> Colors:
         """Its colours."""
-        small = images.resize(self.pixels, images.fit(self.size, min(SMALL, *self.size)))
-        return colors.colors(small)
+        return colors.colors(self._small)
 
     def at(self, long_side: int, largest: int) -> Scale:
         """What the painting is at one scale of a run.
@@ -86,7 +85,7 @@ class Painting:
             if self._moved is None or self._moved[0] != largest:
                 # Made small before it is moved, and moved once for all scales.
                 small = images.resize(self.pixels, images.fit(self.size, min(largest, max(self.size))))
-                self._moved = largest, small.to(self._device)
+                self._moved = largest, small.to(self.device)
             pixels = images.resize(self._moved[1], images.fit(self.size, long_side))
             features = self._see(pixels)
             grams = {layer: gram_statistics(features[layer]) for layer in self._style_layers}
@@ -111,26 +110,28 @@ class Painting:
         A painting whose strokes are everywhere alike fills empty skies with its shapes. One of empty paper or of a few
         large objects would put those objects into the sky.
         """
-        pixels = images.resize(self.pixels, images.fit(self.size, SMALL)).to(self._device)
-        features = self._see(pixels)
-        spreads = [_spread(features[layer]) for layer in self._matching_layers]
-        spread = sum(spreads) / max(1, len(spreads))
-        return _ramp(spread, *SPREAD) * _ramp(_entropy(pixels), *ENTROPY)
+        features = self._see(self._small.to(self.device))
+        spreads = torch.stack([_spread(features[layer]) for layer in self._matching_layers])
+        return _ramp(float(spreads.mean()), *SPREAD) * _ramp(_entropy(self._small), *ENTROPY)
+
+    @cached_property
+    def _small(self) -> Tensor:
+        return images.resize(self.pixels, images.fit(self.size, min(SMALL, max(self.size))))
 
 
-def _spread(features: Tensor) -> float:
+def _spread(features: Tensor) -> Tensor:
     """Mean relative distance of the Gram matrices of parts of a layer from the whole's."""
     whole = moments(gram_statistics(features)).gram
     rows = features.tensor_split(PARTS, dim=2)
     parts = [part for row in rows for part in row.tensor_split(PARTS, dim=3) if part.numel()]
     distances = [relative_distance(moments(gram_statistics(part)).gram, whole) for part in parts]
-    return float(torch.stack(distances).mean())
+    return torch.stack(distances).mean()
 
 
 def _entropy(pixels: Tensor) -> float:
     """Entropy in nats of a picture's colours, counted by `TONES` tones of each channel."""
     tones = (pixels[0] * TONES).long().clamp_max(TONES - 1)
-    counts = torch.bincount((tones[0] * TONES**2 + tones[1] * TONES + tones[2]).flatten()).cpu().double()
+    counts = torch.bincount((tones[0] * TONES**2 + tones[1] * TONES + tones[2]).flatten()).double()
     shares = counts[counts > 0] / counts.sum()
     return -float((shares * shares.log()).sum())
 
