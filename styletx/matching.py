@@ -231,10 +231,9 @@ def _continued(wanted: Tensor, candidates: Candidates, nearest: Tensor, start: T
     alike = _alike(wanted.view(height, width, -1)).flatten(1)
     down, right = (one.flatten() for one in torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
     order = (down + right).argsort(stable=True).to(current.device)
-    lengths = torch.bincount(down + right).tolist()
     around = torch.tensor([one * stride + other for one, other in (*SIDES, *BEYOND)], device=current.device)
+    diagonals = torch.tensor_split(order, torch.bincount(down + right).cumsum(0)[:-1].tolist())
     for sweep in range(SWEEPS):
-        diagonals = order.split(lengths)
         for some in reversed(diagonals) if sweep % 2 else diagonals:
             here = (some // width + 2) * stride + some % width + 2
             near = current[here + around.unsqueeze(1)]

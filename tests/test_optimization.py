@@ -296,8 +296,9 @@ def test_steps_count_the_work(optimizer: str) -> None:
     evaluated: list[int] = []
     asked: list[tuple[int, int]] = []
 
-    def objective_at(size: tuple[int, int]) -> Objective:
+    def objective_at(size: tuple[int, int], earlier: Tensor | None) -> Objective:
         asked.append(size)
+        assert (earlier is None) == (len(asked) == 1)
 
         def objective(pixels: Tensor) -> dict[str, Tensor]:
             assert pixels.shape == (1, 3, *size)
@@ -328,9 +329,11 @@ def test_steps_count_the_work(optimizer: str) -> None:
 
 def test_each_scale_starts_from_the_last_one_enlarged() -> None:
     starts: list[Tensor] = []
+    given: list[Tensor | None] = []
 
-    def objective_at(size: tuple[int, int]) -> Objective:
+    def objective_at(size: tuple[int, int], earlier: Tensor | None) -> Objective:
         fresh = True
+        given.append(earlier)
 
         def objective(pixels: Tensor) -> dict[str, Tensor]:
             nonlocal fresh
@@ -346,11 +349,12 @@ def test_each_scale_starts_from_the_last_one_enlarged() -> None:
     last = [step for step in steps if step.scale == 0][-1]
     torch.testing.assert_close(starts[0], images.resize(initial, (16, 16)))
     torch.testing.assert_close(starts[1], images.resize(last.pixels, (32, 32)))
+    assert given[0] is None and given[1] is not None and torch.equal(given[1], starts[1])
     assert (last.pixels - 0.3).abs().max() < (starts[0] - 0.3).abs().max()
 
 
 def test_progress_rises_although_a_scale_settles_early() -> None:
-    def objective_at(size: tuple[int, int]) -> Objective:
+    def objective_at(size: tuple[int, int], earlier: Tensor | None) -> Objective:
         return with_gradient(quadratic(torch.full((1, 3, *size), 0.9)) if size == (16, 16) else slope)
 
     initial = torch.full((1, 3, 16, 16), 0.9)

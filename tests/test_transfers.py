@@ -119,7 +119,8 @@ def test_an_iteration_synchronises_once(
             # leads, which is asked too.
             questions = [questions[0] + (0 if count else 2), questions[1] + 1]
         for (_, _, down), asked in zip((first, *others), questions, strict=True):
-            components = Counter({shape: number for shape, number in down.items() if len(shape) == 2})
+            components: Counter[tuple[int, ...]] = Counter()
+            components.update({shape: number for shape, number in down.items() if len(shape) == 2})
             assert components.total() == (1 if match and not count else 0)  # of the painting at each scale
             assert down - components == once + Counter({(): asked})
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from styletx.errors import nearest, rendered
-from styletx.options import Options, Spec, TrainingOptions, defaults
+from styletx.options import LOOKS, Options, Spec, TrainingOptions, defaults, takes_fractions
 
 # Fields whose flag is not simply their name.
 FLAGS = {"output": "-o", "start": "--from", "as_json": "--json", "style": "--style"}
@@ -150,12 +150,13 @@ def _type(one: dataclasses.Field[Any], spec: Spec) -> Any:
         return Numbers()
     if spec.minimum is None:
         return str
-    return Finite() if isinstance(one.default, float) else int
+    return Finite() if takes_fractions(one) else int
 
 
 def command(content: str, style: str, options: Mapping[str, Any]) -> str:
     """The shell command that repeats a run: what is not default, each value quoted where it must be."""
-    plain = defaults(Options)
+    look = options.get("look", Options.look)
+    plain = {**defaults(Options), **LOOKS.get(look, {})}
     words: list[str] = []
     for name, value in options.items():
         if name in plain and value != plain[name]:

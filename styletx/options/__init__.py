@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar
 
 from styletx.errors import OptionError, field, hint, rendered
+from styletx.options.looks import LOOKS
 from styletx.options.specs import (
     ONE_PASS,
     OPTIMISATION,
@@ -23,9 +24,11 @@ from styletx.options.specs import (
     option,
     search,
     specs,
+    takes_fractions,
 )
 
 __all__ = [
+    "LOOKS",
     "ONE_PASS",
     "OPTIMISATION",
     "OptionKeywords",
@@ -38,6 +41,7 @@ __all__ = [
     "idle",
     "layer_weights",
     "specs",
+    "takes_fractions",
 ]
 
 
@@ -48,7 +52,7 @@ class Options:
     Layers are given as "relu1_1,relu2_1=0.5": names, each with a weight if it is not 1.
     """
 
-    size: int | str = option(512, "Picture", "Long side of the result in px, or 'original'.", 16, 65_536, metavar="PX")
+    size: int | str = option(768, "Picture", "Long side of the result in px, or 'original'.", 16, 65_536, metavar="PX")
     style_size: int | None = search(
         None,
         "Picture",
@@ -66,16 +70,19 @@ class Options:
     max_pixels: int = option(
         250_000_000, "Picture", "Largest picture to read, in pixels.", 256, metavar="N", default_text="250 million"
     )
+    look: str = search("balanced", "Look", "Bundle of options, which single ones overrule.", choices=tuple(LOOKS))
     style_weight: float = search(60.0, "Look", "Weight of the style loss: more is more painting.", 0, metavar="W")
-    content_weight: float = search(1.0, "Look", "Weight of the content loss: more is more photograph.", 0, metavar="W")
+    content_weight: float | None = search(
+        None, "Look", "Weight of the content loss: more is more photograph.", 0, metavar="W", default_text="the look's"
+    )
     tv_weight: float = search(0.0, "Look", "Weight of the total variation loss: more is smoother.", 0, metavar="W")
-    match: float = search(
-        1.0,
+    match: float | None = search(
+        None,
         "Look",
         "How closely each part follows the part of the painting most like it, from 0 to 1.",
-        0,
-        1,
+        *(0, 1),
         metavar="M",
+        default_text="the look's",
     )
     rotations: bool = search(False, "Look", "Also match the painting rotated by 90°, 180° and 270°.")
     strength: float = option(
@@ -137,10 +144,17 @@ class Options:
             if isinstance(path := getattr(self, name), os.PathLike):
                 object.__setattr__(self, name, os.fspath(path))
         check(self)
-        if not self.style_weight and not self.content_weight:
+        if not self.style_weight and not self.resolved().content_weight:
             raise OptionError(
                 f"{field('style_weight')} and {field('content_weight')} are both 0; give one of them a weight above 0"
             )
+
+    def resolved(self) -> Options:
+        """The same, with the look's values where none were given."""
+        missing: dict[str, Any] = {
+            name: value for name, value in LOOKS[self.look].items() if getattr(self, name) is None
+        }
+        return dataclasses.replace(self, **missing) if missing else self
 
 
 class OptionKeywords(TypedDict, total=False):
@@ -150,10 +164,11 @@ class OptionKeywords(TypedDict, total=False):
     style_size: int | None
     init: str | os.PathLike[str]
     max_pixels: int
+    look: str
     style_weight: float
-    content_weight: float
+    content_weight: float | None
     tv_weight: float
-    match: float
+    match: float | None
     rotations: bool
     strength: float
     style_layers: str | None

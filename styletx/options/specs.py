@@ -87,6 +87,11 @@ def layer_weights(layers: str) -> dict[str, float]:
     return weights
 
 
+def takes_fractions(one: dataclasses.Field[Any]) -> bool:
+    """Whether an option is a number that need not be whole."""
+    return "float" in str(one.type)
+
+
 def check(options: DataclassInstance) -> None:
     """Check every field against its spec.
 
@@ -111,7 +116,7 @@ def check(options: DataclassInstance) -> None:
 
 
 def _check_number(one: dataclasses.Field[Any], spec: Spec, value: Any) -> None:
-    kinds = (int, float) if isinstance(one.default, float) else (int,)
+    kinds = (int, float) if takes_fractions(one) else (int,)
     ends = f"at least {spec.minimum:g}" if spec.maximum is None else f"from {spec.minimum:g} to {spec.maximum:g}"
     # Compared before it is made a float, which overflows on a whole number of 400 digits.
     finite = isinstance(value, kinds) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -54,12 +54,13 @@ class OptimizingStylizer(Stylizer):
 
     def __init__(self, style: images.Picture, options: Options, *, download: backbones.Progress | None = None) -> None:
         self.style = style.name
-        self.options = options
+        self.options = options.resolved()
+        self.match = self.options.match or 0.0
         self.device = devices.choose(options.device)
         self.initial = self._read_initial()
         self.backbone = backbones.load(
             options.backbone,
-            matching=options.match > 0,
+            matching=self.match > 0,
             style_layers=None if options.style_layers is None else layer_weights(options.style_layers),
             content_layers=None if options.content_layers is None else layer_weights(options.content_layers),
             weights=options.weights,
@@ -121,8 +122,7 @@ class OptimizingStylizer(Stylizer):
         }
 
     def _recoloured(self, photo: Tensor) -> Tensor:
-        match = self.options.match
-        return photo.lerp(colors.transferred(photo, self.painting.colors), match) if match else photo
+        return photo.lerp(colors.transferred(photo, self.painting.colors), self.match) if self.match else photo
 
     def _objective(
         self, photo: Tensor, size: tuple[int, int], earlier: Tensor | None, matches: list[Match]
@@ -138,19 +138,19 @@ class OptimizingStylizer(Stylizer):
         options, backbone = self.options, self.backbone
         content = self._activations(photo)
         painting = self._painting_at(max(photo.shape[-2:]) / max(_canvas(size)), max(size))
-        style_weight = options.style_weight * MATCHED_STYLE**options.match
+        style_weight = options.style_weight * MATCHED_STYLE**self.match
         terms = gatys_terms(
             content,
             painting.grams,
             backbone.content_layers,
             backbone.style_layers,
-            content_weight=options.content_weight,
+            content_weight=options.content_weight or 0.0,
             style_weight=style_weight,
             tv_weight=options.tv_weight,
-            moments=MOMENTS * options.match,
+            moments=MOMENTS * self.match,
         )
         if painting.candidates is not None:
-            weight = style_weight * options.match
+            weight = style_weight * self.match
             if earlier is None:
                 seen = content
                 weight *= 1 - self.painting.lead
