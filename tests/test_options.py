@@ -18,6 +18,7 @@ from styletx.cli.run import command as run_command
 from styletx.cli.train import command as train_command
 from styletx.errors import OptionError
 from styletx.options import (
+    LOOKS,
     ONE_PASS,
     OPTIMISATION,
     OptionKeywords,
@@ -40,7 +41,8 @@ def about(name: str) -> Spec:
 
 
 NUMBERS = [name for name in FIELDS if about(name).minimum is not None]
-WHOLE = [name for name in NUMBERS if not isinstance(DEFAULTS[name], float)]
+FRACTIONS = {"style_weight", "content_weight", "tv_weight", "match", "strength"}
+WHOLE = [name for name in NUMBERS if name not in FRACTIONS]
 CHOICES = [name for name in FIELDS if about(name).choices]
 LAYERS = ["style_layers", "content_layers"]
 
@@ -291,7 +293,7 @@ def test_command_tells_what_is_not_default() -> None:
 def test_command_repeats_the_same_options(values: dict[str, Any]) -> None:
     options = Options(**values)
     found, content, style = parsed(command("my photo.jpg", "$(painting)`.jpg", dataclasses.asdict(options)))
-    assert Options(**found) == options
+    assert Options(**found).resolved() == options.resolved()
     assert (content, style) == ("my photo.jpg", "$(painting)`.jpg")
 
 
@@ -313,3 +315,16 @@ def test_a_flag_outweighs_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     assert found["size"] == 77
     found, _, _ = parsed("styletx run a b --size 88")
     assert found["size"] == 88
+
+
+# Looks
+
+
+def test_a_look_gives_what_was_not_given() -> None:
+    for name, values in LOOKS.items():
+        resolved = Options(look=name).resolved()
+        assert {one: getattr(resolved, one) for one in values} == values
+        assert resolved.resolved() == resolved
+    mixed = Options(look="bold", match=0.25).resolved()
+    assert (mixed.match, mixed.content_weight) == (0.25, LOOKS["bold"]["content_weight"])
+    assert dataclasses.replace(Options(), look="gram").resolved().match == 0

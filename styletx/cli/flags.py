@@ -159,7 +159,7 @@ def command(content: str, style: str, options: Mapping[str, Any]) -> str:
     plain = {**defaults(Options), **LOOKS.get(look, {})}
     words: list[str] = []
     for name, value in options.items():
-        if name in plain and value != plain[name]:
+        if name in plain and value is not None and value != plain[name]:
             words += [flag(name)] if value is True else [flag(name), str(value)]
     pictures = [content, style]
     # A name that begins with a dash would be taken for a flag.
