@@ -7,8 +7,9 @@
     python benchmarks/optimization.py memory      peak memory of a run at several sizes
     python benchmarks/optimization.py overhead    what a process spends outside its iterations
 
-All take style from relu1_1, relu2_1 and relu3_1 and content from relu3_1, with the VGG-19 of the test data, else that
-in the cache, else the bundled compact network; the table's heading says which.
+All are of Gram alone (--match 0), which the judge's distances are made for. Style is taken from relu1_1, relu2_1 and
+relu3_1 and content from relu3_1, with the VGG-19 of the test data, else that in the cache, else the bundled compact
+network; the table's heading says which.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ MARKS = (5, 10, 20, 30, 40, 50, 60, 80, 100)  # evaluations at which the curves 
 
 def load(arguments: argparse.Namespace, style: Path, **keywords: Unpack[OptionKeywords]) -> OptimizingStylizer:
     """A stylizer for a painting, on the device asked for."""
-    options = dataclasses.replace(measure.network(arguments), size=arguments.size, device=arguments.device)
+    options = dataclasses.replace(measure.network(arguments), size=arguments.size, device=arguments.device, match=0)
     stylizer = styletx.load_stylizer(style, options, **keywords)
     assert isinstance(stylizer, OptimizingStylizer)
     return stylizer

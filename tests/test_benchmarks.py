@@ -169,3 +169,32 @@ def test_a_benchmark_prints_its_table(
 def test_pairs_that_do_not_exist(load: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="no pair has these names; there are cat, coffee, "):
         load("compact").main(["pairs", "--photographs", "dog", "--shared", "nowhere"])
+
+
+# Votes
+
+
+def test_votes_are_counted_by_the_key_alone(
+    load: Callable[[str], ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preference = load("preference")
+    colours = {"first": "red", "second": "blue", "contents": "white", "styles": "black"}
+    for folder, colour in colours.items():
+        (tmp_path / folder).mkdir()
+        names = {"contents": ["cup", "cat"], "styles": ["oil"]}.get(folder, ["cup--oil", "cat--oil"])
+        for name in names:
+            Image.new("RGB", (40, 30), colour).save(tmp_path / folder / f"{name}.png")
+    folders = [word for name in colours for word in (f"--{name}", str(tmp_path / name))]
+    preference.main(["sheets", str(tmp_path / "sheets"), *folders])
+    # A voter who looks at the sheets, and always likes red.
+    lines = []
+    for path in sorted((tmp_path / "sheets").glob("*.png")):
+        picture = np.asarray(Image.open(path))
+        left = picture[-30, 20]
+        lines.append(f"{path.stem},{'A' if tuple(left) == (255, 0, 0) else 'B'}")
+    assert len(lines) == 4  # two pairs, and a check of each
+    (tmp_path / "ballot.csv").write_text("\n".join(lines))
+    preference.main(["count", str(tmp_path / "sheets"), str(tmp_path / "ballot.csv")])
+    printed = capsys.readouterr().out
+    assert "first 2, second 0: 100% for the first" in printed
+    assert "the photograph lost on 2 of 2 checks" in printed
