@@ -26,6 +26,9 @@ import styletx
 from styletx import devices, images, losses
 from styletx.colors import colors, transferred
 from styletx.errors import MemoryLimitError, OptionError, PictureError, WeightsError
+from styletx.losses import PIXELS, Matching
+from styletx.losses.terms import whole
+from styletx.matching import hypercolumns, match
 from styletx.notes import Note
 from styletx.optimization import pyramid
 from styletx.stylizers import OptimizingStylizer, Result, optimizing
@@ -672,6 +675,41 @@ def test_layers_weigh_what_their_network_or_the_user_says(content_picture: Path,
     assert told[0]["losses"] == told[1]["losses"]
     assert told[2]["style_layers"] == {"relu3_1": 1.0}
     assert told[0]["content_layers"] == {"relu3_1": 1.0, "relu4_2": 1.0}
+
+
+def test_the_more_is_matched_the_nearer_is_each_part_to_its_model(content_picture: Path, style_picture: Path) -> None:
+    stylizer = loaded(style_picture, size=64, **COMPACT)
+    layers = stylizer.backbone.matching_layers
+    painting = stylizer.painting.at(64, 64)
+    assert painting.candidates is not None
+    photo = transferred(images.read(content_picture).pixels, stylizer.painting.colors)
+
+    @torch.no_grad()
+    def seen(pixels: Tensor) -> dict[str, Tensor]:
+        return {PIXELS: pixels, **stylizer.network(pixels)}
+
+    found = seen(photo)
+    columns = hypercolumns([found[layer] for layer in layers], (12, 16), painting.scales)
+    models = match(columns, painting.candidates).targets
+    term = Matching(layers, models, painting.candidates.mean, painting.scales)
+
+    def distance(amount: float) -> float:
+        pixels = styletx.stylize(content_picture, style_picture, size=64, match=amount, **COMPACT).pixels
+        return float(term.loss(term.statistics(whole(seen(pixels)))))
+
+    apart = [distance(amount) for amount in (0, 0.5, 1)]
+    assert apart[0] > 1.05 * apart[1] and apart[1] > 1.05 * apart[2], apart
+
+
+@pytest.mark.parametrize("kind", ["dots", "one object"])
+def test_a_painting_leads_where_its_parts_are_alike(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    if kind == "dots":
+        picture = rng.integers(0, 256, (32, 40, 3), dtype=np.uint8).repeat(6, 0).repeat(6, 1)
+    else:
+        picture = np.full((192, 240, 3), 240, np.uint8)
+        picture[60:120, 100:160] = rng.integers(0, 256, (60, 60, 3), dtype=np.uint8)
+    assert loaded(picture, **COMPACT).painting.lead == (1 if kind == "dots" else 0)
 
 
 @pytest.mark.parametrize("style_size", [16, 150])

@@ -153,7 +153,8 @@ class OptimizingStylizer(Stylizer):
             weight = style_weight * self.match
             if earlier is None:
                 seen = content
-                weight *= 1 - self.painting.lead
+                if photo.shape[-2:] != _canvas(size):  # what leads at the last scale is all there is
+                    weight *= 1 - self.painting.lead
             else:
                 seen = self._activations(photo.lerp(earlier, QUERY + (1 - QUERY) * self.painting.lead))
             layers = backbone.matching_layers
