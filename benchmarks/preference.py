@@ -46,8 +46,9 @@ def sheet(content: Path, style: Path, one: Path, other: Path) -> Image.Image:
     """Photograph and painting above, one result and the other below."""
     above = [fitted(path, SIDE // 2) for path in (content, style)]
     below = [fitted(path, SIDE) for path in (one, other)]
-    # The copy of a photograph is shown at the size of the result that it stands against.
-    below[1] = below[1].resize(below[0].size, Image.Resampling.LANCZOS)
+    # A small photograph is shown at the size of the result that it stands against.
+    size = max((picture.size for picture in below), key=max)
+    below = [picture.resize(size, Image.Resampling.LANCZOS) for picture in below]
     width = 2 * below[0].width + 3 * GAP
     top = max(picture.height for picture in above) + 2 * GAP
     drawn = Image.new(
