@@ -8,6 +8,7 @@ from itertools import product
 
 from styletx.backbones import Sight, Span
 from styletx.losses import PIXELS, Tile
+from styletx.matching import CELL
 
 
 def tiles(size: tuple[int, int], side: int, sights: Mapping[str, Sight]) -> list[Tile]:
@@ -18,8 +19,8 @@ def tiles(size: tuple[int, int], side: int, sights: Mapping[str, Sight]) -> list
 
     Args:
         size: (H, W) of the picture in px.
-        side: of a tile's own square in px; it is rounded up to a multiple of the coarsest layer's stride, and the last
-            tile of a row or column is up to half as large again.
+        side: of a tile's own square in px; it is rounded up to a multiple of the coarsest layer's stride and of
+            matching's cells, and the last tile of a row or column is up to half as large again.
         sights: layer name to what its positions see.
 
     Raises:
@@ -42,7 +43,7 @@ def tiles(size: tuple[int, int], side: int, sights: Mapping[str, Sight]) -> list
 
 def _cuts(extent: int, side: int, spans: Mapping[str, Span]) -> Iterator[tuple[slice, dict[str, slice]]]:
     """Along one axis, for each tile the pixels that it sees and the positions of each layer that it counts."""
-    step = math.lcm(*(span.stride for span in spans.values()))
+    step = math.lcm(CELL, *(span.stride for span in spans.values()))
     side = math.ceil(side / step) * step
     starts = list(range(0, max(1, extent - side // 2), side))
     seeing = {PIXELS: Span(0, 1, 1), **spans}  # a pixel is compared with the next
