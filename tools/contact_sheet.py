@@ -2,6 +2,7 @@
 
     python tools/contact_sheet.py -o docs/results.jpg
     python tools/contact_sheet.py -o docs/styles.jpg --trained
+    python tools/contact_sheet.py -o docs/looks.jpg --looks --photographs cat --paintings watercolor
     python tools/contact_sheet.py -o docs/compact.jpg --against ../shared/weights/vgg19-relu3_1.safetensors
 
 Each picture is made by the shipped command with its defaults, in outputs/, unless it is there already.
@@ -18,20 +19,19 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from styletx.feedforward import models
+from styletx.options import LOOKS
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
+COMPACT = ("--backbone", "compact")
 GAP = 6  # between pictures, px
 
 
-def repainted(content: Path, style: Path, folder: Path, weights: str | None) -> Image.Image:
-    """A photograph in a style, made with a VGG-19's weights or, for None, with what ships."""
-    output = folder / f"{content.stem}-{style.name}{'-' + Path(weights).stem if weights else ''}.png"
+def repainted(content: Path, style: Path, folder: Path, *options: str) -> Image.Image:
+    """A photograph in a style."""
+    words = [Path(word).stem.lstrip("-") for word in options]
+    output = folder / f"{'-'.join([content.stem, style.name, *words])}.png"
     if not output.exists():
-        command = [sys.executable, "-m", "styletx", "run", str(content), str(style), "-q", "-o", str(output)]
-        if weights:
-            command += ["--weights", weights]
-        elif style.suffix == ".jpg":
-            command += ["--backbone", "compact"]
+        command = [sys.executable, "-m", "styletx", "run", str(content), str(style), "-q", "-o", str(output), *options]
         subprocess.run(command, check=True)
     return picture(output)
 
@@ -63,7 +63,10 @@ def main() -> None:
     parser.add_argument("--photographs", nargs="*", default=names(ASSETS / "content"), metavar="NAME")
     parser.add_argument("--paintings", nargs="*", default=names(ASSETS / "styles"), metavar="NAME")
     parser.add_argument("--trained", action="store_true", help="the trained styles instead of paintings")
-    parser.add_argument("--against", metavar="FILE", help="add a row for each photograph with these VGG-19 weights")
+    parser.add_argument("--looks", action="store_true", help="each picture in each look, a column each")
+    parser.add_argument(
+        "--against", metavar="FILE", help="by Gram alone, add a row for each photograph with these VGG-19 weights"
+    )
     parser.add_argument("--folder", type=Path, default=Path("outputs"), help="where the single pictures go")
     parser.add_argument("--width", type=int, default=300, help="of a picture, px")
     arguments = parser.parse_args()
@@ -73,12 +76,20 @@ def main() -> None:
         styles = list(models.bundled().values())
     else:
         styles = [ASSETS / "styles" / f"{name}.jpg" for name in arguments.paintings]
-        rows.append([None, *map(picture, styles)])
+        if not arguments.looks:
+            rows.append([None, *map(picture, styles)])
     for name in arguments.photographs:
         content = ASSETS / "content" / f"{name}.jpg"
-        for weights in (None, arguments.against) if arguments.against else (None,):
-            results = [repainted(content, style, arguments.folder, weights) for style in styles]
-            rows.append([picture(content), *results])
+        if arguments.looks:
+            for style in styles:
+                looks = [repainted(content, style, arguments.folder, *COMPACT, "--look", look) for look in LOOKS]
+                rows.append([picture(content), *looks])
+            continue
+        ways: list[Sequence[str]] = [() if arguments.trained else COMPACT]
+        if arguments.against:  # both by Gram alone, whose figures the networks are compared by
+            ways = [(*COMPACT, "--match", "0"), ("--weights", arguments.against, "--match", "0")]
+        for way in ways:
+            rows.append([picture(content), *(repainted(content, style, arguments.folder, *way) for style in styles)])
     sheet(rows, arguments.width, arguments.width * 2 // 3).save(arguments.output, quality=88)
 
 
