@@ -16,23 +16,17 @@ from torch import Tensor
 from styletx import backbones, colors, devices, images, optimization
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field, nearest
 from styletx.losses import Matching, Objective, Weighted, gatys_terms
-from styletx.matching import CELL, Match, grid, hypercolumns, match
+from styletx.matching import Match, grid, hypercolumns, match
 from styletx.notes import Note
 from styletx.optimization import Step
 from styletx.options import OPTIMISATION, Options, idle, layer_weights
 from styletx.stylizers.base import Run, Stylizer
+from styletx.stylizers.forecast import bytes_per_pixel
 from styletx.stylizers.painting import Painting, Scale
 
 # Pixels painted beyond each edge and cut off at the end. Whatever a network takes to be beyond the border, it sees the
 # outermost pixels from fewer places than the others, and they stay a duller rim of about this width.
 MARGIN = 8
-# The peak of an evaluation over what it keeps for its backward pass. With it, the estimate for VGG-19 to relu3_1 at
-# 1024×768 was 1.97 GiB where 2.0 were measured.
-EVALUATION_PEAK = 1.4
-# L-BFGS remembers ten steps of two pictures each; photograph, best picture, gradient and so on make up the rest.
-PICTURES_KEPT = 32
-# Targets, what is seen, their difference and its gradient.
-COLUMNS_KEPT = 5
 # With everything matched: what the style's weight is multiplied by, and the share of the moments in units of Gram's.
 # Matching holds no shapes of the photograph that the painting does not have, so content counts for more.
 MATCHED_STYLE = 1 / 15
@@ -205,24 +199,7 @@ class OptimizingStylizer(Stylizer):
 
     @cached_property
     def _bytes_per_pixel(self) -> tuple[float, float]:
-        """What a pixel of the canvas costs with everything the search keeps, and what one of the painting costs."""
-        side = 128
-        kept: dict[int, int] = {}
-
-        def count(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            kept[storage.data_ptr()] = storage.nbytes()
-            return tensor
-
-        pixels = torch.zeros(1, 3, side, side, device=self.device).to(memory_format=torch.channels_last)
-        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            features = self.network(pixels.requires_grad_())
-        depth = sum(features[layer].shape[1] for layer in self.backbone.matching_layers)
-        del features
-        parameters: int = sum(parameter.nbytes for parameter in self.network.parameters())
-        evaluation = EVALUATION_PEAK * max(0, sum(kept.values()) - parameters) / side**2
-        evaluation += COLUMNS_KEPT * 4 * depth / CELL**2
-        return evaluation + PICTURES_KEPT * 3 * 4, evaluation
+        return bytes_per_pixel(self.network, self.backbone.matching_layers, self.device)
 
     def _forecast(self, size: tuple[int, int]) -> float:
         """Bytes that a result of a size (H, W) needs on the device at its peak."""
