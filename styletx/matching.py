@@ -13,7 +13,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -24,12 +23,13 @@ COMPONENTS = 96  # of hypercolumns that similarities are taken from; the rest sa
 CHUNK = 1 << 25  # similarities that are held at a time
 LARGEST_SEARCH = 1 << 29  # similarities that a search of all places may take; beyond, the coarser scale's match leads
 SWEEPS = 4  # over all positions, from one corner to the opposite one and back
-CONTINUITY = 0.1  # what continuing a neighbour of the same kind is worth, as a cosine; twice that at most
-UNLIKE = 0.1  # one minus the cosine from which two positions are of different kinds
+CONTINUITY = 0.05  # what continuing a neighbour of the same kind is worth, as a cosine; twice that at most
+UNLIKE = 0.05  # one minus the cosine from which two positions are of different kinds
 REPETITION = 0.3  # what showing the same place as a neighbour costs, as a cosine
 SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 BEYOND = ((-2, 0), (2, 0), (0, -2), (0, 2))
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+AROUND = (*SIDES, *CORNERS)
 TINY = 1e-6
 NOWHERE = -1
 
@@ -137,25 +137,31 @@ class Match:
     Attributes:
         index: of the candidate, `[h, w]`.
         candidates: the places of the painting.
+        alike: how much each position is of one kind with each of its neighbours, in the order of `AROUND`, from 0 to 1:
+            `[8, h, w]`.
     """
 
     index: Tensor
     candidates: Candidates
+    alike: Tensor
 
     @property
     def targets(self) -> Tensor:
         """The hypercolumn `[1, D, h, w]` that each position should show.
 
-        It is the mean of what its match and its neighbours' matches propose, so that stretches of the painting pass
-        into one another.
+        It is the mean of what its match and the matches of neighbours of the same kind propose, so that stretches of
+        the painting pass into one another.
         """
-        steps = [((0, 0), 4), *product(SIDES, (2,)), *product(CORNERS, (1,))]
         proposed = torch.stack(
-            [self.candidates.beside(_neighbour(self.index, *step), -step[0], -step[1]) for step, _ in steps], dim=-1
+            [self.candidates.beside(_neighbour(self.index, *step), -step[0], -step[1]) for step in ((0, 0), *AROUND)],
+            dim=-1,
         ).flatten(0, 1)
         columns = self.candidates.columns
-        shares = torch.tensor([share for _, share in steps], device=columns.device, dtype=columns.dtype)
-        shares = shares * (proposed >= 0)
+        own = torch.ones_like(self.alike[:1])
+        shares = torch.cat([own, self.alike]) * columns.new_tensor([4, *[2] * len(SIDES), *[1] * len(CORNERS)]).view(
+            -1, 1, 1
+        )
+        shares = shares.flatten(1).mT * (proposed >= 0)
         shares = shares / shares.sum(1, keepdim=True)
         mixed = F.embedding_bag(proposed.clamp_min(0), columns, mode="sum", per_sample_weights=shares)
         return mixed.mT.reshape(1, -1, *self.index.shape)
@@ -196,8 +202,8 @@ def match(query: Tensor, candidates: Candidates, earlier: Match | None = None) -
         found = _nearest(wanted, candidates)
     else:
         found = _nearest_around(wanted, candidates, start.flatten())
-    found = found.view(size)
-    return Match(_continued(wanted, candidates, found, found if start is None else start), candidates)
+    alike = _alike(wanted.view(*size, -1))
+    return Match(_continued(wanted, candidates, found.view(size), alike), candidates, alike)
 
 
 def _nearest(wanted: Tensor, candidates: Candidates) -> Tensor:
@@ -218,17 +224,17 @@ def _similarity(wanted: Tensor, candidates: Candidates, options: Tensor) -> Tens
     return torch.stack(found).masked_fill(options < 0, -math.inf)
 
 
-def _continued(wanted: Tensor, candidates: Candidates, nearest: Tensor, start: Tensor) -> Tensor:
+def _continued(wanted: Tensor, candidates: Candidates, nearest: Tensor, alike: Tensor) -> Tensor:
     """Let positions continue their neighbours' patches where that costs little.
 
     Sweeps go over the diagonals, from one corner to the opposite one and back, so that a patch may grow all the way.
     """
     height, width = nearest.shape
     # With a rim of two positions of nowhere, so that every position has neighbours.
-    current = F.pad(start, (2, 2, 2, 2), value=NOWHERE).flatten()
+    current = F.pad(nearest, (2, 2, 2, 2), value=NOWHERE).flatten()
     stride = width + 4
     nearest = nearest.flatten()
-    alike = _alike(wanted.view(height, width, -1)).flatten(1)
+    alike = alike[: len(SIDES)].flatten(1)
     down, right = (one.flatten() for one in torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
     order = (down + right).argsort(stable=True).to(current.device)
     around = torch.tensor([one * stride + other for one, other in (*SIDES, *BEYOND)], device=current.device)
@@ -249,10 +255,10 @@ def _continued(wanted: Tensor, candidates: Candidates, nearest: Tensor, start: T
 
 
 def _alike(wanted: Tensor) -> Tensor:
-    """How alike each position's wanted direction and that of each of its `SIDES` are, from 0 to 1: `[4, h, w]`."""
+    """How much each position is of one kind with its neighbours, from what is wanted there, `[h, w, K]`."""
     found = []
-    for step in SIDES:
-        cosines = F.cosine_similarity(wanted, wanted.roll((-step[0], -step[1]), (0, 1)), dim=-1)
+    for down, right in AROUND:
+        cosines = F.cosine_similarity(wanted, wanted.roll((-down, -right), (0, 1)), dim=-1)
         found.append((1 - (1 - cosines) / UNLIKE).clamp_min(0))
     return torch.stack(found)
 

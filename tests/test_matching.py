@@ -108,17 +108,19 @@ def test_targets_are_the_means_of_what_neighbours_propose() -> None:
     # The first position: its own match 5, its right neighbour's 6 without a step, its lower neighbour's 0 has nothing
     # above it, and 10 without a step down and right is 5.
     wanted = (4 * rows[5] + 2 * rows[5] + 1 * rows[5]) / 7
-    torch.testing.assert_close(Match(index, candidates).targets[0, :, 0, 0], wanted)
+    torch.testing.assert_close(Match(index, candidates, torch.ones(8, 2, 2)).targets[0, :, 0, 0], wanted)
     # The lower left: its own 0; above it 5, a step down 9; right of it 10, a step left 9; above right 6, so 9.
     wanted = (4 * rows[0] + 2 * rows[9] + 2 * rows[9] + 1 * rows[9]) / 9
-    torch.testing.assert_close(Match(index, candidates).targets[0, :, 1, 0], wanted)
+    torch.testing.assert_close(Match(index, candidates, torch.ones(8, 2, 2)).targets[0, :, 1, 0], wanted)
+    # A neighbour of another kind has no say.
+    torch.testing.assert_close(Match(index, candidates, torch.zeros(8, 2, 2)).targets[0, :, 1, 0], rows[0])
 
 
 @pytest.mark.parametrize("size", [(8, 12), (9, 13)])
 def test_a_finer_scale_starts_from_the_coarser_ones_places(size: tuple[int, int]) -> None:
     coarse, fine = Candidates.of([normal(1, 4, 5, 7)]), Candidates.of([normal(1, 4, 10, 14, seed=1)])
     index = torch.randint(35, (4, 6), generator=torch.Generator().manual_seed(0))
-    found = Match(index, coarse).enlarged(size, fine)
+    found = Match(index, coarse, torch.ones(8, 4, 6)).enlarged(size, fine)
     assert found.shape == size
     for row, column in ((0, 0), (3, 5), (7, 11)):
         y, x = divmod(int(index[row // 2, column // 2]), 7)
@@ -130,7 +132,7 @@ def test_above_a_size_only_places_around_the_coarser_match_are_tried(monkeypatch
     monkeypatch.setattr(matching, "LARGEST_SEARCH", 0)
     painting = normal(1, 16, 12, 12)
     coarse = Candidates.of([normal(1, 16, 6, 6, seed=1)])
-    earlier = Match(torch.arange(36).view(6, 6), coarse)
+    earlier = Match(torch.arange(36).view(6, 6), coarse, torch.ones(8, 6, 6))
     shifted = torch.roll(painting, (1, 1), (2, 3))
     found = match(shifted, Candidates.of([painting]), earlier).index
     wanted = torch.roll(torch.arange(144).view(12, 12), (1, 1), (0, 1))
