@@ -38,8 +38,8 @@ def test_a_run_that_is_stopped_saves_the_best_picture(processes: Processes, tiny
     lines = err.decode().replace("\r", "\n").splitlines()
     assert process.returncode == 0 and out == b"" and b"Traceback" not in err
     assert lines[-1] == "Stopped; the best picture so far went to outputs/large-painting.png"
-    assert Image.open("outputs/large-painting.png").convert("RGB").size == (512, 384)
-    assert Image.open("film.gif").size == (512, 384)
+    assert Image.open("outputs/large-painting.png").convert("RGB").size == (768, 576)
+    assert Image.open("film.gif").size == (768, 576)
 
 
 def test_no_picture_goes_to_or_comes_from_a_terminal(processes: Processes) -> None:

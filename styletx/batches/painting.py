@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import threading
 import time
@@ -110,8 +111,10 @@ class Loader:
         if self._device is not None and options.get("device", "auto") == "auto":
             options["device"] = self._device
         stylizer = stylizers.load_stylizer(*self.found(recipe.style, options))
-        # A result tells what was asked for, and not where this process found it.
-        stylizer.options = Options(**recipe.options)
+        # A result tells what was asked for, and not where this process found it. What was left open, such as the
+        # values of a look, the stylizer has settled.
+        asked = {name: value for name, value in recipe.options.items() if value is not None}
+        stylizer.options = dataclasses.replace(stylizer.options, **asked)
         return stylizer
 
     def found(self, style: str, options: dict[str, Any]) -> tuple[images.Source, Options]:
