@@ -29,7 +29,7 @@ from styletx.stylizers.painting import Painting, Scale
 MARGIN = 8
 # With everything matched: what the style's weight is multiplied by, and the share of the moments in units of Gram's.
 # Matching holds no shapes of the photograph that the painting does not have, so content counts for more.
-MATCHED_STYLE = 1 / 30
+MATCHED_STYLE = 1 / 15
 MOMENTS = 0.5
 QUERY = 0.75  # how much of the coarser scale's result, and not of the photograph, is in what is matched
 INITIALS = ("content", "style", "noise")
