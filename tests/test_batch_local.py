@@ -498,3 +498,8 @@ def test_a_plan_tells_what_will_be_done_of_each() -> None:
         assert states == {
             "p0.png": "skip", "p1.png": "make", "p2.png": "skip", "p3.png": changed, "p4.png": "skip", "p5.png": "skip",
         }  # fmt: skip
+
+
+def test_one_pattern_may_be_given_as_it_is() -> None:
+    records = list(styletx.batch("photos", "net.safetensors", "out", pattern="p[12].png", **SMALL))
+    assert sorted(Path(record.source).name for record in records) == ["p1.png", "p2.png"]

@@ -328,3 +328,9 @@ def test_a_look_gives_what_was_not_given() -> None:
     mixed = Options(look="bold", match=0.25).resolved()
     assert (mixed.match, mixed.content_weight) == (0.25, LOOKS["bold"]["content_weight"])
     assert dataclasses.replace(Options(), look="gram").resolved().match == 0
+
+
+@pytest.mark.parametrize("wrong", [{"size": 64}, "size=64", Options])
+def test_options_that_are_none_are_told(wrong: Any) -> None:
+    with pytest.raises(OptionError, match=r"^options cannot be .*; make them by styletx\.Options\(size=768\), or give"):
+        combined(wrong, {})

@@ -60,7 +60,7 @@ def batch(
     executor: str | Executor = "local",
     workers: int | None = None,
     address: str | None = None,
-    pattern: Sequence[str] = (),
+    pattern: str | Sequence[str] = (),
     format: str = "png",
     overwrite: bool = False,
     **keywords: Unpack[OptionKeywords],
@@ -75,7 +75,7 @@ def batch(
         executor: local, ray, or an `Executor` of your own.
         workers: number of processes or actors; None is as many as suit the machine.
         address: of the Ray cluster; None is the one that runs on this machine, or a new one.
-        pattern: which files to take from folders, such as ["*.jpg"]; all pictures if empty.
+        pattern: which files to take from folders, such as "*.jpg", or several patterns; all pictures if empty.
         format: of the results: png, jpg, webp or tif.
         overwrite: redo results that were made with different settings.
         keywords: fields of `Options`, which change those of `options`:
@@ -94,7 +94,7 @@ def batch(
         _several(styles),
         output,
         combined(options, keywords),
-        pattern=pattern,
+        pattern=[pattern] if isinstance(pattern, str) else pattern,
         format=format,
         overwrite=overwrite,
     )

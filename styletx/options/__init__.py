@@ -238,6 +238,10 @@ def combined(options: Options | None, keywords: Mapping[str, Any]) -> Options:
     Raises:
         OptionError: an unknown keyword, or a value that cannot work.
     """
+    if options is not None and not isinstance(options, Options):
+        raise OptionError(
+            f"options cannot be {options!r:.80}; make them by styletx.Options(size=768), or give keywords"
+        )
     known = defaults(Options)
     for name in keywords:
         if name not in known:
