@@ -197,11 +197,10 @@ def match(query: Tensor, candidates: Candidates, earlier: Match | None = None) -
     size = (query.shape[-2], query.shape[-1])
     rows = _rows(query)
     wanted = F.normalize(rows - rows.mean(0), dim=1) @ candidates.components
-    start = None if earlier is None else earlier.enlarged(size, candidates)
-    if start is None or len(rows) * len(candidates.columns) <= LARGEST_SEARCH:
+    if earlier is None or len(rows) * len(candidates.columns) <= LARGEST_SEARCH:
         found = _nearest(wanted, candidates)
     else:
-        found = _nearest_around(wanted, candidates, start.flatten())
+        found = _nearest_around(wanted, candidates, earlier.enlarged(size, candidates).flatten())
     alike = _alike(wanted.view(*size, -1))
     return Match(_continued(wanted, candidates, found.view(size), alike), candidates, alike)
 
@@ -214,7 +213,7 @@ def _nearest(wanted: Tensor, candidates: Candidates) -> Tensor:
 
 
 def _nearest_around(wanted: Tensor, candidates: Candidates, start: Tensor) -> Tensor:
-    options = torch.stack([candidates.beside(start, *step) for step in ((0, 0), *SIDES, *CORNERS)])
+    options = torch.stack([candidates.beside(start, *step) for step in ((0, 0), *AROUND)])
     return options.gather(0, _similarity(wanted, candidates, options).argmax(0, keepdim=True))[0]
 
 

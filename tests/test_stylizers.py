@@ -391,7 +391,7 @@ def test_content_style_or_a_file_to_start_from(content_picture: Path, style_pict
     recoloured = transferred(photo, colors(painting))
     for init, expected in (("content", recoloured), ("style", painting), (str(style_picture), painting)):
         found = first_step(content_picture, style_picture, quick(init=init))
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
     found = first_step(content_picture, style_picture, quick(match=0))
     torch.testing.assert_close(found, photo, rtol=0, atol=0)
     with pytest.raises(PictureError, match=r"nowhere\.png"):
