@@ -21,8 +21,10 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
+from weights_files import Server
 
 from styletx import devices
+from styletx.backbones import downloads
 
 WIDTH, HEIGHT = 64, 48
 STYLETX = (sys.executable, "-m", "styletx")
@@ -125,10 +127,25 @@ def nothing_inherited(tmp_path_factory: pytest.TempPathFactory, request: pytest.
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache for each test."""
-    folder = tmp_path_factory.mktemp("cache")
+    """A cache for each test, of which there is nothing yet."""
+    folder = tmp_path_factory.mktemp("cached") / "styletx"
     monkeypatch.setenv("STYLETX_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads are allowed, from this machine, and tried again at once."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("STYLETX_OFFLINE", raising=False)
+    monkeypatch.setattr(downloads, "PAUSE", 0.0)
+
+
+@pytest.fixture
+def server(online: None) -> Iterator[Server]:
+    """A server on this machine that has a tiny network's weights."""
+    with Server() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

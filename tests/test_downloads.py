@@ -7,7 +7,6 @@ import hashlib
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,20 +17,7 @@ from weights_files import CONTENT, Server, assert_same, convolutions, files, one
 from styletx.backbones import downloads, places
 from styletx.errors import OutputError, WeightsError
 
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("STYLETX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("STYLETX_OFFLINE", raising=False)
-    monkeypatch.setattr(downloads, "PAUSE", 0.0)
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("online")
 
 
 def test_download_is_trimmed_and_kept(server: Server, cache: Path) -> None:

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from weights_files import LAYERS, Server, assert_same, convolutions, one_line, published_state, tiny, write
 
-from styletx.backbones import downloads, places, weights
+from styletx.backbones import places, weights
 from styletx.backbones.registry import ARCHITECTURES
 from styletx.errors import WeightsError
 
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("STYLETX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("STYLETX_OFFLINE", raising=False)
-    monkeypatch.setattr(downloads, "PAUSE", 0.0)
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("online")
 
 
 @pytest.mark.parametrize("by_variable", [True, False])
@@ -99,8 +85,8 @@ def test_fetch_completes_a_truncated_cache(server: Server, cache: Path) -> None:
     assert weights.reached(tiny(), places.find(tiny(server.url)).state) == LAYERS
 
 
-def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert places.cache_dir() == tmp_path / "cache"
+def test_cache_folder(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    assert places.cache_dir() == cache
     monkeypatch.setenv("STYLETX_CACHE", "~/elsewhere")
     assert places.cache_dir() == Path.home() / "elsewhere"
     monkeypatch.delenv("STYLETX_CACHE")

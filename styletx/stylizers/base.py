@@ -8,7 +8,7 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, overload
+from typing import Any, BinaryIO, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from styletx.notes import Notes
 from styletx.optimization import Step
 from styletx.options import Options
 from styletx.stylizers.finishing import finish
+
+AnySource = TypeVar("AnySource", bound=images.Source)  # so that a list of one kind of source is a list of sources
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,10 +109,10 @@ class Stylizer(abc.ABC):
     @overload
     def __call__(self, content: list[images.Source] | tuple[images.Source, ...]) -> list[Result]: ...
     @overload
+    def __call__(self, content: list[AnySource]) -> list[Result]: ...
+    @overload
     def __call__(self, content: images.Source) -> Result: ...
-    def __call__(
-        self, content: images.Source | list[images.Source] | tuple[images.Source, ...]
-    ) -> Result | list[Result]:
+    def __call__(self, content: images.Source | list[Any] | tuple[Any, ...]) -> Result | list[Result]:
         """Repaint a photograph, or several.
 
         Args:
