@@ -20,7 +20,7 @@ from styletx.options import Options
 # How often a thread of GNU OpenMP looks for work before it sleeps, by default 300,000 times. Torch reads it when it is
 # imported. With two runs at once on two cores, each would otherwise spend most of its time waiting for the other.
 if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:
     from styletx.batches import Record, batch
