@@ -27,9 +27,12 @@ from styletx.stylizers.painting import Painting, Scale
 # Pixels painted beyond each edge and cut off at the end. Whatever a network takes to be beyond the border, it sees the
 # outermost pixels from fewer places than the others, and they stay a duller rim of about this width.
 MARGIN = 8
-# With everything matched: what the style's weight is multiplied by, and the share of the moments in units of Gram's.
-# Matching holds no shapes of the photograph that the painting does not have, so content counts for more.
+# With everything matched: what the style's weight is multiplied by, and by what more at the last scale, and the share
+# of the moments in units of Gram's. Matching holds no shapes of the photograph that the painting does not have, so
+# content counts for more: little while strokes are laid out, which keeps them bold, and much where only details are
+# left to paint, which keeps eyes and edges.
 MATCHED_STYLE = 1 / 15
+DETAILS = 1 / 4
 MOMENTS = 0.5
 QUERY = 0.75  # how much of the coarser scale's result, and not of the photograph, is in what is matched
 INITIALS = ("content", "style", "noise")
@@ -132,7 +135,9 @@ class OptimizingStylizer(Stylizer):
         options, backbone = self.options, self.backbone
         content = self._activations(photo)
         painting = self._painting_at(max(photo.shape[-2:]) / max(_canvas(size)), max(size))
-        style_weight = options.style_weight * MATCHED_STYLE**self.match
+        is_last = photo.shape[-2:] == _canvas(size)
+        has_strokes = is_last and earlier is not None
+        style_weight = options.style_weight * (MATCHED_STYLE * DETAILS if has_strokes else MATCHED_STYLE) ** self.match
         terms = gatys_terms(
             content,
             painting.grams,
@@ -147,7 +152,7 @@ class OptimizingStylizer(Stylizer):
             weight = style_weight * self.match
             if earlier is None:
                 seen = content
-                if photo.shape[-2:] != _canvas(size):  # what leads at the last scale is all there is
+                if not is_last:  # what leads at the last scale is all there is
                     weight *= 1 - self.painting.lead
             else:
                 seen = self._activations(photo.lerp(earlier, QUERY + (1 - QUERY) * self.painting.lead))
