@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("styletx", "assets/content/coffee.jpg", "assets/styles/impasto.jpg", "tests/conftest.py", "pyproject.toml")
+TESTS = ("tests/conftest.py", "tests/weights_files.py")
+COPIED = ("styletx", "assets/content/coffee.jpg", "assets/styles/impasto.jpg", *TESTS, "pyproject.toml")
 BLOCK = re.compile(r"^(?P<indent> *)```(?P<kind>\w+)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 
 
