@@ -701,6 +701,30 @@ def test_the_more_is_matched_the_nearer_is_each_part_to_its_model(content_pictur
     assert apart[0] > apart[1] > apart[2], apart
 
 
+@pytest.mark.parametrize(("amount", "times"), [(1.0, 4), (0.5, 2), (0.0, 1)])
+def test_content_counts_for_more_where_details_are_painted(
+    content_picture: Path,
+    style_picture: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    two_scales: None,
+    amount: float,
+    times: float,
+) -> None:
+    shares = []
+
+    class Recorded(losses.Objective):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            shares.append(self.weights["content"] / self.weights["style"])
+
+    monkeypatch.setattr(optimizing, "Objective", Recorded)
+    for size, scales in ((64, 2), (32, 1)):
+        shares.clear()
+        styletx.stylize(content_picture, style_picture, size=size, match=amount, iterations=1, **COMPACT)
+        assert len(shares) == scales
+        assert shares[-1] == pytest.approx(shares[0] * (times if scales == 2 else 1))  # a single scale has strokes too
+
+
 @pytest.mark.parametrize("kind", ["dots", "one object"])
 def test_a_painting_leads_where_its_parts_are_alike(kind: str) -> None:
     rng = np.random.default_rng(0)
