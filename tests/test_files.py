@@ -5,14 +5,17 @@ import stat
 
 import pytest
 
-from styletx import files
+from styletx import files, images
 from styletx.errors import OptionError, OutputError, field
 
+CHECKS = pytest.mark.parametrize("check", [files.check, images.check_output])
 
-def unwritable(path, *, match, **options):
+
+def unwritable(path, *, match, check=files.check, **options):
     with pytest.raises(OutputError, match=match) as caught:
-        files.check(path, **options)
-    assert str(path) in str(caught.value) and "\n" not in str(caught.value) and ";" in str(caught.value)
+        check(path, **options)
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message and ";" in message and not message.endswith(".")
 
 
 def test_names_are_shown_on_one_line():
@@ -45,28 +48,30 @@ def test_extensions_are_told_from_a_lower_case_suffix():
     assert all(one == f".{one[1:].lower()}" and one[1:].isalnum() for one in files.PICTURE_EXTENSIONS)
 
 
-def test_checking_leaves_nothing_behind_but_folders(tmp_path):
+@CHECKS
+def test_checking_leaves_nothing_behind_but_folders(tmp_path, check):
     path = tmp_path / "new" / "folder" / "a.png"
-    files.check(path)
+    check(path)
     assert path.parent.is_dir() and not list(path.parent.iterdir())
     path.write_bytes(b"old")
     before = path.stat().st_mtime_ns
-    files.check(path)
+    check(path)
     assert path.read_bytes() == b"old" and path.stat().st_mtime_ns == before
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_files_that_cannot_be_written(tmp_path):
-    unwritable(tmp_path, match="is a folder")
+@CHECKS
+def test_files_that_cannot_be_written(tmp_path, check):
+    unwritable(tmp_path, match="is a folder", check=check)
     (tmp_path / "file").touch()
-    unwritable(tmp_path / "file" / "a.png", match="cannot be written")
-    unwritable(tmp_path / ("x" * 300 + ".png"), match="name too long")
+    unwritable(tmp_path / "file" / "a.png", match="cannot be written", check=check)
+    unwritable(tmp_path / ("x" * 300 + ".png"), match="name too long", check=check)
     os.mkfifo(tmp_path / "pipe.png")
-    unwritable(tmp_path / "pipe.png", match="not an ordinary file")
+    unwritable(tmp_path / "pipe.png", match="not an ordinary file", check=check)
     (tmp_path / "loop.png").symlink_to("loop.png")
-    unwritable(tmp_path / "loop.png", match="symbolic links")
+    unwritable(tmp_path / "loop.png", match="symbolic links", check=check)
     with pytest.raises(OutputError):
-        files.check("a\0.png")
+        check("a\0.png")
 
 
 def test_files_without_permission(unprivileged):
