@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor
 
 # Added to the variance of each channel, so that the noise of a grey or flat picture is not blown up into colours.
 LEAST_VARIANCE = (2 / 255) ** 2
+LUMINANCE = (0.299, 0.587, 0.114)  # the share of each channel
+TAILS = 0.02  # of the pixels that may be clipped at either end
+SAMPLES = 1 << 20  # pixels that are sorted at most
 
 
 class Colors(NamedTuple):
@@ -52,6 +56,36 @@ def transferred(pixels: Tensor, target: Colors) -> Tensor:
     shift = target.mean - matrix @ own.mean
     moved = torch.einsum("ij,bjhw->bihw", matrix.to(pixels.device, torch.float32), pixels.float())
     return moved.add_(shift.to(pixels.device, torch.float32).view(1, 3, 1, 1)).clamp_(0, 1)
+
+
+def contrasted(pixels: Tensor, photo: Tensor, target: Colors) -> Tensor:
+    """A photograph in another picture's colours, with the contrast of light and dark that it lost on the way.
+
+    A pencil drawing is nearly all paper, and its few lines are dark. A photograph spread as narrowly about the mean
+    would be grey all over. Lights and darks are moved apart, each as far as hardly any is clipped, along the line of
+    the other picture's own lights and darks, so that no colour is added.
+
+    Args:
+        pixels: the photograph in the other's colours, `[1, 3, H, W]`, see `transferred`.
+        photo: as it was, `[1, 3, H, W]`.
+        target: the other's colours.
+
+    Returns:
+        `[1, 3, H, W]` in [0, 1], float32; `pixels` where they have the photograph's contrast or more.
+    """
+    weights = torch.tensor(LUMINANCE, dtype=torch.float64)
+    own, there = (float(weights @ one.covariance @ weights) for one in (colors(photo), target))
+    if not LEAST_VARIANCE < there < own:
+        return pixels
+    luminance = torch.einsum("i,bihw->bhw", weights.to(pixels), pixels)
+    mean = luminance.mean()
+    some = luminance.flatten()[:: math.ceil(luminance.numel() / SAMPLES)]
+    dark, light = torch.quantile(some, some.new_tensor([TAILS, 1 - TAILS]))
+    most = torch.stack([mean / (mean - dark), (1 - mean) / (light - mean)]).nan_to_num(1.0)
+    darker, lighter = most.clamp(1, math.sqrt(own / there)) - 1
+    away = luminance - mean
+    line = (target.covariance @ weights / there).to(pixels).view(1, 3, 1, 1)
+    return (pixels + line * torch.where(away > 0, away * lighter, away * darker)).clamp_(0, 1)
 
 
 def _power(matrix: Tensor, power: float) -> Tensor:

@@ -9,7 +9,7 @@ from conftest import painting, photo
 from torch import Tensor
 
 from styletx import images
-from styletx.colors import colors, transferred
+from styletx.colors import colors, contrasted, transferred
 
 
 def normal(mean: list[float], mixing: list[list[float]], seed: int = 0) -> Tensor:
@@ -37,16 +37,52 @@ def test_it_moves_the_colours_least() -> None:
     assert np.linalg.eigvalsh(matrix).min() > 0
 
 
-def test_a_grey_painting_gives_a_grey_picture() -> None:
-    grey = images.read(painting()).pixels.mean(1, keepdim=True).expand(1, 3, -1, -1)
-    moved = transferred(images.read(photo()).pixels, colors(grey))
+@pytest.mark.parametrize("spread", [1.0, 0.3])
+def test_a_grey_painting_gives_a_grey_picture(spread: float) -> None:
+    grey = colors(spread * images.read(painting()).pixels.mean(1, keepdim=True).expand(1, 3, -1, -1))
+    picture = images.read(photo()).pixels
+    moved = contrasted(transferred(picture, grey), picture, grey)
     assert (moved.amax(1) - moved.amin(1)).max() < 1 / 255
+
+
+def test_a_photograph_keeps_its_contrast_along_the_line_of_the_paintings_lights_and_darks() -> None:
+    picture = normal([0.5, 0.5, 0.5], [[0.1, 0, 0], [0.1, 0.01, 0], [0.1, 0, 0.01]])
+    sepia = colors(normal([0.6, 0.5, 0.4], [[0.04, 0, 0], [0.03, 0, 0], [0.02, 0, 0]], seed=1))
+    pale = transferred(picture, sepia)
+    moved = contrasted(pale, picture, sepia)
+    assert luminance(pale).std() < 0.4 * luminance(picture).std()
+    assert float(luminance(moved).std()) == pytest.approx(float(luminance(picture).std()), rel=0.02)
+    red, green, blue = (moved[0, :, moved[0].amax(0) < 0.9] - sepia.mean.float().view(3, 1)).unbind()
+    torch.testing.assert_close(green, 0.75 * red, atol=2e-3, rtol=0.01)
+    torch.testing.assert_close(blue, 0.5 * red, atol=2e-3, rtol=0.01)
+
+
+def test_contrast_clips_hardly_anything() -> None:
+    picture = normal([0.5, 0.5, 0.5], [[0.2, 0, 0], [0.2, 0, 0], [0.2, 0, 0]]).clamp(0, 1)
+    paper = colors(normal([0.9, 0.9, 0.9], [[0.05, 0, 0], [0.05, 0, 0], [0.05, 0, 0]], seed=1))
+    pale = transferred(picture, paper)
+    moved = contrasted(pale, picture, paper)
+    assert (moved >= 1).float().mean() < max(0.03, 1.05 * float((pale >= 1).float().mean()))
+    assert luminance(moved).min() < 0.5 < luminance(pale).min()
+
+
+def test_contrast_is_taken_from_nothing() -> None:
+    picture = images.read(photo()).pixels
+    strong = colors((images.read(painting()).pixels - 0.5) * 3 + 0.5)
+    moved = transferred(picture, strong)
+    assert contrasted(moved, picture, strong) is moved
+
+
+def luminance(picture: Tensor) -> Tensor:
+    red, green, blue = picture[0]
+    return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
 def test_a_flat_picture_gets_the_mean_colour(value: float) -> None:
     target = images.read(painting()).pixels
-    moved = transferred(torch.full((1, 3, 8, 8), value), colors(target))
+    flat = torch.full((1, 3, 8, 8), value)
+    moved = contrasted(transferred(flat, colors(target)), flat, colors(target))
     torch.testing.assert_close(moved.mean((2, 3)), target.mean((2, 3)), atol=1e-3, rtol=0)
 
 

@@ -1,11 +1,12 @@
 """The first method: a picture's own pixels are optimised, coarse to fine."""
 
-from styletx.optimization.loop import Objective, Step, coarse_to_fine, optimize
+from styletx.optimization.loop import COARSE_ITERATIONS, Objective, Step, coarse_to_fine, optimize
 from styletx.optimization.optimizers import LBFGS, OPTIMIZERS, Adam
 from styletx.optimization.pyramid import pyramid_sizes
 from styletx.optimization.tiling import tiles
 
 __all__ = [
+    "COARSE_ITERATIONS",
     "LBFGS",
     "OPTIMIZERS",
     "Adam",

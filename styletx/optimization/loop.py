@@ -18,7 +18,7 @@ from styletx.optimization.optimizers import OPTIMIZERS
 Objective = Callable[[Tensor], tuple[dict[str, Tensor], Tensor]]
 """Called with pixels `[1, 3, h, w]`, returns scalar losses, "total" among them, and the gradient of "total"."""
 
-COARSE_ITERATIONS = 3  # times as many at the coarser scales, where they cost a quarter or less
+COARSE_ITERATIONS = 3  # at the coarser scales for each at the last one: there they cost a quarter or less
 DIVERGED = 1.5  # times the best loss: further than a healthy step ever overshoots
 WINDOW = 10  # evaluations over which a picture is watched for change
 STILL = 0.25 / 255  # mean change of a pixel over a window: invisible, even a few times over
@@ -60,6 +60,7 @@ def coarse_to_fine(
     sizes: Sequence[tuple[int, int]],
     *,
     iterations: int,
+    coarse_iterations: int = COARSE_ITERATIONS,
     optimizer: str = "lbfgs",
 ) -> Iterator[Step]:
     """Optimise a picture over a pyramid of sizes.
@@ -69,14 +70,15 @@ def coarse_to_fine(
             at the first scale there is none.
         initial: the picture to start from, `[1, 3, H, W]` in [0, 1], of any size, on the device to run on.
         sizes: (h, w) of each scale, coarse to fine.
-        iterations: evaluations at the last scale; the others get `COARSE_ITERATIONS` times as many.
+        iterations: evaluations at the last scale.
+        coarse_iterations: at each of the others, for each at the last one.
         optimizer: a name in `OPTIMIZERS`.
 
     Yields:
         A `Step` after each evaluation.
     """
     pixels = initial
-    planned = [round(iterations * COARSE_ITERATIONS)] * (len(sizes) - 1) + [iterations]
+    planned = [iterations * coarse_iterations] * (len(sizes) - 1) + [iterations]
     work = [count * height * width for count, (height, width) in zip(planned, sizes, strict=True)]
     for scale, size in enumerate(sizes):
         pixels = images.resize(pixels, size).contiguous(memory_format=torch.channels_last)

@@ -95,7 +95,12 @@ class Options:
         None, "Look", "Layers that carry content, as NAME[=WEIGHT],…", metavar="LAYERS", default_text="the backbone's"
     )
     iterations: int = search(
-        15, "Search", "Evaluations at full size; smaller scales get three times as many.", 1, 100_000, metavar="N"
+        15,
+        "Search",
+        "Evaluations at full size; smaller scales get two or three times as many.",
+        1,
+        100_000,
+        metavar="N",
     )
     optimizer: str = search("lbfgs", "Search", "Optimiser of the pixels.", choices=("lbfgs", "adam"))
     seed: int = search(0, "Search", "Seed of noise and of random weights.", 0, 2**63 - 1, metavar="N")

@@ -34,6 +34,7 @@ MARGIN = 8
 MATCHED_STYLE = 1 / 15
 DETAILS = 1 / 4
 MOMENTS = 0.5
+MATCHED_COARSE_ITERATIONS = 2  # as `COARSE_ITERATIONS`; what is matched has its place already, and settles sooner
 QUERY = 0.75  # how much of the coarser scale's result, and not of the photograph, is in what is matched
 INITIALS = ("content", "style", "noise")
 
@@ -97,6 +98,7 @@ class OptimizingStylizer(Stylizer):
                 self._initial(run, photo, sizes[0]),
                 sizes,
                 iterations=self.options.iterations,
+                coarse_iterations=MATCHED_COARSE_ITERATIONS if self.match else optimization.COARSE_ITERATIONS,
                 optimizer=self.options.optimizer,
             )
             for step in steps:
@@ -119,7 +121,10 @@ class OptimizingStylizer(Stylizer):
         }
 
     def _recoloured(self, photo: Tensor) -> Tensor:
-        return photo.lerp(colors.transferred(photo, self.painting.colors), self.match) if self.match else photo
+        if not self.match:
+            return photo
+        moved = colors.contrasted(colors.transferred(photo, self.painting.colors), photo, self.painting.colors)
+        return photo.lerp(moved, self.match)
 
     def _objective(
         self, photo: Tensor, size: tuple[int, int], earlier: Tensor | None, matches: list[Match]
