@@ -215,3 +215,81 @@ assert [job.output for job in plan.make(["p"], ["mosaic"], "out")] == ["out/a.pn
 print("torch" in sys.modules)
 """
     assert processes.finish(sys.executable, "-c", code).stdout == "False\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\0"])
+def test_a_list_is_read_in_the_encoding_that_its_mark_tells(encoding: str, end: str) -> None:
+    names = ["p/a b.jpg", "p/é 写真.jpg", '# "x".jpg']
+    touched("p/a b.jpg")
+    mark = "" if encoding.startswith("utf-8") else "\ufeff"
+    blank = "" if end == "\0" else end + " "
+    Path("list.txt").write_bytes((mark + end.join(names) + end + blank).encode(encoding))
+    assert list(planned("@list.txt")) == names
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ("/\na.jpg\nb.jpg\n".encode("utf-16-le"), "it looks like UTF-16 without a byte order mark"),
+        ("/a.jpg".encode("utf-16-be"), "it looks like UTF-16 without a byte order mark"),
+        ("写真.jpg\n写真.png".encode("utf-16-le"), "it looks like UTF-16 without a byte order mark"),
+        (b"\xff\xfea\0\0", "it is not the UTF-16-LE that its byte order mark says"),
+        (b"\xef\xbb\xbfcaf\xe9.jpg", "it is not the UTF-8 that its byte order mark says"),
+        (b"a.jpg\ncaf\xe9.jpg\n", "name 2 is not UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "name 1 is not UTF-8"),
+    ],
+)
+def test_a_list_that_cannot_be_decoded_is_refused_before_anything_is_read(data: bytes, why: str) -> None:
+    Path("list.txt").write_bytes(data)
+    with pytest.raises(PictureError) as caught:
+        plan.make(["@list.txt"], ["s"], "out")
+    assert str(caught.value) == f"@list.txt cannot be read as a list of names ({why}); save it as UTF-8"
+
+
+def test_a_listed_name_of_other_bytes_is_taken_where_there_is_such_a_file() -> None:
+    try:
+        Path(os.fsdecode(b"caf\xe9.jpg")).touch()
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 only")
+    Path("list.txt").write_bytes(b"caf\xe9.jpg\n")
+    assert planned("@list.txt") == {os.fsdecode(b"caf\xe9.jpg"): os.fsdecode(b"caf\xe9.png")}
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder with a picture in it; the working folder is in it."""
+    touched("x/home/me/photos/a.jpg")
+    home = Path("x/home/me").absolute()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.chdir(home)
+    return home
+
+
+@pytest.mark.parametrize("name", ["/", "//", "/.", "{}", "{}/", "{}/photos/..", ".", "..", "link", "photos/../../.."])
+def test_no_list_names_a_root_or_a_home(name: str, home: Path) -> None:
+    Path("link").symlink_to("/")
+    Path("list.txt").write_text(f"photos/a.jpg\n{name.format(home)}\n")
+    with pytest.raises(PictureError, match=r"is all of /.*, which is taken only where it is given by that very name"):
+        plan.make(["@list.txt"], ["s"], "out")
+
+
+@pytest.mark.parametrize("name", [".", "./", "photos/..", "link"])
+def test_a_home_is_a_source_only_where_it_is_written_out(name: str, home: Path) -> None:
+    Path("link").symlink_to(home)
+    with pytest.raises(PictureError, match=rf"^{name} is all of {home}, which is taken only"):
+        plan.make([name], ["s"], "out")
+    for written in (str(home), f"{home}/"):
+        assert {job.output for job in plan.make([written], ["s"], "out")} == {"out/photos/a.png", "out/link.png"}
+
+
+def test_a_link_in_a_folder_to_a_root_or_a_home_is_not_followed(home: Path) -> None:
+    Path("photos/back").symlink_to("..")
+    Path("photos/top").symlink_to("/")
+    problems = {job.source: job.problem for job in plan.make(["photos"], ["s"], "out")}
+    assert problems == {
+        "photos/a.jpg": None,
+        "photos/back": f"photos/back leads to all of {home}, which is never followed; remove the link",
+        "photos/top": "photos/top leads to all of /, which is never followed; remove the link",
+    }

@@ -23,6 +23,7 @@ from conftest import STYLETX, Processes, painting, photo, possible
 from PIL import Image
 
 from styletx import files
+from styletx.batches import running
 from styletx.batches.manifest import Manifest
 from styletx.cli import main
 from styletx.cli.batch import command
@@ -130,6 +131,18 @@ def test_notes_are_printed_once_with_flags_and_not_when_quiet(run: Run) -> None:
     assert lines[1] == "Note: out/contact-sheet.jpg cannot be written (it is a folder); choose another place."
     again = run("photos", "--iterations", "3", "--size", "24", "--overwrite", "-q")
     assert (again.exit_code, again.stderr) == (0, "")
+
+
+def test_a_batch_of_very_many_says_how_many_and_where_before_it_starts(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("photos/bad.jpg").write_bytes(b"no picture")
+    monkeypatch.setattr(running, "MANY", 3)
+    said = run("photos").stderr
+    note = f"Note: Found 4 pictures in {Path('photos').absolute()}/.\n"
+    assert said.startswith(note) and said.count("Found") == 1
+    Path("photos/bad.jpg").unlink()
+    assert "Found" not in run("photos").stderr
 
 
 def test_fail_fast_stops_at_the_first_failure(run: Run) -> None:

@@ -72,6 +72,24 @@ def is_folder(path: str) -> bool:
     return os.path.isdir(path)
 
 
+def whole(path: str) -> str | None:
+    """The folder that a path leads to if it is the root of a file system, a home folder, or what holds that; else None.
+
+    A slip is enough to name one, and hardly anyone means everything in it.
+    """
+    if is_url(path):
+        return None
+    real, home = Path(os.path.realpath(path)), Path(os.path.realpath(os.path.expanduser("~")))
+    is_anyones = len(real.parts) == 3 and real.parts[1] in ("home", "Users")
+    is_whole = real == Path(real.anchor) or real == home or real in home.parents or is_anyones
+    return str(real) if is_whole and real.is_dir() else None
+
+
+def is_written_out(path: str) -> bool:
+    """Whether a path names what `whole` finds by itself, and not by a link or from where one is."""
+    return path.rstrip(os.sep) in {str(name).rstrip(os.sep) for name in (whole(path), os.path.expanduser("~"))}
+
+
 def read(path: str) -> bytes:
     """The contents of a file.
 
@@ -165,6 +183,11 @@ def _walk_local(folder: str, without: str) -> Iterator[Found]:
                 continue
             if not os.path.isdir(entry.path):  # the entry's own is_dir fails on a link to itself
                 yield Found(entry.path, relative + entry.name)
+            elif entry.is_symlink() and (everything := whole(entry.path)):
+                problem = (
+                    f"{shown(entry.path)} leads to all of {shown(everything)}, which is never followed; remove the link"
+                )
+                yield Found(entry.path, relative + entry.name, problem)
             elif entry.is_symlink():
                 links.append((entry.path, f"{relative}{entry.name}/"))
             else:

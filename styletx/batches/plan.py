@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import PurePosixPath
 
-from styletx.batches import places
+from styletx.batches import lists, places
 from styletx.errors import OptionError, OutputError, PictureError, field
 from styletx.files import PICTURE_EXTENSIONS, shown
 
@@ -67,8 +67,7 @@ def make(
     sources that differ only in their extension keep it in the name, and names that still collide are numbered.
 
     Args:
-        sources: files, folders, addresses and lists of them. A list is given as "@list.txt" and has one name per
-            line, or names separated by zero bytes, as `find -print0` writes them.
+        sources: files, folders, addresses and lists of them. A list is given as "@list.txt"; see `lists.names`.
         styles: pictures, names of bundled styles, or model places.
         output: folder for the results. If it is inside a source folder, it is left out there.
         pattern: which files to take from folders, such as "*.jpg"; one with a slash is matched against the path from
@@ -115,7 +114,12 @@ def _collect(sources: Sequence[str], output: str, pattern: Sequence[str]) -> Ite
     folders: list[str] = []
     for source in sources:
         listed = source.startswith("@") and not places.is_url(source)
-        for path in _listed(source[1:]) if listed else [source]:
+        for path in lists.names(source[1:]) if listed else [source]:
+            if (whole := places.whole(path)) and (listed or not places.is_written_out(path)):
+                raise PictureError(
+                    f"{shown(path)} is all of {shown(whole)}, which is taken only where it is given by that very name"
+                    " and not in a list; name the folders in it instead"
+                )
             if places.is_folder(path):
                 folders.append(path)
             elif not listed and not places.exists(path):
@@ -141,16 +145,6 @@ def _mirrored_files(paths: Sequence[str]) -> Iterator[_Source]:
     shared = list(takewhile(lambda names: len(set(names)) == 1, zip(*parents, strict=False)))
     for path, absolute in zip(paths, full, strict=True):
         yield _Source(path, "/".join(absolute.split("/")[len(shared) :]))
-
-
-def _listed(path: str) -> list[str]:
-    try:
-        text = os.fsdecode(places.read(path))
-    except PictureError as error:
-        raise PictureError(f"@{error.args[0]}") from error
-    separator = "\0" if "\0" in text else "\n"
-    lines = (line.removesuffix("\r") if separator == "\n" else line for line in text.split(separator))
-    return [places.local(line) for line in lines if line.strip()]
 
 
 def _matches(relative: str, pattern: Sequence[str]) -> bool:

@@ -22,6 +22,8 @@ from styletx.options import Options
 if TYPE_CHECKING:
     from styletx.batches.painting import Painted, Task
 
+MANY = 1000  # pictures beyond which a batch says before it starts how many there are
+
 Path: TypeAlias = str | os.PathLike[str]
 
 
@@ -47,8 +49,8 @@ class Batch:
         tally: number of pictures "done", "skipped" and "failed" so far, including those whose records were not yielded
             because the batch was stopped.
         failures: why pictures failed so far.
-        notes: what one should know about the styles and the overviews, each once. A picture's own notes are in its
-            record.
+        notes: what one should know about the sources, the styles and the overviews, each once. A picture's own notes
+            are in its record.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Batch:
         self.manifest = Manifest(self.output)
         self.tally: Counter[str] = Counter()
         self.failures: list[StyletxError] = []
-        self.notes: Notes = ()
+        self.notes: Notes = _found([job.source for job in self.jobs])
         # One at a time, so that never more than one line lacks its picture.
         self._placing = threading.Lock()
 
@@ -210,6 +212,15 @@ class Batch:
         with lock:
             lock.release()  # it is held twice by now
             yield
+
+
+def _found(sources: Sequence[str]) -> Notes:
+    """How many pictures were found, and where, if they are so many that one might not mean it."""
+    full = {one if places.is_url(one) else os.path.abspath(one).replace(os.sep, "/") for one in sources}
+    if len(full) <= MANY:
+        return ()
+    shared = os.path.commonprefix(list(full))  # noqa: RUF071 (commonpath spoils addresses)
+    return (Note(f"Found {len(full):,} pictures in {files.shown(shared[: shared.rfind('/') + 1])}."),)
 
 
 def _style_sha256(style: str) -> str | None:

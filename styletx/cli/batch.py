@@ -69,6 +69,8 @@ def command(
 ) -> None:
     """Repaint files, folders and lists of them ('@list.txt') in one or several styles.
 
+    A list has a name on each line, as it stands: quotes and number signs belong to it.
+
     Run the same command again to continue a batch that was stopped. The exit code is 0 if everything is done, 1 if
     pictures failed, and 2 if the batch could not start.
     """
@@ -88,11 +90,14 @@ def command(
 
 def _run(batch: Batch, executor: Executor, *, fail_fast: bool, quiet: bool, as_json: bool) -> bool:
     """Run a batch with a bar, its notes and its lines of JSON; whether it was stopped by a signal."""
+    from styletx.cli import progress
+
     with contextlib.ExitStack() as stack:
+        progress.notes(batch.notes, quiet)
+        told = len(batch.notes)
         bar = stack.enter_context(_bar(len(batch.jobs), quiet))
         records = stack.enter_context(contextlib.closing(batch.run(executor)))
         stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
-        told = 0
         try:
             for record in records:
                 _print_notes((*batch.notes[told:], *map(Note, record.notes)), bar, quiet)
