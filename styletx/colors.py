@@ -12,6 +12,8 @@ from torch import Tensor
 LEAST_VARIANCE = (2 / 255) ** 2
 LUMINANCE = (0.299, 0.587, 0.114)  # the share of each channel
 TAILS = 0.02  # of the pixels that may be clipped at either end
+SHORTEST_STEP = 0.6  # of the longest, in any direction of colour
+GREY = torch.full((3, 3), 1 / 3, dtype=torch.float64)  # turns each colour into the grey that is its channels' mean
 SAMPLES = 1 << 20  # pixels that are sorted at most
 
 
@@ -86,6 +88,25 @@ def contrasted(pixels: Tensor, photo: Tensor, target: Colors) -> Tensor:
     away = luminance - mean
     line = (target.covariance @ weights / there).to(pixels).view(1, 3, 1, 1)
     return (pixels + line * torch.where(away > 0, away * lighter, away * darker)).clamp_(0, 1)
+
+
+def is_grey(pixels: Tensor) -> bool:
+    """Whether a picture `[1, 3, H, W]` shows no colour, to less than half a step of 8 bits."""
+    return bool((pixels.amax(1) - pixels.amin(1)).max() < 0.5 / 255)
+
+
+def axes(of: Colors) -> Tensor:
+    """How far a step in each direction of colour goes, relative to the one in which a picture's colours vary most.
+
+    Few colours vary as much as light and dark do. A search whose steps are as long in all of them leaves colours in a
+    drawing that the paper does not have.
+
+    Returns:
+        `[3, 3]`, symmetric and positive, float64 on the CPU.
+    """
+    values, vectors = torch.linalg.eigh(of.covariance + LEAST_VARIANCE * torch.eye(3, dtype=torch.float64))
+    steps = (values / values.max()).pow(0.25).clamp_min(SHORTEST_STEP)
+    return torch.as_tensor(vectors * steps @ vectors.mT)
 
 
 def _power(matrix: Tensor, power: float) -> Tensor:

@@ -43,9 +43,10 @@ def grid(size: Size) -> Size:
 
 def resampled(features: Tensor, size: Size) -> Tensor:
     """A layer's activations `[B, C, h, w]` on a grid of a size: finer layers are averaged, coarser ones repeated."""
-    doublings = round(math.log2(features.shape[-2] / size[0]))
+    # By the longer side, whose rounding says less. A side shorter than the pool is averaged as it is.
+    doublings = round(math.log2(max(features.shape[-2:]) / max(size)))
     if doublings > 0:
-        features = F.avg_pool2d(features, 2**doublings)
+        features = F.avg_pool2d(features, 2**doublings, ceil_mode=True)
     elif doublings < 0:
         features = F.interpolate(features, scale_factor=float(2**-doublings))
     missing = [max(0, extent - there) for extent, there in zip(size, features.shape[-2:], strict=True)]

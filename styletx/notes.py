@@ -23,6 +23,9 @@ class Note:
     def __str__(self) -> str:
         return self.rendered()
 
+    def __repr__(self) -> str:
+        return f"Note({str(self)!r})"
+
     def rendered(self, show: Callable[[str], str] = str) -> str:
         """The text, with its fields as `show` renders them; by default their plain names."""
         return errors.rendered(self.message, show)

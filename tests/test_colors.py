@@ -9,7 +9,7 @@ from conftest import painting, photo
 from torch import Tensor
 
 from styletx import images
-from styletx.colors import colors, contrasted, transferred
+from styletx.colors import axes, colors, contrasted, transferred
 
 
 def normal(mean: list[float], mixing: list[list[float]], seed: int = 0) -> Tensor:
@@ -89,3 +89,11 @@ def test_a_flat_picture_gets_the_mean_colour(value: float) -> None:
 def test_a_picture_keeps_its_own_colours() -> None:
     picture = images.read(photo()).pixels
     assert (transferred(picture, colors(picture)) - picture).abs().max() < 4 / 255
+
+
+def test_steps_are_longest_where_a_picture_varies_most_and_never_very_short() -> None:
+    found = axes(colors(normal([0.5, 0.5, 0.5], [[0.1, 0, 0], [0.1, 0.02, 0], [0.1, 0, 0.001]])))
+    values, vectors = torch.linalg.eigh(found)
+    torch.testing.assert_close(found, found.mT)
+    assert values.tolist() == pytest.approx([0.6, 0.6, 1])
+    assert float(vectors[:, -1].sum().abs()) > 0.98 * 3**0.5

@@ -27,6 +27,15 @@ def test_finer_layers_are_averaged() -> None:
     np.testing.assert_allclose(resampled(layer, (4, 6)).numpy(), wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize(("height", "width"), [(3, 256), (256, 3), (6, 8), (5, 100), (23, 31)])
+def test_a_short_side_is_averaged_as_it_is(height: int, width: int) -> None:
+    layer = normal(1, 2, height, width)
+    size = matching.grid((height, width))
+    found = resampled(layer, size)
+    assert found.shape == (1, 2, *size)
+    torch.testing.assert_close(found[0, :, 0, 0], layer[0, :, :4, :4].mean((1, 2)))
+
+
 def test_coarser_layers_are_repeated_to_the_edge() -> None:
     # 5 positions are pooled to 2, and the fifth shows what its neighbour does.
     layer = torch.tensor([[1.0, 2.0], [3.0, 4.0]])[None, None]

@@ -454,6 +454,10 @@ def test_notes_are_kept_where_they_belong(style_picture: Path, quick: Options) -
         stylizer = styletx.load_stylizer(stream.getvalue(), **quick(compile=True))
         run = stylizer.start(stream.getvalue())
         trained = styletx.load_stylizer("mosaic", device="cpu", precision="float32", style_weight=2.0)
+    turned = styletx.load_stylizer(stream.getvalue(), **quick(rotations=True, match=0))
+    assert [str(note) for note in turned.notes[1:]] == [
+        "Nothing is matched with the painting, so rotations has no effect."
+    ]
     animated, unused = stylizer.notes
     assert run.notes == (animated,) and "frame" in str(animated)
     assert isinstance(unused, Note) and "compile" in str(unused) and "--compile" in unused.rendered("--{}".format)
@@ -723,6 +727,45 @@ def test_content_counts_for_more_where_details_are_painted(
         styletx.stylize(content_picture, style_picture, size=size, match=amount, iterations=1, **COMPACT)
         assert len(shares) == scales
         assert shares[-1] == pytest.approx(shares[0] * (times if scales == 2 else 1))  # a single scale has strokes too
+
+
+@pytest.mark.parametrize(("amount", "times"), [(1.0, 3), (0.5, 3**0.5), (0.0, 1)])
+def test_strokes_count_for_more_at_the_last_two_scales(
+    content_picture: Path, style_picture: Path, monkeypatch: pytest.MonkeyPatch, amount: float, times: float
+) -> None:
+    monkeypatch.setattr(pyramid, "COARSEST_SIDE", 16)
+    weights = list[dict[str, float]]()
+
+    class Recorded(losses.Objective):
+        def __init__(self, network: Any, terms: Any) -> None:
+            super().__init__(network, terms)
+            found = {one.term.layers[0]: one.weight for one in terms if one.name == "style"}
+            weights.append({layer: weight / found["relu1_1"] for layer, weight in found.items()})
+
+    monkeypatch.setattr(optimizing, "Objective", Recorded)
+    styletx.stylize(content_picture, style_picture, size=64, match=amount, iterations=1, **COMPACT)
+    coarse, *fine = weights
+    assert len(fine) == 2
+    for found in fine:
+        assert found["relu3_1"] == pytest.approx(coarse["relu3_1"] * times)
+        assert found["relu4_1"] == pytest.approx(coarse["relu4_1"])
+
+
+@pytest.mark.parametrize(("amount", "init"), [(1.0, "content"), (0.5, "noise"), (0.0, "content"), (0.0, "noise")])
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_grey_stays_grey(content_picture: Path, style_picture: Path, amount: float, init: str, optimizer: str) -> None:
+    content, style = (Image.open(path).convert("L") for path in (content_picture, style_picture))
+    result = styletx.stylize(
+        content, style, size=64, match=amount, init=init, optimizer=optimizer, iterations=3, **COMPACT
+    )
+    assert float((result.pixels.amax(1) - result.pixels.amin(1)).max()) == 0
+    assert result.pixels.std() > 0.05
+
+
+def test_colours_come_back_where_only_one_of_the_pictures_is_grey(content_picture: Path, style_picture: Path) -> None:
+    grey = Image.open(content_picture).convert("L")
+    coloured = styletx.stylize(grey, style_picture, size=64, iterations=3, **COMPACT).pixels
+    assert (coloured.amax(1) - coloured.amin(1)).max() > 0.1
 
 
 @pytest.mark.parametrize("kind", ["dots", "one object"])

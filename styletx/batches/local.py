@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import sys
+import threading
+import types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -14,6 +18,8 @@ from styletx.batches.manifest import Recipe, Record
 from styletx.batches.painting import Loader, Painted, Task
 from styletx.batches.pipeline import pipeline
 from styletx.errors import StyletxError
+
+_STARTING = threading.Lock()
 
 
 class LocalExecutor:
@@ -35,6 +41,9 @@ class LocalExecutor:
         gpus = torch.cuda.device_count()
         count = min(self.workers or max(1, gpus), len(tasks))
         if count > 1:
+            if getattr(sys, "frozen", False) and "--multiprocessing-fork" in sys.argv:
+                # This is a worker, whose program has not become one. It would start workers without end.
+                raise StyletxError("a frozen program has to call multiprocessing.freeze_support() before anything else")
             devices = [f"cuda:{index % gpus}" if gpus else None for index in range(count)]
             threads = max(1, torch.get_num_threads() // count)
             yield from workers.share(tasks, lambda index, _: Process(devices[index], threads), count, deliver)
@@ -54,7 +63,8 @@ class Process:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, device, threads), daemon=True)
-        self._process.start()
+        with _without_main():
+            self._process.start()
         theirs.close()
 
     def check(self, styles: Sequence[Recipe]) -> None:
@@ -91,6 +101,21 @@ class Process:
         self._connection.close()
         self._process.terminate()
         self._process.join()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Let a process that is started meanwhile have no main module of its own.
+
+    It would be given the caller's, and run it: a script without a guard would start its batch again in every worker.
+    """
+    with _STARTING:
+        callers = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = callers
 
 
 def _serve(connection: Connection, device: str | None, threads: int) -> None:

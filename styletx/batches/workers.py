@@ -94,9 +94,9 @@ def share(
                 try:
                     # The first one checks, because another may be waiting for room that only this one frees.
                     with proving:
-                        if not is_proven and not board.is_done:
-                            worker.check(styles)
-                        is_proven = True
+                        if not board.is_done:
+                            worker.check([] if is_proven else styles)
+                        is_proven, losses = True, 0
                     _serve(worker, board, lambda painted: finished.put(deliver(painted)))
                 except WorkerLost as lost:  # before it had any task
                     losses += 1

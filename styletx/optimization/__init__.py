@@ -1,7 +1,7 @@
 """The first method: a picture's own pixels are optimised, coarse to fine."""
 
 from styletx.optimization.loop import COARSE_ITERATIONS, Objective, Step, coarse_to_fine, optimize
-from styletx.optimization.optimizers import LBFGS, OPTIMIZERS, Adam
+from styletx.optimization.optimizers import LBFGS, OPTIMIZERS, Adam, toned
 from styletx.optimization.pyramid import pyramid_sizes
 from styletx.optimization.tiling import tiles
 
@@ -16,4 +16,5 @@ __all__ = [
     "optimize",
     "pyramid_sizes",
     "tiles",
+    "toned",
 ]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from styletx import images
-from styletx.optimization.optimizers import OPTIMIZERS
+from styletx.optimization.optimizers import optimizer_in
 
 Objective = Callable[[Tensor], tuple[dict[str, Tensor], Tensor]]
 """Called with pixels `[1, 3, h, w]`, returns scalar losses, "total" among them, and the gradient of "total"."""
@@ -62,6 +62,7 @@ def coarse_to_fine(
     iterations: int,
     coarse_iterations: int = COARSE_ITERATIONS,
     optimizer: str = "lbfgs",
+    axes: Tensor | None = None,
 ) -> Iterator[Step]:
     """Optimise a picture over a pyramid of sizes.
 
@@ -73,6 +74,7 @@ def coarse_to_fine(
         iterations: evaluations at the last scale.
         coarse_iterations: at each of the others, for each at the last one.
         optimizer: a name in `OPTIMIZERS`.
+        axes: of colour, see `Toned`; None for those of the channels.
 
     Yields:
         A `Step` after each evaluation.
@@ -83,7 +85,7 @@ def coarse_to_fine(
     for scale, size in enumerate(sizes):
         pixels = images.resize(pixels, size).contiguous(memory_format=torch.channels_last)
         objective = objective_at(size, pixels if scale else None)
-        steps = optimize(objective, pixels, iterations=planned[scale], optimizer=optimizer)
+        steps = optimize(objective, pixels, iterations=planned[scale], optimizer=optimizer, axes=axes)
         for iteration, (losses, best) in enumerate(steps, 1):
             pixels = best
             progress = (sum(work[:scale]) + work[scale] * iteration / planned[scale]) / sum(work)
@@ -91,7 +93,7 @@ def coarse_to_fine(
 
 
 def optimize(
-    objective: Objective, pixels: Tensor, *, iterations: int, optimizer: str = "lbfgs"
+    objective: Objective, pixels: Tensor, *, iterations: int, optimizer: str = "lbfgs", axes: Tensor | None = None
 ) -> Iterator[tuple[dict[str, float], Tensor]]:
     """Optimise a picture at one size.
 
@@ -103,11 +105,13 @@ def optimize(
         pixels: the picture to start from, `[1, 3, H, W]` in [0, 1].
         iterations: evaluations of the objective at most.
         optimizer: a name in `OPTIMIZERS`.
+        axes: as in `coarse_to_fine`.
 
     Yields:
         After each evaluation, losses and pixels of the best picture yet.
     """
-    method = OPTIMIZERS[optimizer]()
+    begin = optimizer_in(axes, pixels, optimizer)
+    method = begin()
     length = 1.0
     change, earlier = pixels.new_full((), math.inf), pixels
     best_losses, best_pixels, best_gradient = {"total": math.inf}, pixels, torch.zeros_like(pixels)
@@ -118,7 +122,7 @@ def optimize(
         losses = dict(zip(found, values, strict=True))
         if not losses["total"] <= DIVERGED * best_losses["total"]:
             pixels, gradient = best_pixels, best_gradient
-            method = OPTIMIZERS[optimizer]()
+            method = begin()
             length /= 2
             best_losses = losses | best_losses  # names them all, even if no evaluation was ever finite
         elif losses["total"] < best_losses["total"]:

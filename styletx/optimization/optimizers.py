@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -80,7 +81,38 @@ class Adam:
         return mean.div_(deviation.add_(1e-12)).mul_(-self.rate)
 
 
+class Toned:
+    """Steps of an optimiser that sees the pixels in other axes of colour.
+
+    Args:
+        method: the optimiser.
+        axes: what its steps are multiplied by, `[3, 3]`, symmetric, on the pixels' device. Where they are singular, no
+            step leaves the colours that they reach.
+        inverse: their pseudo-inverse, likewise.
+    """
+
+    def __init__(self, method: LBFGS | Adam, axes: Tensor, inverse: Tensor) -> None:
+        self.method, self.axes, self.inverse = method, axes, inverse
+
+    def step(self, pixels: Tensor, gradient: Tensor) -> Tensor:
+        """What to add to the picture `[B, 3, H, W]`, whose gradient this is."""
+        return toned(self.method.step(toned(pixels, self.inverse), toned(gradient, self.axes)), self.axes)
+
+
+def toned(pixels: Tensor, axes: Tensor) -> Tensor:
+    """Each colour of `[B, 3, H, W]` multiplied by a matrix `[3, 3]`."""
+    return F.conv2d(pixels, axes.to(pixels).view(3, 3, 1, 1))
+
+
 OPTIMIZERS: dict[str, Callable[[], LBFGS | Adam]] = {"lbfgs": LBFGS, "adam": Adam}
+
+
+def optimizer_in(axes: Tensor | None, pixels: Tensor, name: str) -> Callable[[], LBFGS | Adam | Toned]:
+    """What makes an optimiser of `OPTIMIZERS` in axes of colour, if there are any, for pixels like these."""
+    if axes is None:
+        return OPTIMIZERS[name]
+    here, inverse = axes.to(pixels), torch.linalg.pinv(axes).to(pixels)
+    return lambda: Toned(OPTIMIZERS[name](), here, inverse)
 
 
 def _flat(pixels: Tensor) -> Tensor:

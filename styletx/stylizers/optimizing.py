@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from styletx import backbones, colors, devices, images, optimization
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field, nearest
 from styletx.losses import Matching, Objective, Weighted, gatys_terms
-from styletx.matching import Match, grid, hypercolumns, match
+from styletx.matching import CELL, Match, grid, hypercolumns, match
 from styletx.notes import Note
 from styletx.optimization import Step
 from styletx.options import OPTIMISATION, Options, idle, layer_weights
@@ -34,6 +34,9 @@ MARGIN = 8
 MATCHED_STYLE = 1 / 15
 DETAILS = 1 / 4
 MOMENTS = 0.5
+# What the layer that sees strokes counts for more by at the last two scales, and the style with it. That draws their
+# edges: without it, lines of a drawing and the leads of stained glass are soft.
+STROKES = 3
 MATCHED_COARSE_ITERATIONS = 2  # as `COARSE_ITERATIONS`; what is matched has its place already, and settles sooner
 QUERY = 0.75  # how much of the coarser scale's result, and not of the photograph, is in what is matched
 INITIALS = ("content", "style", "noise")
@@ -73,6 +76,8 @@ class OptimizingStylizer(Stylizer):
         self.network = self.backbone.module.to(self.device, self.dtype).to(memory_format=torch.channels_last)
         changed = [field(name) for name in idle(options, OPTIMISATION)]
         unused = [Note(f"Only a trained style uses {', '.join(changed)}; a painting ignores it.")] if changed else []
+        if options.rotations and not (self.match and options.style_weight):
+            unused += [Note(f"Nothing is matched with the painting, so {field('rotations')} has no effect.")]
         self.notes = (*style.notes, *self.backbone.notes, *unused)
         self.painting = Painting(
             style.pixels,
@@ -93,13 +98,17 @@ class OptimizingStylizer(Stylizer):
             photo = _framed(self._recoloured(run.photo).to(self.device))
             sizes = optimization.pyramid_sizes(_canvas(run.size))
             matches = list[Match]()
+            initial, axes = self._initial(run, photo, sizes[0]), self._axes(photo)
+            if axes is colors.GREY:
+                initial = optimization.toned(initial, axes)
             steps = optimization.coarse_to_fine(
                 lambda size, earlier: self._objective(images.resize(photo, size), run.size, earlier, matches),
-                self._initial(run, photo, sizes[0]),
+                initial,
                 sizes,
                 iterations=self.options.iterations,
                 coarse_iterations=MATCHED_COARSE_ITERATIONS if self.match else optimization.COARSE_ITERATIONS,
                 optimizer=self.options.optimizer,
+                axes=axes,
             )
             for step in steps:
                 yield dataclasses.replace(step, pixels=_unframed(step.pixels, run.size))
@@ -126,6 +135,14 @@ class OptimizingStylizer(Stylizer):
         moved = colors.contrasted(colors.transferred(photo, self.painting.colors), photo, self.painting.colors)
         return photo.lerp(moved, self.match)
 
+    def _axes(self, photo: Tensor) -> Tensor | None:
+        """The axes of colour in which to search: grey stays grey, and the fewer colours a painting has, the closer."""
+        if colors.is_grey(self.painting.pixels) and colors.is_grey(photo):
+            return colors.GREY
+        if not self.match:
+            return None
+        return torch.eye(3, dtype=torch.float64).lerp(colors.axes(self.painting.colors), self.match)
+
     def _objective(
         self, photo: Tensor, size: tuple[int, int], earlier: Tensor | None, matches: list[Match]
     ) -> Objective:
@@ -143,13 +160,15 @@ class OptimizingStylizer(Stylizer):
         is_last = photo.shape[-2:] == _canvas(size)
         has_strokes = is_last and earlier is not None
         style_weight = options.style_weight * (MATCHED_STYLE * DETAILS if has_strokes else MATCHED_STYLE) ** self.match
+        style_layers = self._style_layers(content, photo, size)
+        more = sum(style_layers.values()) / sum(backbone.style_layers.values())
         terms = gatys_terms(
             content,
             painting.grams,
             backbone.content_layers,
-            backbone.style_layers,
+            style_layers,
             content_weight=options.content_weight or 0.0,
-            style_weight=style_weight,
+            style_weight=style_weight * more,
             tv_weight=options.tv_weight,
             moments=MOMENTS * self.match,
         )
@@ -168,6 +187,16 @@ class OptimizingStylizer(Stylizer):
             term = Matching(layers, matches[-1].targets, painting.candidates.mean, painting.scales)
             terms.append(Weighted("matching", weight, term))
         return Objective(self.network, terms)
+
+    def _style_layers(self, seen: Mapping[str, Tensor], photo: Tensor, size: tuple[int, int]) -> dict[str, float]:
+        """What each layer counts for at one scale."""
+        layers = dict(self.backbone.style_layers)
+        side = max(photo.shape[-2:])
+        if 3 * side > max(_canvas(size)):
+            for layer in layers:
+                if round(side / max(seen[layer].shape[-2:])) == CELL:
+                    layers[layer] *= STROKES**self.match
+        return layers
 
     def _painting_at(self, share: float, long_side: int) -> Scale:
         # The painting shrinks with the scale, so that its strokes keep their size relative to the picture. It is not
