@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import painting, photo
+from conftest import Processes, painting, photo
 from PIL import Image
 
 import styletx
@@ -461,8 +462,73 @@ def test_workers_that_a_style_kills_end_the_batch() -> None:
             raise workers.WorkerLost("it ran out of memory")
 
     tasks = [Task(Job(f"{index}", "s", f"out/{index}"), Recipe("s", None, {}), "PNG") for index in range(9)]
-    with pytest.raises(StyletxError, match=r"workers were lost while loading the styles \(it ran out of memory\); use"):
+    with pytest.raises(
+        StyletxError, match=r"3 workers were lost before their first picture \(it ran out of memory\); use"
+    ):
         list(workers.share(tasks, lambda *_: Weak("none"), 2, lambda _: pytest.fail("nothing can be painted")))
+
+
+def test_workers_that_never_start_again_end_the_batch() -> None:
+    tasks = [Task(Job(f"{index}", "s", f"out/{index}"), Recipe("s", None, {}), "PNG") for index in range(99)]
+    started = list[Fragile]()
+
+    class Lost(Fragile):
+        def check(self, styles: Sequence[Recipe]) -> None:
+            raise workers.WorkerLost("its process ended")
+
+    def hire(index: int, is_done: Callable[[], bool]) -> workers.Worker:
+        started.append(Lost("none") if started else Fragile("7"))
+        return started[-1]
+
+    with pytest.raises(StyletxError, match="3 workers were lost before their first picture"):
+        list(workers.share(tasks, hire, 1, lambda painted: Record("a", "s", painted.task.job.output)))
+    assert len(started) == 4
+
+
+SCRIPT = """
+import multiprocessing.spawn, sys
+multiprocessing.spawn.freeze_support()  # as a frozen program must
+print("started", flush=True)
+import styletx
+for record in styletx.batch("photos", "net.safetensors", "out", workers=2, size=32, device="cpu"):
+    print(record.output, record.error, flush=True)
+"""
+
+
+def freeze(script: str) -> None:
+    """Make script.py a frozen program, whose executable runs it and helps Python's own helpers, as PyInstaller does."""
+    program = Path("program").absolute()
+    again = f'case "$1" in -*fork) ;; -*) exec "{sys.executable}" "$@" ;; esac'
+    program.write_text(f'#!/bin/sh\n{again}\nexec "{sys.executable}" "{program.parent}/script.py" "$@"\n')
+    program.chmod(0o755)
+    Path("script.py").write_text(f'import sys\nsys.frozen, sys.executable = True, "{program}"\n{script}')
+
+
+SLOW = pytest.mark.slow(reason="starts a program and two workers")
+WAYS = ["file", *(pytest.param(way, marks=SLOW) for way in ("module", "stdin", "interactive", "frozen"))]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_script_without_a_guard_is_not_run_again_by_the_workers(way: str, processes: Processes) -> None:
+    Path("script.py").write_text(SCRIPT)
+    if way == "frozen":
+        freeze(SCRIPT)
+    command = {"module": ["-m", "script"], "stdin": ["-"], "interactive": ["-i", "-q"]}.get(way, ["script.py"])
+    with open("script.py") if way in ("stdin", "interactive") else open(os.devnull) as stdin:
+        ended = processes.finish(sys.executable, *command, stdin=stdin)
+    told = ended.stdout.splitlines()
+    assert told.count("started") == 1, ended.stderr
+    assert sorted(line for line in told if line.endswith("None")) == [
+        f"out/{name}.png None" for name in ("deep/p5", "p0", "p1", "p2", "p3", "p4")
+    ], ended.stderr
+
+
+@SLOW
+def test_a_frozen_program_that_is_no_worker_starts_no_others(processes: Processes) -> None:
+    freeze(SCRIPT.replace("multiprocessing.spawn.freeze_support()", ""))
+    ended = processes.finish(sys.executable, "script.py")
+    assert ended.stdout.count("started") <= 1 + workers.ATTEMPTS + 1
+    assert "multiprocessing.freeze_support()" in ended.stderr and not pictures()
 
 
 @pytest.mark.parametrize("late", [0, 1])

@@ -27,9 +27,14 @@ class LocalExecutor:
 
     Args:
         workers: number of processes; None is one for each GPU, or one without a GPU.
+
+    Raises:
+        StyletxError: this process is to be a worker itself, and its program does not let it.
     """
 
     def __init__(self, workers: int | None = None) -> None:
+        if getattr(sys, "frozen", False) and "--multiprocessing-fork" in sys.argv:
+            raise StyletxError("a frozen program must call multiprocessing.freeze_support() before anything else")
         self.workers = workers
 
     def __call__(self, tasks: Sequence[Task], deliver: Callable[[Painted], Record]) -> Iterator[Record]:
@@ -41,9 +46,6 @@ class LocalExecutor:
         gpus = torch.cuda.device_count()
         count = min(self.workers or max(1, gpus), len(tasks))
         if count > 1:
-            if getattr(sys, "frozen", False) and "--multiprocessing-fork" in sys.argv:
-                # This is a worker, whose program has not become one. It would start workers without end.
-                raise StyletxError("a frozen program has to call multiprocessing.freeze_support() before anything else")
             devices = [f"cuda:{index % gpus}" if gpus else None for index in range(count)]
             threads = max(1, torch.get_num_threads() // count)
             yield from workers.share(tasks, lambda index, _: Process(devices[index], threads), count, deliver)

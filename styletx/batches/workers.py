@@ -98,11 +98,11 @@ def share(
                             worker.check([] if is_proven else styles)
                         is_proven, losses = True, 0
                     _serve(worker, board, lambda painted: finished.put(deliver(painted)))
-                except WorkerLost as lost:  # before it had any task
+                except WorkerLost as lost:  # before it had any task: it is no picture's fault
                     losses += 1
                     if losses >= ATTEMPTS:
                         raise StyletxError(
-                            f"{losses} workers were lost while loading the styles ({lost}); use fewer with "
+                            f"{losses} workers were lost before their first picture ({lost}); use fewer with "
                             f"{field('workers')}, or free some memory"
                         ) from lost
                 finally:
