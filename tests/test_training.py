@@ -15,10 +15,10 @@ from PIL import Image
 
 from styletx import images
 from styletx.cli import main
-from styletx.errors import TrainingError
+from styletx.errors import OutputError, TrainingError
 from styletx.feedforward import models
 from styletx.feedforward.networks import Layout, Transformer
-from styletx.feedforward.training import Training
+from styletx.feedforward.training import Training, checkpoints, records
 from styletx.feedforward.training.optimisers import orthogonal
 from styletx.feedforward.training.photographs import Crops
 from styletx.options import TrainingOptions
@@ -123,6 +123,67 @@ def test_bad_photographs_are_skipped_and_counted(photographs: Path, tmp_path: Pa
     assert {name for _, names in items for name in names} == {"bad.png"}
     assert torch.equal(crops[3][0], items[3][0])
     assert not len(Crops([bad], 64, seed=0)[0][0])
+
+
+def test_what_gives_no_crop_is_left_out_and_named(photographs: Path, tmp_path: Path) -> None:
+    strip = tmp_path.parent / "a-strip.png"  # the first of all
+    Image.new("RGB", (640, 40), "red").save(strip)
+    paths = [strip, *sorted(photographs.glob("*.png"))]
+    training = Training(images.read(STYLE), paths, tmp_path / "b.safetensors", TrainingOptions(**QUICK), device="cpu")
+    assert strip not in training.held_out and strip not in training.photographs
+    assert [str(note) for note in training.notes if "strip" in str(note)] == [
+        f"Left out: {strip}: 640×40 px is too long and thin for a crop; cut it into parts."
+    ]
+    assert {name for index in range(4) for name in Crops(paths[:2], 64, seed=index)[0][1]} == {"a-strip.png"}
+
+
+@pytest.mark.parametrize("failing", ["measure", "records.write", "checkpoints.write", "models.write"])
+def test_what_goes_wrong_at_a_checkpoint_costs_a_note_and_not_the_training(
+    make: Callable[..., Training], monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    training = make(steps=4, every=2)
+    owner, _, name = failing.rpartition(".")
+    target: Any = {"": training, "records": records, "checkpoints": checkpoints, "models": models}[owner]
+    works, calls = getattr(target, name), list[int]()
+
+    def once(*arguments: Any) -> Any:
+        calls.append(training.done)
+        if training.done == 2:
+            raise RuntimeError("no luck")
+        return works(*arguments)
+
+    monkeypatch.setattr(target, name, once)
+    told = {step.step: [str(note) for note in step.notes] for step in training if step.notes}
+    assert calls == [2, 4] and list(told) == [2]
+    assert len(told[2]) == 1 and told[2][0].endswith(" at step 2: no luck.")
+    assert training.network.training
+    assert models.read(training.output).about["steps"] == make(steps=4, every=2, resume=True).done == 4
+
+
+def test_an_error_keeps_the_steps_since_the_last_checkpoint(
+    make: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = make(steps=6, every=2)
+    update = training._update
+
+    def failing(pixels: torch.Tensor) -> dict[str, float]:
+        if training.done == 3:
+            raise MemoryError
+        return update(pixels)
+
+    monkeypatch.setattr(training, "_update", failing)
+    with pytest.raises(MemoryError):
+        list(training)
+    assert make(steps=6, every=2, resume=True).done == 3
+
+
+def test_the_last_model_must_be_written(make: Callable[..., Training]) -> None:
+    training = make(steps=2)
+    training.output.mkdir()
+    with pytest.raises(OutputError):
+        list(training)
+    training.output.rmdir()
+    assert make(steps=2, resume=True).done == 2
 
 
 def test_a_diverging_training_stops_and_keeps_what_was_saved(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -95,6 +96,8 @@ def command(
         with tqdm(total=chosen.steps, initial=training.done, unit="step", disable=quiet or None) as bar:
             for step in training:
                 bad.update(step.bad)
+                with bar.external_write_mode(file=sys.stderr):
+                    progress.notes(step.notes, quiet)
                 held = step.held or held
                 bar.update()
                 bar.set_postfix_str(" ".join(f"{name} {step.losses[name]:.3f}" for name in ("content", "style")))
@@ -102,12 +105,13 @@ def command(
                     break
         if stopped and training.done % chosen.every:
             held = training.save() or held
+            progress.notes(training.missed, quiet)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
     if bad:
         some = ", ".join(map(shown, sorted(bad)[:3])) + (", …" if len(bad) > 3 else "")
-        progress.notes([Note(f"{len(bad)} of the photographs could not be read: {some}.")], quiet)
+        progress.notes([Note(f"{len(bad)} of the photographs gave no crop: {some}.")], quiet)
     if as_json and training.accelerator.is_main_process:
         click.echo(json.dumps({"output": output, "steps": training.done, "stopped": stopped, "losses": held}))
     elif not quiet:

@@ -6,6 +6,7 @@ exactly as if it had not been interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -20,14 +21,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from styletx import devices, files, images
-from styletx.errors import OptionError, TrainingError, field
+from styletx.errors import OptionError, PictureError, StyletxError, TrainingError, field
 from styletx.feedforward import models
 from styletx.feedforward.networks import Layout, Transformer
 from styletx.feedforward.training import checkpoints, photographs, records
 from styletx.feedforward.training.divergence import Watch
 from styletx.feedforward.training.objective import TrainingObjective
 from styletx.feedforward.training.optimisers import optimisers
-from styletx.notes import Notes
+from styletx.notes import Note, Notes
 from styletx.options import TrainingOptions
 
 WARM_UP = 30  # steps until the learning rate is the one asked for
@@ -43,7 +44,8 @@ class TrainingStep:
         steps: updates planned.
         losses: "total", "content", "style", "tv" of the step's photographs before the update.
         held: the same of the held-out photographs if they were just measured, else None.
-        bad: names of photographs that were met since the last step and could not be read.
+        bad: names of photographs that were met since the last step and gave no crop.
+        notes: what could not be measured, drawn or written at this step, though the training goes on.
     """
 
     step: int
@@ -51,6 +53,7 @@ class TrainingStep:
     losses: dict[str, float]
     held: dict[str, float] | None
     bad: tuple[str, ...]
+    notes: Notes = ()
 
 
 class Training:
@@ -86,7 +89,7 @@ class Training:
         accelerate = _accelerate()
         self.options, self.output, self.style, self.workers = options, output, style, workers
         self.folder = output.with_suffix(".training")
-        self.held_out, self.photographs = photographs.split(photos, options)
+        self.held_out, self.photographs, self.left_out = photographs.split(photos, options)
         chosen = devices.choose(device)
         bfloat16 = chosen.type == "cuda" and devices.has_bfloat16(chosen)
         self.accelerator = accelerate.Accelerator(
@@ -108,14 +111,16 @@ class Training:
         self.network, *self.optimisers = self.accelerator.prepare(network, *optimisers(network, options.rate))
         self.rates = [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers]
         self.done = 0
+        self.saved = 0  # how much of it the checkpoint has
+        self.missed: Notes = ()  # what went wrong at the last checkpoint and was no reason to stop
         self.watch = Watch()
         if resume:
             self._resume()
 
     @property
     def notes(self) -> Notes:
-        """What a person should know about the painting and the backbone."""
-        return (*self.style.notes, *self.objective.backbone.notes)
+        """What a person should know about the painting, the backbone and the photographs."""
+        return (*self.style.notes, *self.objective.backbone.notes, *self.left_out)
 
     @property
     def trained(self) -> Transformer:
@@ -140,18 +145,26 @@ class Training:
             )
         )
         self.network.train()
-        for pixels, bad in loader:
-            if not len(pixels):
-                raise TrainingError(
-                    f"{field('photos')}: too many photographs cannot be read, {files.shown(bad[-1])} for one, and "
-                    "training stops at the last checkpoint; remove them from the folder"
-                )
-            found = self._update(pixels.contiguous(memory_format=torch.channels_last))
-            self.done += 1
-            held = None
-            if self.done % options.every == 0 or self.done == options.steps:
-                held = self.save()
-            yield TrainingStep(self.done, options.steps, found, held, bad)
+        try:
+            for pixels, bad in loader:
+                if not len(pixels):
+                    raise PictureError(
+                        f"{field('photos')}: too many photographs give no crop, {files.shown(bad[-1])} for one, and "
+                        "training stops; remove them from the folder"
+                    )
+                found = self._update(pixels.contiguous(memory_format=torch.channels_last))
+                self.done += 1
+                held, self.missed = None, ()
+                if self.done % options.every == 0 or self.done == options.steps:
+                    held = self.save()
+                yield TrainingStep(self.done, options.steps, found, held, bad, self.missed)
+        except TrainingError:  # the network is past saving
+            raise
+        except Exception:
+            if self.done > self.saved:
+                with contextlib.suppress(Exception):  # the first error says more
+                    self._checkpoint()
+            raise
 
     def _update(self, pixels: Tensor) -> dict[str, float]:
         options, step = self.options, self.done + 1
@@ -169,7 +182,8 @@ class Training:
         weights = {"content": options.content_weight, "style": options.style_weight, "tv": options.tv_weight}
         values["total"] = sum(weights[name] * values[name] for name in weights) / sum(weights.values())
         if self.watch.diverges(values["total"], is_warm=self.done >= WARM_UP):
-            kept = f"the last checkpoint is in {files.shown(self.folder)}" if self.done else "nothing was written"
+            is_kept = (self.folder / checkpoints.NAME).exists()
+            kept = f"the last checkpoint is in {files.shown(self.folder)}" if is_kept else "nothing was written"
             raise TrainingError(
                 f"the training diverges: at step {step} its loss is {values['total']:.3g}, after "
                 f"{self.watch.lowest:.3g} at best, and {kept}; start anew with a smaller {field('rate')}, such as "
@@ -189,27 +203,46 @@ class Training:
             output = network(pixels).clamp(0, 1)
             found.append(self.objective.of(pixels).losses(output))
             painted.append(output.cpu())
-        self.network.train()
         return {name: sum(float(one[name]) for one in found) / len(found) for name in found[0]}, painted
 
     def save(self) -> dict[str, float] | None:
-        """Write model, checkpoint, samples, log and curve as things stand.
+        """Write checkpoint and model, then samples, log and curve, as things stand.
+
+        What cannot be measured or drawn is missing, and a note in `missed`. So is what cannot be written, but at the
+        end.
 
         Returns:
-            The held-out photographs' losses; None in any process but the main one, which writes nothing.
+            The held-out photographs' losses; None if they could not be measured, and in any process but the main one,
+            which writes nothing.
 
         Raises:
-            OutputError: a file cannot be written; one that was there is left as it was.
-            TrainingError: the network's pictures are not finite numbers.
+            OutputError: the model of the whole training cannot be written; a file that was there is left as it was.
+            TrainingError: the network's weights or its pictures are not finite numbers.
         """
         if not self.accelerator.is_main_process:
             return None
-        held, painted = self.measure()
-        if not all(map(math.isfinite, held.values())):
+        smaller = f"start anew with a smaller {field('rate')}, such as {self.options.rate / 4:g}"
+        if not all(bool(weights.isfinite().all()) for weights in self.trained.state_dict().values()):
             raise TrainingError(
-                f"at step {self.done} the network paints values that are not finite numbers, and the last checkpoint "
-                f"stays; start anew with a smaller {field('rate')}, such as {self.options.rate / 4:g}"
+                f"at step {self.done} the network has weights that are not finite numbers, and the last checkpoint "
+                f"stays; {smaller}"
             )
+        held, painted = dict[str, float](), list[Tensor]()
+        with self._going_on("The checkpoint was not written"):
+            self._checkpoint()
+        with self._going_on("The held-out photographs could not be measured"):
+            held, painted = self.measure()
+        if not all(map(math.isfinite, held.values())):
+            raise TrainingError(f"at step {self.done} the network paints values that are not finite numbers; {smaller}")
+        is_last = self.done == self.options.steps
+        with contextlib.nullcontext() if is_last else self._going_on("The model was not written"):
+            models.write(self.output, self.trained, self.about(held))
+        if held:
+            with self._going_on("Samples, log or curve were not written"):
+                records.write(self.folder, self.done, held, painted)
+        return held or None
+
+    def _checkpoint(self) -> None:
         checkpoint = {
             "done": self.done,
             "lowest": self.watch.lowest,
@@ -219,9 +252,18 @@ class Training:
             "identity": self._identity(),
         }
         checkpoints.write(self.folder / checkpoints.NAME, checkpoint)
-        models.write(self.output, self.trained, self.about(held))
-        records.write(self.folder, self.done, held, painted)
-        return held
+        self.saved = self.done
+
+    @contextlib.contextmanager
+    def _going_on(self, what: str) -> Iterator[None]:
+        """Turn what goes wrong meanwhile into a note."""
+        try:
+            yield
+        except Exception as error:
+            reason = error.args[0] if isinstance(error, StyletxError) else files.reason(error)
+            self.missed += (Note(f"{what} at step {self.done}: {reason}."),)
+        finally:
+            self.network.train()
 
     def about(self, held: dict[str, float]) -> dict[str, Any]:
         """What the model file says about its training."""
@@ -256,7 +298,7 @@ class Training:
             self.trained.load_state_dict(saved["network"])
             for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
                 optimiser.load_state_dict(state)
-            self.done = range(self.options.steps + 1)[saved["done"]]
+            self.done = self.saved = range(self.options.steps + 1)[saved["done"]]
             self.watch.lowest, self.watch.smoothed = float(saved["lowest"]), float(saved["smoothed"])
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise checkpoints.damaged(path) from error

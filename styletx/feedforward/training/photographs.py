@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,9 +12,15 @@ from torchvision.transforms import v2
 
 from styletx import images
 from styletx.errors import PictureError, StyletxError, TrainingError, field
+from styletx.files import shown
+from styletx.notes import Note, Notes
 from styletx.options import TrainingOptions
 
 ATTEMPTS = 20  # photographs to try before giving up on an item
+SCALE = (0.2, 1.0)  # share of a photograph that a crop shows
+RATIO = (0.8, 1.25)  # width of a crop to its height
+# Long side to short side beyond which no crop shows the least share.
+LONGEST = RATIO[1] / SCALE[0]
 
 
 class Crops(Dataset[tuple[Tensor, list[str]]]):
@@ -33,16 +38,16 @@ class Crops(Dataset[tuple[Tensor, list[str]]]):
         # From a detail to most of the picture, so that a network learns objects of many sizes.
         self.augment = v2.Compose(
             [
-                v2.RandomResizedCrop(crop, scale=(0.2, 1.0), ratio=(0.8, 1.25), antialias=True),
+                v2.RandomResizedCrop(crop, scale=SCALE, ratio=RATIO, antialias=True),
                 v2.RandomHorizontalFlip(),
                 v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
             ]
         )
 
     def __getitem__(self, index: int) -> tuple[Tensor, list[str]]:
-        """Item `index`: `[3, crop, crop]` in [0, 1], and the photographs that were tried and could not be read.
+        """Item `index`: `[3, crop, crop]` in [0, 1], and the photographs that were tried and gave no crop.
 
-        If hardly any can be read, the crop is empty: an error would bring the traceback of the process that reads.
+        If hardly any does, the crop is empty: an error would bring the traceback of the process that reads.
         """
         bad: list[str] = []
         with torch.random.fork_rng(devices=[]):
@@ -50,27 +55,40 @@ class Crops(Dataset[tuple[Tensor, list[str]]]):
             for _ in range(ATTEMPTS):
                 path = self.paths[int(torch.randint(len(self.paths), ()))]
                 try:
-                    return self.augment(images.read(path).pixels[0]), bad
+                    return self.augment(readable(path)[0]), bad
                 except StyletxError:
                     bad.append(path.name)
         return torch.empty(0), bad
 
     @staticmethod
     def collate(items: list[tuple[Tensor, list[str]]]) -> tuple[Tensor, tuple[str, ...]]:
-        """A batch of items: `[B, 3, crop, crop]`, empty if a crop is, and all that could not be read for it."""
+        """A batch of items: `[B, 3, crop, crop]`, empty if a crop is, and all that gave no crop for it."""
         crops = [pixels for pixels, _ in items]
         return torch.stack(crops) if all(map(len, crops)) else torch.empty(0), tuple(
             name for _, bad in items for name in bad
         )
 
 
-def split(photographs: Sequence[Path], options: TrainingOptions) -> tuple[dict[Path, Tensor], list[Path]]:
-    """Photographs to measure on, with their pixels, and photographs to train on.
+def readable(path: Path) -> Tensor:
+    """A photograph `[1, 3, H, W]` to train on.
+
+    Raises:
+        PictureError: it cannot be read, or is so long and thin that it gives no crop.
+    """
+    pixels = images.read(path).pixels
+    height, width = pixels.shape[-2:]
+    if max(height, width) > LONGEST * min(height, width):
+        raise PictureError(f"{shown(path)}: {width}×{height} px is too long and thin for a crop; cut it into parts")
+    return pixels
+
+
+def split(photographs: Sequence[Path], options: TrainingOptions) -> tuple[dict[Path, Tensor], list[Path], Notes]:
+    """Photographs to measure on, with their pixels, photographs to train on, and notes on any that are left out.
 
     Up to 8 photographs are held out, spread evenly over the names, the same ones each time.
 
     Raises:
-        TrainingError: too few photographs, or none that can be read.
+        TrainingError: too few photographs, or none that can be used.
     """
     photographs = sorted(photographs)
     minimum = max(8, 2 * options.batch)
@@ -81,15 +99,20 @@ def split(photographs: Sequence[Path], options: TrainingOptions) -> tuple[dict[P
         )
     share = len(photographs) // min(8, len(photographs) // 8)
     held_out: dict[Path, Tensor] = {}
+    left_out: dict[Path, Note] = {}
     for start in range(0, len(photographs) - share + 1, share):
         for path in photographs[start : start + share]:
-            with contextlib.suppress(PictureError):
-                pixels = images.read(path).pixels
-                size = images.fit((pixels.shape[-2], pixels.shape[-1]), 2 * options.crop)
-                held_out[path] = images.resize(pixels, size)
-                break
+            try:
+                pixels = readable(path)
+            except PictureError as error:
+                left_out[path] = Note(f"Left out: {error.args[0]}.")
+                continue
+            size = images.fit((pixels.shape[-2], pixels.shape[-1]), 2 * options.crop)
+            held_out[path] = images.resize(pixels, size)
+            break
     if not held_out:
         raise TrainingError(
-            f"{field('photos')}: none of the photographs can be read; give a folder of JPEG or PNG photographs"
+            f"{field('photos')}: none of the photographs can be used; give a folder of JPEG or PNG photographs"
         )
-    return held_out, [path for path in photographs if path not in held_out]
+    rest = [path for path in photographs if path not in held_out and path not in left_out]
+    return held_out, rest, tuple(left_out.values())
