@@ -103,7 +103,7 @@ class Options:
         metavar="N",
     )
     optimizer: str = search("lbfgs", "Search", "Optimiser of the pixels.", choices=("lbfgs", "adam"))
-    seed: int = search(0, "Search", "Seed of noise and of random weights.", 0, 2**63 - 1, metavar="N")
+    seed: int = option(0, "Search", "Seed of noise, of grain and of random weights.", 0, 2**63 - 1, metavar="N")
     backbone: str = search(
         "auto",
         "Network",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from styletx import devices
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field
-from styletx.feedforward import models, onnx, strips
+from styletx.feedforward import grain, models, onnx, strips
 from styletx.feedforward.networks import Repainter
 from styletx.notes import Note
 from styletx.optimization import Step
@@ -21,8 +21,6 @@ from styletx.options import ONE_PASS, Options, idle
 from styletx.stylizers.base import Result, Run, Stylizer
 
 COMPILERS = (os.environ.get("CXX", "g++"), "g++", "c++", "clang++", "cl")
-FLAT = 2 / 255  # standard deviation of a picture with nothing to see in it
-GRAIN = 0.01  # standard deviation of the grain that it gets
 BATCH = 8  # pictures that keep a GPU busy; one keeps a CPU busy
 
 
@@ -99,13 +97,9 @@ class TransformingStylizer(Stylizer):
         return [run.result for run in runs]
 
     def _repaint(self, name: str, pixels: Tensor, *, in_place: bool) -> Iterator[Step]:
-        flat = pixels.std(dim=(1, 2, 3), keepdim=True) < FLAT
-        if bool(flat.any()):
-            # A flat picture gives the network nothing to paint but its own grey; grain gives the strokes a hold.
-            generator = torch.Generator().manual_seed(0)
-            grain = torch.randn((1, 1, *pixels.shape[-2:]), generator=generator).to(pixels.device)
-            pixels, in_place = (pixels + flat * GRAIN * grain).clamp_(0, 1), True
         try:
+            grained = grain.added(pixels, self.options.seed, in_place=in_place)
+            pixels, in_place = grained, in_place or grained is not pixels
             for progress, painted in strips.repaint(self.network, pixels, in_place=in_place):
                 if progress == 1 and not bool(painted.isfinite().all()):
                     raise WeightsError(

@@ -1,0 +1,66 @@
+"""Grain for the flat parts of a picture.
+
+A network paints strokes over what it sees. Where a photograph shows nothing at all, as in a logo, a page or a clear sky
+without noise, it has nothing to hold on to, and paints its own regular pattern or leaves the part bare.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BLOCK = 4  # px of the blocks that are flat or not, a side
+FLAT = 1.5 / 255  # standard deviation of luminance in a block up to which it gets all of the grain
+LIVELY = 3 / 255  # from which it gets none
+DEVIATION = 0.015  # of the grain
+TABLE = 65_521  # values that it is made of; a prime, so that rows do not repeat each other
+BAND = 64  # blocks, down, that are worked on at a time
+
+
+@torch.no_grad()
+def added(pixels: Tensor, seed: int, *, in_place: bool = False) -> Tensor:
+    """Pictures with grain in their flat parts.
+
+    The grain is grey, the same at a position whatever the picture, and fades out towards what is not flat.
+
+    Args:
+        pixels: `[B, 3, H, W]` in [0, 1].
+        seed: of the grain.
+        in_place: write into `pixels`.
+
+    Returns:
+        `[B, 3, H, W]`, a little outside [0, 1] where white or black got grain; `pixels` itself if nothing is flat.
+    """
+    share = flatness(pixels)
+    if not bool(share.any()):
+        return pixels
+    canvas = pixels if in_place else pixels.clone()
+    height, width = pixels.shape[-2:]
+    generator = torch.Generator().manual_seed(seed)
+    values = DEVIATION * torch.randn(TABLE, generator=generator)
+    starts = torch.randint(TABLE, (height,), generator=generator).to(pixels.device)
+    # Each row begins elsewhere in the table, which goes round.
+    runs = values.repeat(1 + math.ceil(width / TABLE)).to(pixels).unfold(0, width, 1)
+    for top in range(0, share.shape[-2], BAND):
+        if not bool(share[..., top : top + BAND, :].any()):
+            continue
+        some = F.interpolate(share[..., top : top + BAND, :], scale_factor=float(BLOCK))
+        rows = slice(top * BLOCK, (top + BAND) * BLOCK)
+        grain = runs[starts[rows]]
+        canvas[..., rows, :] += some[..., : len(grain), :width].to(pixels.dtype) * grain
+    return canvas
+
+
+def flatness(pixels: Tensor) -> Tensor:
+    """How flat each block of pictures `[B, 3, H, W]` is, less beside one that is not: `[B, 1, h, w]`, from 0 to 1."""
+    found = []
+    for top in range(0, pixels.shape[-2], BAND * BLOCK):
+        luminance = pixels[..., top : top + BAND * BLOCK, :].mean(1, keepdim=True, dtype=torch.float32)
+        mean = F.avg_pool2d(luminance, BLOCK, ceil_mode=True)
+        square = F.avg_pool2d(luminance.square_(), BLOCK, ceil_mode=True)
+        found.append((square - mean.square()).clamp_min_(0).sqrt_())
+    share = ((LIVELY - torch.cat(found, 2)) / (LIVELY - FLAT)).clamp_(0, 1)
+    return share * F.avg_pool2d(share, 3, stride=1, padding=1, count_include_pad=False)

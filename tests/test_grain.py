@@ -1,0 +1,101 @@
+"""Grain: only where nothing is seen, the same everywhere and always, and enough for every bundled style."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+import styletx
+from styletx.feedforward import grain
+from styletx.feedforward.models import bundled
+
+
+def gradient() -> Image.Image:
+    ramp = np.linspace(40, 220, 256).astype(np.uint8)[:, None].repeat(320, 1)
+    return Image.fromarray(np.stack([ramp, ramp // 2, 255 - ramp], 2))
+
+
+def logo() -> Image.Image:
+    picture = Image.new("RGB", (320, 256), (20, 60, 200))
+    ImageDraw.Draw(picture).ellipse((110, 80, 210, 180), fill="yellow")
+    return picture
+
+
+def page() -> Image.Image:
+    picture = Image.new("RGB", (320, 256), "white")
+    for line in range(8):
+        ImageDraw.Draw(picture).text((20, 20 + 24 * line), "Paintings, not patterns.", fill="black")
+    return picture
+
+
+def night() -> Image.Image:
+    picture = Image.new("RGB", (320, 256), (8, 10, 24))
+    for column, row in np.random.default_rng(0).integers(0, (320, 200), (30, 2)):
+        picture.putpixel((int(column), int(row)), (255, 255, 255))
+    return picture
+
+
+@pytest.mark.parametrize("make", [lambda: Image.new("RGB", (320, 256), "blue"), logo, gradient, page, night])
+@pytest.mark.parametrize(
+    "style",
+    [
+        pytest.param(
+            name, marks=() if name in ("impasto", "mosaic") else pytest.mark.slow(reason="one bundled style of several")
+        )
+        for name in sorted(bundled())
+    ],
+)
+def test_no_trained_style_leaves_flat_parts_bare_or_in_a_grid(make: Callable[[], Image.Image], style: str) -> None:
+    result = styletx.stylize(make(), style, size="original", device="cpu", precision="float32")
+    luminance = result.pixels[0].mean(0) * 255
+    blocks = luminance[:256, :320].unfold(0, 16, 16).unfold(1, 16, 16).flatten(2)
+    assert (blocks.std(2) < 2).float().mean() <= 0.02
+    shifted = (luminance[8:, 8:] - luminance[:-8, :-8]).abs().mean()
+    assert shifted > 1  # a grid of 8 px repeats itself
+
+
+def test_what_is_not_flat_gets_none() -> None:
+    busy = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert grain.added(busy, 0) is busy
+    half = busy.clone()
+    half[..., 32:] = 0.3
+    found = grain.added(half, 0)
+    assert torch.equal(found[..., :32], half[..., :32])
+    grey = (found - half)[..., 32:]
+    torch.testing.assert_close(grey[:, :1].expand(1, 3, -1, -1), grey, atol=1e-6, rtol=0)
+    beside, inside = (float(part.std()) for part in (grey[..., :4], grey[..., 8:]))
+    assert inside == pytest.approx(grain.DEVIATION, rel=0.1) and 0.2 * inside < beside < 0.8 * inside
+
+
+@pytest.mark.parametrize("size", [(64, 64), (61, 90), (300, 47)])
+def test_it_is_the_same_at_a_position_in_any_picture_and_strip(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of(height: int, width: int, seed: int = 0) -> Tensor:
+        return grain.added(torch.full((1, 3, height, width), 0.5), seed)
+
+    whole, part = of(320, 96), of(*size)
+    rows, columns = min(size[0], 320) - 8, min(size[1], 96) - 8  # a last block of less than 4 px may count as flat
+    assert torch.equal(whole[..., :rows, :columns], part[..., :rows, :columns])
+    assert not torch.equal(of(*size), of(*size, seed=1))
+    monkeypatch.setattr(grain, "BAND", 5)
+    torch.testing.assert_close(of(*size), part, atol=1e-6, rtol=0)
+
+
+def test_it_is_written_in_place_where_that_is_asked_for() -> None:
+    flat = torch.full((1, 3, 32, 32), 0.5)
+    assert grain.added(flat, 0, in_place=True) is flat and flat.std() > 0.005
+
+
+def test_the_seed_chooses_the_grain() -> None:
+    options = {"size": "original", "device": "cpu", "precision": "float32"}
+    first, again, other = (
+        styletx.stylize(logo(), "mosaic", seed=seed, **options).pixels  # type: ignore[arg-type]
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, other)
