@@ -109,7 +109,7 @@ def quality(arguments: argparse.Namespace) -> None:
             style_weight=training["style_weight"],
             content_weight=training["content_weight"],
         )
-        objective = TrainingObjective(images.read(painting).pixels, options, device)
+        objective = TrainingObjective(images.read(painting), options, device)
         once, searched = [], []
         for photograph in photographs:
             pixels = images.read(photograph).pixels

@@ -29,12 +29,13 @@ class Colors(NamedTuple):
     covariance: Tensor
 
 
-def colors(pixels: Tensor) -> Colors:
-    """The colours of a picture `[1, 3, H, W]`."""
+def colors(pixels: Tensor, alpha: Tensor | None = None) -> Colors:
+    """The colours of a picture `[1, 3, H, W]`, each as often as it is visible, by alpha `[1, 1, H, W]`."""
     values = pixels.detach().flatten(2)[0].float()
-    mean = values.mean(1, keepdim=True)
+    shares = torch.ones_like(values[0]) if alpha is None else alpha.flatten()
+    mean = (values * shares).sum(1, keepdim=True) / shares.sum()
     away = values - mean
-    return Colors(mean[:, 0].cpu().double(), (away @ away.mT / values.shape[1]).cpu().double())
+    return Colors(mean[:, 0].cpu().double(), (away * shares @ away.mT / shares.sum()).cpu().double())
 
 
 def transferred(pixels: Tensor, target: Colors) -> Tensor:

@@ -30,6 +30,7 @@ SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 BEYOND = ((-2, 0), (2, 0), (0, -2), (0, 2))
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 AROUND = (*SIDES, *CORNERS)
+VISIBLE = 0.5  # of a place, for others to be like it
 TINY = 1e-6
 NOWHERE = -1
 
@@ -83,35 +84,44 @@ class Candidates:
     Attributes:
         columns: their hypercolumns `[N, D]`, picture after picture, row by row.
         sizes: (h, w) of each picture's grid.
+        shares: how much of each place is visible, `[N, 1]`.
     """
 
     columns: Tensor
     sizes: tuple[Size, ...]
+    shares: Tensor
 
     @classmethod
-    def of(cls, columns: Sequence[Tensor]) -> Candidates:
-        """All places of pictures, from their hypercolumns `[1, D, h, w]`."""
+    def of(cls, columns: Sequence[Tensor], shares: Sequence[Tensor | None] = ()) -> Candidates:
+        """All places of pictures, from their hypercolumns `[1, D, h, w]`.
+
+        Args:
+            columns: of each picture.
+            shares: how much of each place is visible, `[1, 1, h, w]`, or None for a picture that is opaque.
+        """
         sizes = tuple((one.shape[-2], one.shape[-1]) for one in columns)
-        return cls(torch.cat([_rows(one) for one in columns]), sizes)
+        whole = [torch.ones_like(one[:, :1]) for one in columns]
+        seen = [all_of_it if one is None else one for one, all_of_it in zip(shares or whole, whole, strict=True)]
+        return cls(torch.cat(list(map(_rows, columns))), sizes, torch.cat(list(map(_rows, seen))))
 
     @cached_property
     def mean(self) -> Tensor:
         """The mean hypercolumn, `[D]`."""
-        return self.columns.mean(0)
+        return (self.columns * self.shares).sum(0) / self.shares.sum()
 
     @cached_property
     def components(self) -> Tensor:
         """The principal components `[D, K]` of the hypercolumns' directions from their mean."""
-        away = F.normalize(self.columns - self.mean, dim=1)
+        away = F.normalize(self.columns - self.mean, dim=1) * self.shares
         # On the CPU: a small matrix, and not every device can.
         _, vectors = torch.linalg.eigh((away.mT @ away).cpu().double())
         return torch.as_tensor(vectors[:, -COMPONENTS:]).to(away)
 
     @cached_property
     def directions(self) -> Tensor:
-        """Each hypercolumn's direction from the mean, in components, `[N, K]`."""
+        """Each hypercolumn's direction from the mean, in components, `[N, K]`; nothing is like what is not visible."""
         directions: Tensor = F.normalize(self.columns - self.mean, dim=1) @ self.components
-        return directions
+        return directions * (self.shares > VISIBLE)
 
     @cached_property
     def places(self) -> Tensor:
@@ -162,7 +172,9 @@ class Match:
         shares = torch.cat([own, self.alike]) * columns.new_tensor([4, *[2] * len(SIDES), *[1] * len(CORNERS)]).view(
             -1, 1, 1
         )
-        shares = shares.flatten(1).mT * (proposed >= 0)
+        shares = (
+            shares.flatten(1).mT * (proposed >= 0) * self.candidates.shares[proposed.clamp_min(0), 0].clamp_min(TINY)
+        )
         shares = shares / shares.sum(1, keepdim=True)
         mixed = F.embedding_bag(proposed.clamp_min(0), columns, mode="sum", per_sample_weights=shares)
         return mixed.mT.reshape(1, -1, *self.index.shape)

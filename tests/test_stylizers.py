@@ -26,9 +26,9 @@ import styletx
 from styletx import devices, images, losses
 from styletx.colors import colors, transferred
 from styletx.errors import MemoryLimitError, OptionError, PictureError, WeightsError
-from styletx.losses import PIXELS, Matching
+from styletx.losses import PIXELS, Matching, relative_distance
 from styletx.losses.terms import whole
-from styletx.matching import hypercolumns, match
+from styletx.matching import grid, hypercolumns, match
 from styletx.notes import Note
 from styletx.optimization import pyramid
 from styletx.stylizers import OptimizingStylizer, Result, optimizing
@@ -766,6 +766,75 @@ def test_colours_come_back_where_only_one_of_the_pictures_is_grey(content_pictur
     grey = Image.open(content_picture).convert("L")
     coloured = styletx.stylize(grey, style_picture, size=64, iterations=3, **COMPACT).pixels
     assert (coloured.amax(1) - coloured.amin(1)).max() > 0.1
+
+
+def sticker(picture: np.ndarray, place: tuple[int, int], canvas: tuple[int, int]) -> Image.Image:
+    """A picture on a transparent canvas of (width, height), with other colours hidden where it is transparent."""
+    whole = Image.new("RGBA", canvas, (255, 0, 255, 0))
+    whole.paste(Image.fromarray(picture).convert("RGBA"), place)
+    return whole
+
+
+@pytest.mark.parametrize("amount", [0.0, 1.0])
+def test_a_painting_on_a_transparent_canvas_is_that_painting(
+    content_picture: Path, style_picture: Path, amount: float
+) -> None:
+    painting = array(style_picture)
+    loose, alone = (
+        styletx.stylize(content_picture, style, size=64, match=amount, iterations=3, **COMPACT)
+        for style in (sticker(painting, (50, 10), (300, 200)), painting)
+    )
+    assert torch.equal(loose.pixels, alone.pixels)
+    assert loose.metadata["losses"] == alone.metadata["losses"]
+
+
+@pytest.mark.parametrize("rotations", [False, True])
+def test_what_is_cut_out_of_a_painting_counts_for_nothing(content_picture: Path, rotations: bool) -> None:
+    rng = np.random.default_rng(0)
+    stripes = (np.indices((96, 96)).sum(0) // 3 % 2 * 200 + rng.integers(0, 50, (96, 96))).astype(np.uint8)
+    picture = np.stack([stripes, stripes // 2, 255 - stripes, np.full_like(stripes, 255)], 2)
+    hole = picture.copy()
+    hole[30:66, 30:66, 3] = 0
+    whole, cut = (loaded(one, rotations=rotations, **COMPACT).painting for one in (picture, hole))
+    assert whole.alpha is None and cut.alpha is not None and cut.lead == 0
+    for layer, statistics in whole.at(96, 96).grams.items():
+        # The deepest layers see beyond what is visible.
+        allowed = 0.15 if layer == "relu5_1" else 0.05
+        assert relative_distance(cut.at(96, 96).grams[layer], statistics * 0.86) < allowed, layer
+    candidates = cut.at(96, 96).candidates
+    assert candidates is not None and len(candidates.columns) == 24 * 24 * (4 if rotations else 1)
+    hidden = (candidates.shares == 0)[:, 0]
+    assert hidden.float().mean() == pytest.approx((36 / 96) ** 2, abs=0.05)
+    photo = images.read(content_picture).pixels
+    seen = loaded(hole, rotations=rotations, **COMPACT)._activations(photo)
+    layers = [seen[layer] for layer in whole._matching_layers]
+    query = hypercolumns(layers, grid((48, 64)), cut.at(96, 96).scales)
+    assert not hidden[match(query, candidates).index].any()
+
+
+def test_a_long_thin_painting_is_seen_as_large_as_the_picture_and_never_enlarged(content_picture: Path) -> None:
+    def side(style: tuple[int, int], size: tuple[int, int], **options: Any) -> int:
+        stylizer = loaded(np.zeros((*style, 3), np.uint8), **COMPACT | options)
+        largest = list[int]()
+        stylizer.painting.at = lambda long_side, most: largest.append(long_side)  # type: ignore
+        stylizer._painting_at(1.0, size)
+        return largest[0]
+
+    assert side((1024, 1024), (384, 512)) == 512
+    assert side((96, 2048), (384, 512)) == 2048
+    assert side((96, 4096), (384, 512)) == 2896  # 68 px high: 512 × 384 px in all
+    assert side((48, 640), (384, 512)) == 640
+    assert side((96, 2048), (384, 512), style_size=300) == 300
+
+
+def test_too_small_a_painting_gets_a_note_with_the_size_that_would_do(content_picture: Path) -> None:
+    rng = np.random.default_rng(0)
+    painting = rng.integers(0, 256, (20, 160, 3), dtype=np.uint8)
+    run = styletx.load_stylizer(painting, size=512, **COMPACT).start(content_picture)
+    told = [str(note) for note in run.notes]
+    assert len(told) == 1 and "short side is 20 px" in told[0] and told[0].endswith("or style_size 1024.")
+    enough = styletx.load_stylizer(painting, size=512, style_size=1024, **COMPACT)
+    assert enough.start(content_picture).notes == ()
 
 
 @pytest.mark.parametrize("kind", ["dots", "one object"])

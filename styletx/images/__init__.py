@@ -6,7 +6,7 @@ one step, with an sRGB profile and the metadata of its run. `resize` works on an
 
 from styletx.images.opening import MIN_SIDE
 from styletx.images.pixels import to_pil
-from styletx.images.reading import MAX_PIXELS, Picture, Source, check, read, read_metadata
+from styletx.images.reading import MAX_PIXELS, Picture, Source, check, read, read_metadata, shares, visible
 from styletx.images.resizing import fit, resize
 from styletx.images.writing import check_output, write
 
@@ -21,6 +21,8 @@ __all__ = [
     "read",
     "read_metadata",
     "resize",
+    "shares",
     "to_pil",
+    "visible",
     "write",
 ]

@@ -1,5 +1,6 @@
 """Any source of a picture → a `Picture`: paths, bytes, streams, PIL images, arrays and tensors."""
 
+import dataclasses
 import io
 import os
 import stat
@@ -76,6 +77,26 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
     given = getattr(source, "name", None)
     name = given if isinstance(given, str) else "<stream>"
     return _picture(decoding.decode_stream(_buffered(source, name), name, max_pixels), name)
+
+
+def visible(picture: Picture) -> Picture:
+    """The smallest part of a picture, upright, that holds everything visible in it."""
+    if picture.alpha is None:
+        return picture
+    there = picture.alpha[0, 0] > 0
+    rows, columns = (torch.nonzero(there.any(axis)).flatten() for axis in (1, 0))
+    part = (..., slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
+    alpha = picture.alpha[part]
+    return dataclasses.replace(
+        picture, pixels=picture.pixels[part].contiguous(), alpha=None if bool((alpha == 1).all()) else alpha
+    )
+
+
+def shares(alpha: Tensor | None, features: Tensor) -> Tensor | None:
+    """How much of each position of a layer `[B, C, h, w]` is visible, `[1, 1, h, w]`; None if the picture is opaque."""
+    if alpha is None:
+        return None
+    return F.adaptive_avg_pool2d(alpha, (features.shape[-2], features.shape[-1])).to(features.device)
 
 
 def check(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> None:

@@ -56,17 +56,22 @@ class Moments(NamedTuple):
     deviation: Tensor
 
 
-def gram_statistics(features: Tensor) -> Tensor:
+def gram_statistics(features: Tensor, weights: Tensor | None = None) -> Tensor:
     """Sums over positions of the products of each two channels, where a channel of ones is added as the last one.
 
     So the last row and column hold each channel's sum, and their corner the number of positions.
 
     Args:
         features: `[B, C, h, w]`, any float dtype.
+        weights: how much each position counts, `[B, 1, h, w]`; None for all alike.
 
     Returns:
         `[B, C + 1, C + 1]`, float32 or wider.
     """
+    if weights is not None:
+        root = weights.sqrt()
+        rows = torch.cat([wide(features) * root, root.to(wide(features))], 1).flatten(2)
+        return rows @ rows.mT
     statistics: Tensor = _Statistics.apply(features)
     return statistics
 

@@ -149,7 +149,7 @@ class Stylizer(abc.ABC):
                 f"{picture.name}: the result would be {size[1]}×{size[0]} px, and {images.MIN_SIDE} px a side is the "
                 f"minimum; increase {errors.field('size')}"
             )
-        self.check(picture.name, size)
+        notes = self.check(picture.name, size)
         photo = images.resize(picture.pixels, size)
         return Run(
             self,
@@ -157,7 +157,7 @@ class Stylizer(abc.ABC):
             photo,
             None if picture.alpha is None else images.resize(picture.alpha, size),
             picture.bits,
-            picture.notes,
+            (*picture.notes, *notes),
             None if initial is None else images.read(initial, max_pixels=self.options.max_pixels).pixels,
             # Only what nobody else holds may be repainted in place.
             is_shared=picture is content and photo is picture.pixels,
@@ -170,12 +170,16 @@ class Stylizer(abc.ABC):
                 pass
         return [run.result for run in runs]
 
-    def check(self, name: str, size: tuple[int, int]) -> None:  # noqa: B027
+    def check(self, name: str, size: tuple[int, int]) -> Notes:
         """Find out before any work whether a photograph of that name can be repainted at a size (H, W).
+
+        Returns:
+            What one should know of that size.
 
         Raises:
             MemoryLimitError: it does not fit into the device's memory.
         """
+        return ()
 
     @abc.abstractmethod
     def steps(self, run: Run) -> Iterator[Step]:

@@ -17,7 +17,7 @@ from styletx import backbones, colors, devices, images, optimization
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field, nearest
 from styletx.losses import Matching, Objective, Weighted, gatys_terms
 from styletx.matching import CELL, Match, grid, hypercolumns, match
-from styletx.notes import Note
+from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import OPTIMISATION, Options, idle, layer_weights
 from styletx.stylizers.base import Run, Stylizer
@@ -39,6 +39,7 @@ MOMENTS = 0.5
 STROKES = 3
 MATCHED_COARSE_ITERATIONS = 2  # as `COARSE_ITERATIONS`; what is matched has its place already, and settles sooner
 QUERY = 0.75  # how much of the coarser scale's result, and not of the photograph, is in what is matched
+SHORTEST_STYLE = 32  # px of the painting's short side at the coarsest scale that show strokes
 INITIALS = ("content", "style", "noise")
 
 
@@ -80,7 +81,7 @@ class OptimizingStylizer(Stylizer):
             unused += [Note(f"Nothing is matched with the painting, so {field('rotations')} has no effect.")]
         self.notes = (*style.notes, *self.backbone.notes, *unused)
         self.painting = Painting(
-            style.pixels,
+            style,
             self._activations,
             self.device,
             self.backbone.style_layers,
@@ -156,7 +157,7 @@ class OptimizingStylizer(Stylizer):
         """
         options, backbone = self.options, self.backbone
         content = self._activations(photo)
-        painting = self._painting_at(max(photo.shape[-2:]) / max(_canvas(size)), max(size))
+        painting = self._painting_at(max(photo.shape[-2:]) / max(_canvas(size)), size)
         is_last = photo.shape[-2:] == _canvas(size)
         has_strokes = is_last and earlier is not None
         style_weight = options.style_weight * (MATCHED_STYLE * DETAILS if has_strokes else MATCHED_STYLE) ** self.match
@@ -198,13 +199,25 @@ class OptimizingStylizer(Stylizer):
                     layers[layer] *= STROKES**self.match
         return layers
 
-    def _painting_at(self, share: float, long_side: int) -> Scale:
-        # The painting shrinks with the scale, so that its strokes keep their size relative to the picture. It is not
-        # enlarged unless asked for: what it has no pixels for, it cannot show.
+    def _painting_at(self, share: float, size: tuple[int, int]) -> Scale:
+        """The painting at a scale of a result of a size (H, W), of which that scale is a share.
+
+        It shrinks with the scale, so that its strokes keep their size relative to the picture. It is not enlarged
+        unless asked for: what it has no pixels for, it cannot show.
+        """
+        side = self._style_side(size)
+        largest = side if self.options.style_size else min(side, max(self.painting.size))
+        return self.painting.at(max(1, min(largest, round(side * share))), largest)
+
+    def _style_side(self, size: tuple[int, int]) -> int:
+        """Long side of the painting beside a result of a size (H, W), had it the pixels.
+
+        It is as long as the result, or longer if it is thinner, so that there is as much of it to see.
+        """
         if self.options.style_size is not None:
-            return self.painting.at(max(1, round(self.options.style_size * share)), self.options.style_size)
-        own = max(self.painting.size)
-        return self.painting.at(max(1, min(own, round(long_side * share))), min(own, long_side))
+            return self.options.style_size
+        own = self.painting.size
+        return round(max(max(size), max(own) * math.sqrt(math.prod(size) / math.prod(own))))
 
     @torch.no_grad()
     def _activations(self, pixels: Tensor) -> dict[str, Tensor]:
@@ -243,14 +256,29 @@ class OptimizingStylizer(Stylizer):
     def _forecast(self, size: tuple[int, int]) -> float:
         """Bytes that a result of a size (H, W) needs on the device at its peak."""
         canvas, painting = self._bytes_per_pixel
-        style = images.fit(self.painting.size, self.options.style_size or min(max(size), max(self.painting.size)))
+        style = images.fit(
+            self.painting.size, self.options.style_size or min(self._style_side(size), max(self.painting.size))
+        )
         return max(math.prod(_canvas(size)) * canvas, math.prod(style) * painting)
 
-    def check(self, name: str, size: tuple[int, int]) -> None:
-        """As `Stylizer.check`."""
+    def check(self, name: str, size: tuple[int, int]) -> Notes:
+        """As `Stylizer.check`; a note if too little of the painting is seen."""
         available = devices.available_memory(self.device)
         if available is not None and self._forecast(size) > available:
             raise self._out_of_memory(name, size)
+        side, own = self._style_side(size), max(self.painting.size)
+        whole = side if self.options.style_size else min(side, own)
+        share = max(optimization.pyramid_sizes(size)[0]) / max(size)
+        short = min(images.fit(self.painting.size, max(1, min(whole, round(side * share)))))
+        if short >= SHORTEST_STYLE:
+            return ()
+        enough = math.ceil(SHORTEST_STYLE / share * own / min(self.painting.size))
+        return (
+            Note(
+                f"The painting's short side is {short} px where large shapes are laid out, which says little of its "
+                f"strokes; give a larger picture of it, or {field('style_size')} {enough}."
+            ),
+        )
 
     def _out_of_memory(self, name: str, size: tuple[int, int]) -> MemoryLimitError:
         if self.device.type == "cuda":

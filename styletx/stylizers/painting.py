@@ -42,7 +42,7 @@ class Painting:
     """A painting, and what was found of it at each scale, kept from one picture to the next.
 
     Args:
-        pixels: `[1, 3, H, W]` in [0, 1], on the CPU.
+        picture: as it was read.
         see: called with pixels on the device, returns layer name to activations.
         device: where `see` computes.
         style_layers: layers that carry style.
@@ -52,15 +52,16 @@ class Painting:
 
     def __init__(
         self,
-        pixels: Tensor,
+        picture: images.Picture,
         see: Callable[[Tensor], Mapping[str, Tensor]],
         device: torch.device,
         style_layers: Mapping[str, float],
         matching_layers: tuple[str, ...],
         rotations: bool = False,
     ) -> None:
-        self.pixels = pixels
-        self.size = (pixels.shape[-2], pixels.shape[-1])
+        seen = images.visible(picture)
+        self.pixels, self.alpha = seen.pixels, seen.alpha
+        self.size = (self.pixels.shape[-2], self.pixels.shape[-1])
         self._see = see
         self.device = device
         self._style_layers = style_layers
@@ -72,7 +73,7 @@ class Painting:
     @cached_property
     def colors(self) -> Colors:
         """Its colours."""
-        return colors.colors(self._small)
+        return colors.colors(self._small, images.shares(self.alpha, self._small))
 
     def at(self, long_side: int, largest: int) -> Scale:
         """What the painting is at one scale of a run.
@@ -88,10 +89,13 @@ class Painting:
                 self._moved = largest, small.to(self.device)
             pixels = images.resize(self._moved[1], images.fit(self.size, long_side))
             features = self._see(pixels)
-            grams = {layer: gram_statistics(features[layer]) for layer in self._style_layers}
+            grams = {
+                layer: gram_statistics(features[layer], images.shares(self.alpha, features[layer]))
+                for layer in self._style_layers
+            }
             candidates, weights = None, list[Tensor]()
             if self._matching_layers:
-                columns = []
+                columns, shares = [], []
                 for turn in self._turns:
                     turned = pixels.rot90(turn, (2, 3))
                     seen = self._see(turned) if turn else features
@@ -99,7 +103,9 @@ class Painting:
                     size = grid((turned.shape[-2], turned.shape[-1]))
                     weights = weights or scales(layers)
                     columns.append(hypercolumns(layers, size, weights))
-                candidates = Candidates.of(columns)
+                    alpha = None if self.alpha is None else self.alpha.rot90(turn, (2, 3))
+                    shares.append(images.shares(alpha, columns[-1]))
+                candidates = Candidates.of(columns, shares)
             self._scales[long_side] = Scale(grams, candidates, weights)
         return self._scales[long_side]
 
@@ -108,8 +114,10 @@ class Painting:
         """How far, from 0 to 1, the painting's own shapes may lead at the coarsest scale, before anything is matched.
 
         A painting whose strokes are everywhere alike fills empty skies with its shapes. One of empty paper or of a few
-        large objects would put those objects into the sky.
+        large objects would put those objects into the sky. One that is cut out is an object.
         """
+        if self.alpha is not None:
+            return 0.0
         features = self._see(self._small.to(self.device))
         spreads = torch.stack([_spread(features[layer]) for layer in self._matching_layers])
         return _ramp(float(spreads.mean()), *SPREAD) * _ramp(_entropy(self._small), *ENTROPY)

@@ -15,7 +15,7 @@ from styletx import devices
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field
 from styletx.feedforward import grain, models, onnx, strips
 from styletx.feedforward.networks import Repainter
-from styletx.notes import Note
+from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import ONE_PASS, Options, idle
 from styletx.stylizers.base import Result, Run, Stylizer
@@ -65,13 +65,14 @@ class TransformingStylizer(Stylizer):
             return compiled, model.about
         return network, model.about
 
-    def check(self, name: str, size: tuple[int, int]) -> None:
+    def check(self, name: str, size: tuple[int, int]) -> Notes:
         """As `Stylizer.check`; raises `OptionError` for a side shorter than the network takes."""
         if min(size) < (minimum := self.network.descriptor.minimum):
             raise OptionError(
                 f"{name}: the result would be {size[1]}×{size[0]} px, and this style takes at least {minimum} px a "
                 f"side; increase {field('size')}"
             )
+        return ()
 
     def steps(self, run: Run) -> Iterator[Step]:
         """As `Stylizer.steps`; a large picture is done in strips, a step each.

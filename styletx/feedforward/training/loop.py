@@ -101,7 +101,7 @@ class Training:
                 f"{files.shown(self.folder)} already holds a training; continue it with {field('resume')}, move it "
                 f"away, or choose another {field('output')}"
             )
-        self.objective = TrainingObjective(style.pixels, options, self.device)
+        self.objective = TrainingObjective(style, options, self.device)
         own = Layout(options.widths, blocks=options.blocks, expansion=options.expansion)
         self.layout: Layout = own if start is None else start.network.layout
         network = _fresh(self.layout, options.seed)

@@ -14,7 +14,7 @@ class TrainingObjective:
     """Measures repainted photographs against the photographs and one painting.
 
     Args:
-        painting: `[1, 3, H, W]` in [0, 1].
+        painting: as it was read; what is transparent does not count.
         options: of the training.
         device: where to compute.
 
@@ -26,13 +26,17 @@ class TrainingObjective:
         WeightsError: no weights, or unusable ones.
     """
 
-    def __init__(self, painting: Tensor, options: TrainingOptions, device: torch.device) -> None:
+    def __init__(self, painting: images.Picture, options: TrainingOptions, device: torch.device) -> None:
         self.options = options
         self.backbone = backbones.load(options.backbone, weights=options.weights, seed=options.seed)
         self.network = self.backbone.module.to(device).to(memory_format=torch.channels_last)
-        size = images.fit((painting.shape[-2], painting.shape[-1]), options.style_size)
-        features = self._features(images.resize(painting, size).to(device))
-        self.style = {layer: gram_statistics(features[layer]) for layer in self.backbone.style_layers}
+        seen = images.visible(painting)
+        size = images.fit((seen.pixels.shape[-2], seen.pixels.shape[-1]), options.style_size)
+        features = self._features(images.resize(seen.pixels, size).to(device))
+        self.style = {
+            layer: gram_statistics(features[layer], images.shares(seen.alpha, features[layer]))
+            for layer in self.backbone.style_layers
+        }
 
     def of(self, photographs: Tensor, share: float = 1.0) -> Objective:
         """The objective of repaintings of these photographs.
