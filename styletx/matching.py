@@ -119,9 +119,15 @@ class Candidates:
 
     @cached_property
     def directions(self) -> Tensor:
-        """Each hypercolumn's direction from the mean, in components, `[N, K]`; nothing is like what is not visible."""
+        """Each hypercolumn's direction from the mean, in components, `[N, K]`."""
         directions: Tensor = F.normalize(self.columns - self.mean, dim=1) @ self.components
-        return directions * (self.shares > VISIBLE)
+        return directions
+
+    @cached_property
+    def hidden(self) -> Tensor | None:
+        """Which places show nothing that anything could be like, `[N]`; None if there is none."""
+        hidden = self.shares[:, 0] <= VISIBLE
+        return hidden if bool(hidden.any()) else None
 
     @cached_property
     def places(self) -> Tensor:
@@ -221,8 +227,13 @@ def match(query: Tensor, candidates: Candidates, earlier: Match | None = None) -
 def _nearest(wanted: Tensor, candidates: Candidates) -> Tensor:
     directions = candidates.directions.mT
     step = max(1, CHUNK // directions.shape[1])
-    starts = range(0, len(wanted), step)
-    return torch.cat([(wanted[start : start + step] @ directions).argmax(1) for start in starts])
+    found = []
+    for start in range(0, len(wanted), step):
+        similarity = wanted[start : start + step] @ directions
+        if candidates.hidden is not None:
+            similarity.masked_fill_(candidates.hidden, -math.inf)
+        found.append(similarity.argmax(1))
+    return torch.cat(found)
 
 
 def _nearest_around(wanted: Tensor, candidates: Candidates, start: Tensor) -> Tensor:
@@ -231,9 +242,10 @@ def _nearest_around(wanted: Tensor, candidates: Candidates, start: Tensor) -> Te
 
 
 def _similarity(wanted: Tensor, candidates: Candidates, options: Tensor) -> Tensor:
-    """Cosines `[M, n]` between n positions' directions and M options for each; -inf for `NOWHERE`."""
+    """Cosines `[M, n]` between n positions' directions and M options for each; -inf for `NOWHERE` and hidden places."""
     found = [(wanted * candidates.directions[option.clamp_min(0)]).sum(1) for option in options]
-    return torch.stack(found).masked_fill(options < 0, -math.inf)
+    none = options < 0 if candidates.hidden is None else (options < 0) | candidates.hidden[options.clamp_min(0)]
+    return torch.stack(found).masked_fill(none, -math.inf)
 
 
 def _continued(wanted: Tensor, candidates: Candidates, nearest: Tensor, alike: Tensor) -> Tensor:
