@@ -10,6 +10,8 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from styletx.errors import OutputError, StyletxError
 
@@ -17,9 +19,24 @@ CHUNK = 1 << 20  # bytes
 
 # What is taken for a picture in a folder, in lower case.
 PICTURE_EXTENSIONS = (
-    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl"),
     *(".pbm", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
 )
+# Endings of pictures that a folder may hold and that are not taken from it.
+RAW = (
+    *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".kdc", ".mos", ".mrw", ".nef", ".nrw"),
+    *(".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
+)
+DRAWINGS = (".ai", ".eps", ".pdf", ".ps", ".svg", ".svgz")
+PASSED_OVER = (*RAW, *DRAWINGS, ".exr", ".hdr", ".jxr", ".psd", ".xcf")
+
+
+def local(name: str | os.PathLike[str]) -> str:
+    """A name as text; a file:// address becomes the path that it names."""
+    text = os.fsdecode(name)
+    if not text.lower().startswith(("file:///", "file://localhost/")):
+        return text
+    return url2pathname(urlsplit(text).path)
 
 
 def shown(name: str | os.PathLike[str]) -> str:

@@ -19,6 +19,7 @@ from conftest import painting, photo
 from PIL import Image
 
 import styletx
+from styletx import files
 from styletx.batches import places
 from styletx.batches.manifest import Manifest, Recipe, Record
 from styletx.errors import OptionError, OutputError, PictureError, WeightsError
@@ -142,7 +143,7 @@ def test_an_address_that_does_not_answer_is_told() -> None:
 def test_paths_are_not_taken_for_addresses() -> None:
     assert places.is_url("s3://bucket/a.jpg") and places.is_url("simplecache::https://a.b/c.jpg")
     assert not any(map(places.is_url, ["a.jpg", "/a/b.jpg", "C:/a.jpg", "C:\\a.jpg", "a:b.jpg", "./x://y"]))
-    assert places.local("file:///a/b.jpg") == "/a/b.jpg"
+    assert files.local("file:///a/b%20c.jpg") == "/a/b c.jpg"
 
 
 # The cluster

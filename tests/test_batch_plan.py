@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,16 @@ def test_a_folder_is_mirrored_without_what_is_not_a_picture() -> None:
     touched("photos/b.JPG", "photos/x/y/a.png", "photos/notes.txt", "photos/.hidden.jpg", "photos/.git/c.jpg")
     assert planned("photos") == {"photos/b.JPG": "b.png", "photos/x/y/a.png": "x/y/a.png"}
     assert planned("photos/", format="webp")["photos/b.JPG"] == "b.webp"
+
+
+def test_pictures_that_are_passed_over_are_counted() -> None:
+    touched("photos/a.jpg", "photos/b.NEF", "photos/x/c.nef", "photos/d.svg", "photos/e.txt", "photos/f.jxl")
+    passed_over = Counter[str]()
+    assert len(plan.make(["photos"], ["s"], "out", passed_over=passed_over)) == 2
+    assert passed_over == {".nef": 2, ".svg": 1}
+    chosen = Counter[str]()
+    plan.make(["photos"], ["s"], "out", pattern=["*.jpg"], passed_over=chosen)
+    assert not chosen
 
 
 def test_names_that_would_collide_are_made_different() -> None:

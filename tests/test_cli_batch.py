@@ -141,6 +141,8 @@ def test_a_batch_of_very_many_says_how_many_and_where_before_it_starts(
     said = run("photos").stderr
     note = f"Note: Found 4 pictures in {Path('photos').absolute()}/.\n"
     assert said.startswith(note) and said.count("Found") == 1
+    Path("photos/raw.cr2").touch()
+    assert "Note: Passed over for their format: 1 .cr2.\n" in run("photos").stderr
     Path("photos/bad.jpg").unlink()
     assert "Found" not in run("photos").stderr
 

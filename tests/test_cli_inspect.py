@@ -174,7 +174,7 @@ def test_trunks_are_trained_and_plotted() -> None:
     [
         ("vgg91", "did you mean 'vgg19'?"),
         ("vit_b_16", "choose a convolutional network"),
-        ("inception_v3 --size 16", "choose a larger --size"),
+        ("inception_v3 --size 16", "is too small for inception_v3; give --size 128"),
         ("compact nowhere.png", "nowhere.png: file not found"),
         ("compact photo.png --layer relu9_9", "no layer of compact is called 'relu9_9'"),
         ("compact photo.png --texture --layer relu3-1", "did you mean 'relu3_1'"),

@@ -218,8 +218,17 @@ def test_a_painting_is_needed_to_see_something_on_the_way(run: Run) -> None:
     assert "--save-every" in message and "remove the option, or use a painting" in message
 
 
+def test_an_address_on_this_machine_is_a_path(run: Run) -> None:
+    Path("a b.png").write_bytes(Path("photo.png").read_bytes())
+    address = Path("a b.png").absolute().as_uri()
+    assert "%20" in address
+    done = run(content=address, style=Path("painting.png").absolute().as_uri())
+    assert done.exit_code == 0, done.output
+    assert Path("outputs/a b-painting.png").exists()
+
+
 def test_an_error_names_flags_and_a_note_too(run: Run) -> None:
-    assert "increase --size" in refused(run("--size", "16"))
+    assert "give --size 22" in refused(run("--size", "16"))
     result = run("--compile", "-o", "out.png")
     assert "Note: Only a trained style uses --compile; a painting ignores it." in result.stderr
 

@@ -1,4 +1,5 @@
 import io
+import re
 import struct
 from typing import Any
 
@@ -6,13 +7,15 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from conftest import photo
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from picture_files import FULL, alpha_of, chunk, encoded, few, hwc, noted, png16, random_values
+from picture_files import FULL, alpha_of, chunk, encoded, few, hwc, noted, png16, random_values, refused
 from PIL import Image, ImageOps
 
 from styletx import images
 from styletx.errors import PictureError
+from styletx.images import kinds
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "BMP", "PPM"])
@@ -117,11 +120,19 @@ def test_a_transparent_colour_of_sixteen_bits_is_met_exactly():
 
 def test_integer_and_float_greys():
     ramp = np.linspace(0, 1, 400, dtype=np.float32).reshape(20, 20)
-    for scale in (1, 255):
-        picture = images.read(encoded(Image.fromarray(ramp * scale), "TIFF"))
+    for peak in (1, 255, FULL):
+        picture = images.read(encoded(Image.fromarray(ramp * peak), "TIFF"))
         np.testing.assert_allclose(picture.pixels[0, 0], ramp, atol=1e-6)
-    integers = np.rint(ramp * FULL).astype(np.int32)
-    np.testing.assert_allclose(images.read(Image.fromarray(integers)).pixels[0, 2], ramp, atol=1e-5)
+        guessed = f"<bytes> does not tell the range of its values and was read as 0–{peak}."
+        assert noted(picture) == ([] if peak == 1 else [guessed])
+    for peak in (255, FULL):
+        picture = images.read(Image.fromarray(np.rint(ramp * peak).astype(np.int32)))
+        np.testing.assert_allclose(picture.pixels[0, 2], ramp, atol=0.5 / peak + 1e-6)
+        assert noted(picture) == [f"<image> does not tell the range of its values and was read as 0–{peak}."]
+    for brightest in (1.02, 12):
+        picture = images.read(encoded(Image.fromarray(ramp * brightest), "TIFF"))
+        np.testing.assert_allclose(picture.pixels[0, 0], np.minimum(ramp * brightest, 1), atol=1e-6)
+        assert len(noted(picture)) == 1 and f"read as 0–1; its values up to {brightest:g} were" in noted(picture)[0]
     picture = images.read(Image.fromarray(ramp * 4 - 1))
     assert noted(picture) == ["<image> has values from -1 to 3, which were stretched to black and white."]
     np.testing.assert_allclose(picture.pixels[0, 0], ramp, atol=1e-6)
@@ -233,3 +244,54 @@ def test_any_mode_and_size_comes_in_as_pillow_shows_it(format, data, width, heig
     else:
         assert alpha is not None
         np.testing.assert_allclose(alpha_of(picture), alpha, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0, "restart_marker_rows": 1}])
+def test_a_jpeg_without_its_end_marker_is_read_if_nothing_else_is_missing(options):
+    picture = Image.fromarray(photo())
+    whole = encoded(picture, "JPEG", **options)
+    assert whole.endswith(b"\xff\xd9")
+    for data in (whole[:-2], whole[:-1]):
+        ended = images.read(data)
+        assert torch.equal(ended.pixels, images.read(whole).pixels)
+        assert noted(ended) == ["<bytes> has no end marker; nothing of the picture is missing."]
+    for short in (20, len(whole) // 3):
+        with pytest.raises(PictureError, match="truncated"):
+            images.read(whole[:-short])
+
+
+def test_what_a_telephone_writes_is_read_with_its_plugin(tmp_path):
+    heif = pytest.importorskip("pillow_heif", reason="needs the extra styletx[heic]")
+    picture = Image.fromarray(photo())
+    heif.from_pillow(picture).save(tmp_path / "a.heic", quality=-1)
+    found = images.read(tmp_path / "a.heic").pixels[0].permute(1, 2, 0).numpy()
+    assert np.abs(found - photo() / 255).mean() < 5 / 255
+
+
+def test_jpeg_xl_is_read_with_its_plugin(tmp_path):
+    pytest.importorskip("pillow_jxl", reason="needs the extra styletx[jxl]")
+    Image.fromarray(photo()).save(tmp_path / "a.jxl", lossless=True)
+    assert torch.equal(images.read(tmp_path / "a.jxl").pixels, images.read(photo()).pixels)
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "said"),
+    [
+        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is an HEIC picture, which needs a plugin; run: pip install"),
+        ("a", b"\xff\x0a\x00\x00", "is a JPEG XL picture, which needs a plugin; run: pip install 'styletx[jxl]'"),
+        ("a.CR2", b"II*\0\x10\0\0\0CR\2\0", "is a camera's raw file; develop it"),
+        ("a.nef", b"MM\0*\0\0\0\x08", "is a camera's raw file"),
+        ("b", b"FUJIFILMCCD-RAW 0201", "is a camera's raw file"),
+        ("vgg.pth", b"PK\3\4", "is a model of another program and not a picture"),
+        ("candy.t7", b"\4\0\0\0\1\0\0\0", "is a model of another program"),
+        ("a.svg", b"<?xml version='1.0'?><svg>", "is a drawing or document and not a picture of pixels"),
+        ("a.png", b"hello, this is text", "is not a picture that can be read; use a PNG"),
+    ],
+)
+def test_what_is_no_picture_for_us_is_named_for_what_it_is(tmp_path, monkeypatch, name, header, said):
+    monkeypatch.setattr(kinds, "enable", lambda header: None)
+    for plugin in ("HEIF", "JXL"):
+        monkeypatch.delitem(Image.OPEN, plugin, raising=False)
+        monkeypatch.setattr(Image, "ID", [one for one in Image.ID if one != plugin])
+    (tmp_path / name).write_bytes(header + bytes(200))
+    refused(tmp_path / name, match=re.escape(said))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 
+from styletx import files
 from styletx.batches import places
 from styletx.errors import PictureError
 from styletx.files import shown
@@ -43,7 +44,7 @@ def names(path: str) -> list[str]:
     for number, name in enumerate(found, 1):
         if not name.isprintable() and _is_undecoded(name) and not places.exists(name):
             raise _undecodable(path, f"name {number} is not UTF-8")
-    return [places.local(name) for name in found if name.strip()]
+    return [files.local(name) for name in found if name.strip()]
 
 
 def _decoded(path: str, data: bytes) -> str:

@@ -19,6 +19,7 @@ from styletx.batches.painting import Loader, Painted, Task
 from styletx.batches.pipeline import pipeline
 from styletx.errors import StyletxError
 
+FORK = "-" * 2 + "multiprocessing-fork"  # what Python starts a frozen program with to make it a worker
 _STARTING = threading.Lock()
 
 
@@ -33,7 +34,7 @@ class LocalExecutor:
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        if getattr(sys, "frozen", False) and "--multiprocessing-fork" in sys.argv:
+        if getattr(sys, "frozen", False) and sys.argv[1:2] == [FORK]:
             raise StyletxError("a frozen program must call multiprocessing.freeze_support() before anything else")
         self.workers = workers
 

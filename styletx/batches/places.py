@@ -39,12 +39,6 @@ def is_url(path: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+(::|://)", path) is not None
 
 
-def local(path: str | os.PathLike[str]) -> str:
-    """A path as text; a file:// address becomes the path that it names."""
-    text = os.fsdecode(path)
-    return text.removeprefix("file://") if text.startswith("file:///") else text
-
-
 def join(folder: str, relative: str) -> str:
     """The path of a file in a folder; `relative` has forward slashes."""
     return posixpath.join(folder, relative) if is_url(folder) else os.path.join(folder, *relative.split("/"))

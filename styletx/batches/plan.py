@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import PurePosixPath
 
+from styletx import files
 from styletx.batches import lists, places
 from styletx.errors import OptionError, OutputError, PictureError, field
-from styletx.files import PICTURE_EXTENSIONS, shown
+from styletx.files import PASSED_OVER, PICTURE_EXTENSIONS, shown
 
 MANIFEST = "manifest.jsonl"
 CONTACT_SHEET = "contact-sheet.jpg"
@@ -59,6 +60,7 @@ def make(
     *,
     pattern: Sequence[str] = (),
     format: str = "png",
+    passed_over: Counter[str] | None = None,
 ) -> list[Job]:
     """Plan a batch, one style after another.
 
@@ -73,6 +75,8 @@ def make(
         pattern: which files to take from folders, such as "*.jpg"; one with a slash is matched against the path from
             the folder.
         format: of the results: png, jpg, webp or tif.
+        passed_over: is given the endings of pictures in folders that are of no kind that is taken from them, and how
+            many there are.
 
     Raises:
         PictureError: a source that does not exist, or a folder without pictures.
@@ -83,17 +87,18 @@ def make(
         raise OptionError(f"{field('format')} cannot be {format!r}; choose one of {', '.join(FORMATS)}")
     if not sources or not styles:
         raise OptionError("there is nothing to do; give at least one source and one style")
-    folder = places.local(output)
+    folder = files.local(output)
     if not folder:
         raise OptionError(f"{field('output')} is empty; give the name of a folder")
-    found = list(_distinct(_collect([places.local(source) for source in sources], folder, pattern or PICTURES)))
+    others = Counter[str]() if passed_over is None else passed_over
+    found = list(_distinct(_collect([files.local(source) for source in sources], folder, pattern or PICTURES, others)))
     if not found:
         where = ", ".join(shown(os.fsdecode(source)) for source in sources)
         raise PictureError(
             f"{where}: no pictures found (looked for {', '.join(pattern or PICTURES)}); "
             f"look for other files with {field('pattern')}"
         )
-    names = [places.local(style) for style in styles]
+    names = [files.local(style) for style in styles]
     if len(set(names)) < len(names):
         raise OptionError(f"the style {shown(Counter(names).most_common(1)[0][0])} is given twice; remove one of them")
     suffix, reserved = f".{format}", (MANIFEST, CONTACT_SHEET, REPORT)
@@ -108,7 +113,9 @@ def make(
     return jobs
 
 
-def _collect(sources: Sequence[str], output: str, pattern: Sequence[str]) -> Iterator[_Source]:
+def _collect(
+    sources: Sequence[str], output: str, pattern: Sequence[str], passed_over: Counter[str]
+) -> Iterator[_Source]:
     """All sources, each with its place in the output folder."""
     singles: list[tuple[str, bool]] = []
     folders: list[str] = []
@@ -136,6 +143,8 @@ def _collect(sources: Sequence[str], output: str, pattern: Sequence[str]) -> Ite
             if one.problem or _matches(one.relative, pattern):
                 relative = f"{room}/{one.relative}" if len(folders) > 1 else one.relative
                 yield _Source(one.path, relative.rstrip("/") or "unreadable", one.problem)
+            elif pattern is PICTURES and (ending := posixpath.splitext(one.relative)[1].lower()) in PASSED_OVER:
+                passed_over[ending] += 1
 
 
 def _mirrored_files(paths: Sequence[str]) -> Iterator[_Source]:

@@ -64,15 +64,16 @@ class Batch:
         format: str = "png",
         overwrite: bool = False,
     ) -> None:
-        self.jobs = plan.make(sources, styles, output, pattern=pattern, format=format)
-        self.output = places.local(output)
+        passed_over = Counter[str]()
+        self.jobs = plan.make(sources, styles, output, pattern=pattern, format=format, passed_over=passed_over)
+        self.output = files.local(output)
         self.overwrite = overwrite
         self.format = {"jpg": "JPEG", "tif": "TIFF"}.get(format, format.upper())
         self.options = dataclasses.asdict(options)
         self.manifest = Manifest(self.output)
         self.tally: Counter[str] = Counter()
         self.failures: list[StyletxError] = []
-        self.notes: Notes = _found([job.source for job in self.jobs])
+        self.notes: Notes = (*_found([job.source for job in self.jobs]), *_others(passed_over))
         # One at a time, so that never more than one line lacks its picture.
         self._placing = threading.Lock()
 
@@ -221,6 +222,13 @@ def _found(sources: Sequence[str]) -> Notes:
         return ()
     shared = os.path.commonprefix(list(full))  # noqa: RUF071 (commonpath spoils addresses)
     return (Note(f"Found {len(full):,} pictures in {files.shown(shared[: shared.rfind('/') + 1])}."),)
+
+
+def _others(passed_over: Counter[str]) -> Notes:
+    if not passed_over:
+        return ()
+    kinds = ", ".join(f"{count} {ending}" for ending, count in sorted(passed_over.items()))
+    return (Note(f"Passed over for their format: {kinds}."),)
 
 
 def _style_sha256(style: str) -> str | None:

@@ -65,6 +65,7 @@ def command(
     from styletx.stylizers import load_stylizer
 
     started = time.perf_counter()
+    content, style = files.local(content), files.local(style)
     chosen = Options(**options)
     to_stdout = output == "-" or (output is None and content == "-")
     if to_stdout:

@@ -161,7 +161,12 @@ def read(path: str | os.PathLike[str]) -> Model:
 def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     try:
         with safe_open(path, framework="pt") as file:
-            yield file, dict(json.loads((file.metadata() or {})[KEY]))
+            if KEY not in (file.metadata() or {}):
+                raise WeightsError(
+                    f"{files.shown(path)} is a model of another program; give a .safetensors file written by styletx "
+                    "train"
+                )
+            yield file, dict(json.loads(file.metadata()[KEY]))
     except FileNotFoundError:
         raise WeightsError(f"{files.shown(path)}: there is no such file; check the name") from None
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -1,6 +1,7 @@
 """Picture files → floating-point RGB and alpha, whatever their mode, depth, rotation and profile."""
 
 import contextlib
+import io
 from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
@@ -16,7 +17,12 @@ from styletx.notes import Note, Notes
 
 Array = npt.NDArray[np.float32]
 
+JPEG_END = b"\xff\xd9"
+FILLER = b"\x55" * 4096  # decodes to something
+
 _ORIENTATION_TAG = 0x0112
+BRIGHTEST = 16  # of floating-point values that count from black to white as 0 to 1; what is above 1 is clipped
+SIXTEEN_BITS = ("PNG", "PPM")  # formats whose values Pillow spreads over 16 bits where it has no mode for them
 _MANY_FRAMES_BUT_ONE_PICTURE = {"MPO", "PSD"}  # previews and gain maps of a phone, layers
 
 
@@ -37,9 +43,22 @@ class Decoded(NamedTuple):
 
 
 def decode_stream(stream: BinaryIO, name: str, max_pixels: int) -> Decoded:
-    """Read a picture file; see `decode_image`."""
+    """Read a picture file; see `decode_image`. A JPEG file may lack its end marker."""
     image = identify(stream, name, max_pixels)
-    return decode_image(image, name, max_pixels, reopen=lambda: identify(stream, name, max_pixels))
+    try:
+        return decode_image(image, name, max_pixels, reopen=lambda: identify(stream, name, max_pixels))
+    except PictureError:
+        if image.format != "JPEG":
+            raise
+        stream.seek(0)
+        data = stream.read().rstrip(JPEG_END[:1])
+        ended = decode_image(identify(io.BytesIO(data + JPEG_END), name, max_pixels), name, max_pixels)
+        # Where rows are missing, they would be made of whatever follows.
+        other = decode_image(identify(io.BytesIO(data + FILLER + JPEG_END), name, max_pixels), name, max_pixels)
+        if not np.array_equal(ended.colour, other.colour):
+            raise
+        note = Note(f"{shown(name)} has no end marker; nothing of the picture is missing.")
+        return ended._replace(notes=(*ended.notes, note))
 
 
 def decode_image(
@@ -117,7 +136,7 @@ def _split(image: Image.Image, name: str, notes: list[Note]) -> tuple[Array, Arr
     if mode.startswith("I;16"):
         return *deep.split_grey(image), 16
     if mode in ("I", "F"):
-        return _scaled(np.asarray(image, dtype=np.float64), mode, name, notes)[..., None], None, 16
+        return _scaled(np.asarray(image, dtype=np.float64), image, name, notes)[..., None], None, 16
     if mode in ("LA", "RGBA", "CMYK") or (mode in ("1", "L", "RGB") and not image.has_transparency_data):
         plain = image
     elif mode == "La" or (mode in ("1", "L") and image.has_transparency_data):
@@ -137,14 +156,24 @@ def _split(image: Image.Image, name: str, notes: list[Note]) -> tuple[Array, Arr
     return values, None, 8
 
 
-def _scaled(values: npt.NDArray[np.float64], mode: str, name: str, notes: list[Note]) -> Array:
-    """32-bit grey, which has no standard range: [0,65535] for integers, [0,1] or else [0,255] for floats."""
+def _scaled(values: npt.NDArray[np.float64], image: Image.Image, name: str, notes: list[Note]) -> Array:
+    """32-bit grey, whose range no format tells: what its values fit, with a note wherever that is a guess."""
     if not np.isfinite(values).all():
         raise PictureError(f"{shown(name)} has values that are not finite; repair it, or save it as a 16-bit PNG")
     low, high = float(values.min()), float(values.max())
-    peaks = (65535.0,) if mode == "I" else (1.0, 255.0)
-    for peak in peaks:
-        if low >= 0 and high <= peak:
-            return (values / peak).astype(np.float32)
-    notes.append(Note(f"{shown(name)} has values from {low:g} to {high:g}, which were stretched to black and white."))
-    return ((values - low) / ((high - low) or 1)).astype(np.float32)
+    if image.mode == "F":
+        # Light may be brighter than white, by a little or, in a scene, by a few stops.
+        peak = next((peak for peak, most in ((1, BRIGHTEST), (255, 255), (65535, 65535)) if high <= most), None)
+        is_known = high <= 1
+    else:
+        is_known = image.format in SIXTEEN_BITS
+        peak = 65535 if is_known else next((peak for peak in (255, 65535) if high <= peak), None)
+    if peak is None or low < 0:
+        notes.append(
+            Note(f"{shown(name)} has values from {low:g} to {high:g}, which were stretched to black and white.")
+        )
+        return ((values - low) / ((high - low) or 1)).astype(np.float32)
+    if not is_known:
+        clipped = f"; its values up to {high:g} were clipped" if high > peak else ""
+        notes.append(Note(f"{shown(name)} does not tell the range of its values and was read as 0–{peak}{clipped}."))
+    return (values / peak).clip(0, 1).astype(np.float32)

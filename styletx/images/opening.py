@@ -5,6 +5,7 @@ without that limit, and `check_size` holds them to the caller's.
 """
 
 import contextlib
+import os
 import re
 import struct
 import threading
@@ -15,6 +16,7 @@ from PIL import Image
 
 from styletx.errors import PictureError, field
 from styletx.files import shown
+from styletx.images import kinds
 
 MIN_SIDE = 16
 _limit_lock = threading.RLock()
@@ -90,6 +92,9 @@ def _opened_by_its_plugin(stream: BinaryIO, name: str) -> Image.Image:
     prefix = stream.read(16)
     if not prefix:
         raise PictureError(f"{shown(name)} is empty; get a complete copy")
+    if os.path.splitext(name)[1].lower() in kinds.RAW:  # Pillow would take the small preview in it for the picture
+        raise kinds.refusal(name, prefix)
+    kinds.enable(prefix)
     recognised = False
     for format in Image.ID:
         factory, accept = Image.OPEN[format]
@@ -103,4 +108,5 @@ def _opened_by_its_plugin(stream: BinaryIO, name: str) -> Image.Image:
             recognised = recognised or accept is not None
     if recognised:
         raise PictureError(f"{shown(name)} is truncated or damaged; get a complete copy")
-    raise PictureError(f"{shown(name)} is not a picture that can be read; use a PNG, JPEG, WebP or TIFF file")
+    stream.seek(0)
+    raise kinds.refusal(name, stream.read(kinds.HEADER))

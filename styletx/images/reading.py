@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from styletx import files
 from styletx.errors import PictureError
 from styletx.files import reason, shown
 from styletx.images import decoding, encoding, opening
@@ -69,7 +70,7 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
     if isinstance(source, bytes | bytearray | memoryview):
         return _picture(decoding.decode_stream(io.BytesIO(source), "<bytes>", max_pixels), "<bytes>")
     if isinstance(source, str | os.PathLike):
-        name = os.fsdecode(source)
+        name = files.local(source)
         with _opened(name) as file:
             return _picture(decoding.decode_stream(file, name, max_pixels), name)
     if not hasattr(source, "read"):
@@ -105,7 +106,7 @@ def check(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> None
     Raises:
         PictureError: it is not; what is wrong further down in the file shows when it is read.
     """
-    name = os.fsdecode(path)
+    name = files.local(path)
     with _opened(name) as file:
         opening.check_size(*opening.identify(file, name, max_pixels).size, name, max_pixels)
 
@@ -116,7 +117,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         PictureError: it is not a picture, or has no metadata of ours.
     """
-    name = os.fsdecode(path)
+    name = files.local(path)
     with _opened(name) as file:
         found = encoding.embedded(opening.identify(file, name, sys.maxsize))
     if found is None:

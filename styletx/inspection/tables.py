@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
-from styletx import backbones
+from styletx import backbones, images
 from styletx.errors import OptionError, field
 from styletx.inspection.tracing import trace
 
 SIDE = 224  # px, the size for which classifiers are published
+SIDES = (64, 128, 256, 512, 1024)  # px that are tried to tell which would do
 STACKS = ((2, 3), (3, 3), (1, 5), (1, 7))  # number of layers and side of their kernels
 
 
@@ -100,10 +102,9 @@ def table(name: str, size: tuple[int, int] = (SIDE, SIDE)) -> Table:
     try:
         found = trace(module, parts, size)
     except RuntimeError as error:
-        cause = str(error).splitlines()[0]
-        raise OptionError(
-            f"{size[1]}×{size[0]} px is too small for {architecture.name} ({cause}); choose a larger {field('size')}"
-        ) from error
+        enough = next((side for side in SIDES if _fits(module, parts, images.fit(size, side))), None)
+        what = f"give {field('size')} {enough}" if enough else "choose another picture"
+        raise OptionError(f"{size[1]}×{size[0]} px is too small for {architecture.name}; {what}") from error
     rows = []
     before = 0
     for part, seen in found.parts.items():
@@ -142,3 +143,11 @@ def stacks() -> tuple[Stack, ...]:
         weights = sum(parameter.numel() for parameter in module.parameters()) // 9
         found.append(Stack(count, kernel, sight.width or 0, weights))
     return tuple(found)
+
+
+def _fits(module: nn.Module, parts: Any, size: tuple[int, int]) -> bool:
+    try:
+        trace(module, parts, size)
+    except RuntimeError:
+        return False
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import io
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -141,13 +142,13 @@ class Stylizer(abc.ABC):
         if initial is not None and not self.is_gradual:
             raise OptionError(f"{errors.field('initial')} is for paintings; a trained style starts from the photograph")
         picture = images.read(content, max_pixels=self.options.max_pixels)
-        size = (picture.pixels.shape[-2], picture.pixels.shape[-1])
+        size = shape = (picture.pixels.shape[-2], picture.pixels.shape[-1])
         if self.options.size != "original":
             size = images.fit(size, int(self.options.size))
         if min(size) < images.MIN_SIDE:
             raise OptionError(
                 f"{picture.name}: the result would be {size[1]}×{size[0]} px, and {images.MIN_SIDE} px a side is the "
-                f"minimum; increase {errors.field('size')}"
+                f"minimum; give {errors.field('size')} {enough(shape, images.MIN_SIDE)}"
             )
         notes = self.check(picture.name, size)
         photo = images.resize(picture.pixels, size)
@@ -192,6 +193,14 @@ class Stylizer(abc.ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.style} on {self.device}>"
+
+
+def enough(size: tuple[int, int], least: int) -> int:
+    """The long side of a picture shaped like a size (H, W) whose short side is at least so many px."""
+    long_side = math.ceil(least * max(size) / min(size))
+    while min(images.fit(size, long_side)) < least:
+        long_side += 1
+    return long_side
 
 
 @dataclass(repr=False)

@@ -18,7 +18,7 @@ from styletx.feedforward.networks import Repainter
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import ONE_PASS, Options, idle
-from styletx.stylizers.base import Result, Run, Stylizer
+from styletx.stylizers.base import Result, Run, Stylizer, enough
 
 COMPILERS = (os.environ.get("CXX", "g++"), "g++", "c++", "clang++", "cl")
 BATCH = 8  # pictures that keep a GPU busy; one keeps a CPU busy
@@ -70,7 +70,7 @@ class TransformingStylizer(Stylizer):
         if min(size) < (minimum := self.network.descriptor.minimum):
             raise OptionError(
                 f"{name}: the result would be {size[1]}×{size[0]} px, and this style takes at least {minimum} px a "
-                f"side; increase {field('size')}"
+                f"side; give {field('size')} {enough(size, minimum)}"
             )
         return ()
 

@@ -154,5 +154,6 @@ def _line(error: Exception) -> str:
 
 def _unfit(name: str, reason: str) -> WeightsError:
     return WeightsError(
-        f"{name} is not a style that ONNX Runtime can run ({reason}); give a file written by styletx export"
+        f"{name} is not a style but damaged or a model of another program ({reason}); give a file written by "
+        "styletx export"
     )
