@@ -15,7 +15,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from styletx.errors import PictureError, field
-from styletx.files import shown
+from styletx.files import RAW, shown
 from styletx.images import kinds
 
 MIN_SIDE = 16
@@ -92,7 +92,7 @@ def _opened_by_its_plugin(stream: BinaryIO, name: str) -> Image.Image:
     prefix = stream.read(16)
     if not prefix:
         raise PictureError(f"{shown(name)} is empty; get a complete copy")
-    if os.path.splitext(name)[1].lower() in kinds.RAW:  # Pillow would take the small preview in it for the picture
+    if os.path.splitext(name)[1].lower() in RAW:  # Pillow would take the small preview in it for the picture
         raise kinds.refusal(name, prefix)
     kinds.enable(prefix)
     recognised = False

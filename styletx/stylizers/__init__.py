@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from styletx import backbones, files, images
+from styletx import backbones, context, files, images
 from styletx.feedforward import models
 from styletx.optimization import Step
 from styletx.options import Options, combined, explained
@@ -90,6 +90,11 @@ def load_stylizer(
         StyletxError: something asked for cannot work; its message says what to do.
     """
     chosen = combined(options, keywords)
+    with context.own():
+        return _loaded(style, chosen, download)
+
+
+def _loaded(style: images.Source, chosen: Options, download: backbones.Progress | None) -> Stylizer:
     if isinstance(style, str | os.PathLike) and (path := models.find(files.local(style))):
         return TransformingStylizer(path, chosen)
     return OptimizingStylizer(images.read(style, max_pixels=chosen.max_pixels), chosen, download=download)

@@ -17,7 +17,7 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from styletx import errors, images
+from styletx import context, errors, images
 from styletx._version import __version__
 from styletx.errors import OptionError
 from styletx.notes import Notes
@@ -129,6 +129,7 @@ class Stylizer(abc.ABC):
             return self.finish([self.start(one) for one in content])
         return self.finish([self.start(content)])[0]
 
+    @context.own()
     def start(self, content: images.Source, *, initial: images.Source | None = None) -> Run:
         """Read a photograph and get ready to repaint it; nothing is painted until the run is iterated.
 
@@ -235,7 +236,7 @@ class Run:
     def __iter__(self) -> Iterator[Step]:
         if self.is_spent:
             raise RuntimeError("this run repainted a large photograph in place and cannot start again; start another")
-        for step in self.stylizer.steps(self):
+        for step in context.each(self.stylizer.steps(self)):
             self.last = step
             yield step
 
@@ -254,7 +255,8 @@ class Run:
         if self.last is None:
             raise RuntimeError("there is no result before the first step; iterate the run, or call the stylizer")
         if self._result is None or self._result[0] is not self.last:
-            pixels = finish(self.last.pixels, self.photo, self.stylizer.options.strength)
+            with context.own():
+                pixels = finish(self.last.pixels, self.photo, self.stylizer.options.strength)
             self._result = self.last, Result(pixels, self.alpha, self.bits, self.metadata)
         return self._result[1]
 

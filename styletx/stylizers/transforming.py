@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styletx import devices
+from styletx import context, devices
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field
 from styletx.feedforward import grain, models, onnx, strips
 from styletx.feedforward.networks import Repainter
@@ -87,6 +87,7 @@ class TransformingStylizer(Stylizer):
         run.is_spent = in_place and pixels is run.photo
         yield from self._repaint(run.name, pixels, in_place=in_place)
 
+    @context.own()
     def finish(self, runs: Sequence[Run]) -> list[Result]:
         """As `Stylizer.finish`; pictures of one size go through the network at once."""
         if len(runs) < 2 or len({run.size for run in runs}) > 1:
