@@ -73,9 +73,13 @@ def _float32() -> Iterator[None]:
 
 
 def _after_fork() -> None:
+    global _lock, _inside
     # The threads that computed are not there in a child, and torch would wait for them for ever.
     if _has_computed and torch.get_num_threads() > 1:
         torch.set_num_threads(1)
+    if _inside:
+        torch.set_default_dtype(_callers)
+    _lock, _inside = threading.Lock(), 0
 
 
 if hasattr(os, "register_at_fork"):

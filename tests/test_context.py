@@ -112,6 +112,14 @@ def test_what_was_prepared_inside_works_outside_and_the_other_way_round(
     assert torch.equal(half.result.pixels, first)
 
 
+def test_a_programs_random_numbers_are_its_own(content_picture: Path, style_picture: Path) -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    styletx.stylize(content_picture, style_picture, init="noise", **PLAIN)
+    styletx.stylize(content_picture, "mosaic", **ONE_PASS)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_programs_settings_hold_between_steps(content_picture: Path, style_picture: Path) -> None:
     with dtype(torch.float64), torch.inference_mode():
         for _ in styletx.load_stylizer(style_picture, **PLAIN).start(content_picture):

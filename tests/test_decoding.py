@@ -132,7 +132,17 @@ def test_integer_and_float_greys():
     for brightest in (1.02, 12):
         picture = images.read(encoded(Image.fromarray(ramp * brightest), "TIFF"))
         np.testing.assert_allclose(picture.pixels[0, 0], np.minimum(ramp * brightest, 1), atol=1e-6)
-        assert len(noted(picture)) == 1 and f"read as 0–1; its values up to {brightest:g} were" in noted(picture)[0]
+        assert (
+            len(noted(picture)) == 1
+            and f"read as 0–1; what is outside, from 0 to {brightest:g}, was" in noted(picture)[0]
+        )
+    dark = images.read(Image.fromarray(np.full((20, 20), 1000, np.int32)))
+    assert noted(dark) == [
+        "<image> does not tell the range of its values and was read as 0–65535, of which it reaches 1000, so that it "
+        "is nearly black."
+    ]
+    over = images.read(Image.fromarray(ramp * 258 - 1))
+    assert len(noted(over)) == 1 and "read as 0–255; what is outside, from -1 to 257, was clipped" in noted(over)[0]
     picture = images.read(Image.fromarray(ramp * 4 - 1))
     assert noted(picture) == ["<image> has values from -1 to 3, which were stretched to black and white."]
     np.testing.assert_allclose(picture.pixels[0, 0], ramp, atol=1e-6)
@@ -254,8 +264,10 @@ def test_a_jpeg_without_its_end_marker_is_read_if_nothing_else_is_missing(option
     for data in (whole[:-2], whole[:-1]):
         ended = images.read(data)
         assert torch.equal(ended.pixels, images.read(whole).pixels)
-        assert noted(ended) == ["<bytes> has no end marker; nothing of the picture is missing."]
-    for short in (20, len(whole) // 3):
+        assert noted(ended) == ["<bytes> has no end marker; no row of the picture is missing."]
+    # A progressive picture has all its rows once the first of its scans is whole.
+    shorter = [len(whole) - 700] if "progressive" in options else [*range(20, 400, 19), len(whole) // 3]
+    for short in shorter:
         with pytest.raises(PictureError, match="truncated"):
             images.read(whole[:-short])
 

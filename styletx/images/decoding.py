@@ -19,9 +19,12 @@ Array = npt.NDArray[np.float32]
 
 JPEG_END = b"\xff\xd9"
 FILLER = b"\x55" * 4096  # decodes to something
+RESTARTS = b"".join(bytes((0xFF, 0xD0 + number)) + b"\x55" * 64 for number in range(8)) * 8  # after restart markers too
 
 _ORIENTATION_TAG = 0x0112
 BRIGHTEST = 16  # of floating-point values that count from black to white as 0 to 1; what is above 1 is clipped
+OVER = 1.02  # times a range's end that values may reach and are clipped, as resizing makes them
+DARK = 8  # a picture that reaches so small a part of its range is nearly black
 SIXTEEN_BITS = ("PNG", "PPM")  # formats whose values Pillow spreads over 16 bits where it has no mode for them
 _MANY_FRAMES_BUT_ONE_PICTURE = {"MPO", "PSD"}  # previews and gain maps of a phone, layers
 
@@ -54,10 +57,13 @@ def decode_stream(stream: BinaryIO, name: str, max_pixels: int) -> Decoded:
         data = stream.read().rstrip(JPEG_END[:1])
         ended = decode_image(identify(io.BytesIO(data + JPEG_END), name, max_pixels), name, max_pixels)
         # Where rows are missing, they would be made of whatever follows.
-        other = decode_image(identify(io.BytesIO(data + FILLER + JPEG_END), name, max_pixels), name, max_pixels)
-        if not np.array_equal(ended.colour, other.colour):
-            raise
-        note = Note(f"{shown(name)} has no end marker; nothing of the picture is missing.")
+        for filler in (FILLER, RESTARTS):
+            longer = io.BytesIO(data + filler + JPEG_END)
+            if not np.array_equal(
+                ended.colour, decode_image(identify(longer, name, max_pixels), name, max_pixels).colour
+            ):
+                raise
+        note = Note(f"{shown(name)} has no end marker; no row of the picture is missing.")
         return ended._replace(notes=(*ended.notes, note))
 
 
@@ -163,17 +169,22 @@ def _scaled(values: npt.NDArray[np.float64], image: Image.Image, name: str, note
     low, high = float(values.min()), float(values.max())
     if image.mode == "F":
         # Light may be brighter than white, by a little or, in a scene, by a few stops.
-        peak = next((peak for peak, most in ((1, BRIGHTEST), (255, 255), (65535, 65535)) if high <= most), None)
-        is_known = high <= 1
+        ranges = ((1, BRIGHTEST), (255, 255 * OVER), (65535, 65535 * OVER))
+        peak = next((peak for peak, most in ranges if high <= most), None)
+        is_known = high <= 1 and low >= 0
     else:
         is_known = image.format in SIXTEEN_BITS
         peak = 65535 if is_known else next((peak for peak in (255, 65535) if high <= peak), None)
-    if peak is None or low < 0:
+    if peak is None or low < (1 - OVER) * min(peak, high):
         notes.append(
             Note(f"{shown(name)} has values from {low:g} to {high:g}, which were stretched to black and white.")
         )
         return ((values - low) / ((high - low) or 1)).astype(np.float32)
     if not is_known:
-        clipped = f"; its values up to {high:g} were clipped" if high > peak else ""
-        notes.append(Note(f"{shown(name)} does not tell the range of its values and was read as 0–{peak}{clipped}."))
+        said = f"does not tell the range of its values and was read as 0–{peak}"
+        if high > peak or low < 0:
+            said += f"; what is outside, from {low:g} to {high:g}, was clipped"
+        elif high < peak / DARK:
+            said += f", of which it reaches {high:g}, so that it is nearly black"
+        notes.append(Note(f"{shown(name)} {said}."))
     return (values / peak).clip(0, 1).astype(np.float32)

@@ -19,6 +19,8 @@ from styletx.files import RAW, shown
 from styletx.images import kinds
 
 MIN_SIDE = 16
+# Formats that Pillow knows by name only, or hands to another program, such as Ghostscript.
+UNREADABLE = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
 _limit_lock = threading.RLock()
 _TRUNCATED = re.compile(r"truncat|broken data|unexpected end|end of file|not enough|incomplete", re.IGNORECASE)
 
@@ -97,6 +99,8 @@ def _opened_by_its_plugin(stream: BinaryIO, name: str) -> Image.Image:
     kinds.enable(prefix)
     recognised = False
     for format in Image.ID:
+        if format in UNREADABLE:
+            continue
         factory, accept = Image.OPEN[format]
         accepted = accept(prefix) if accept else True
         if not accepted or isinstance(accepted, str):  # a string names what Pillow was built without

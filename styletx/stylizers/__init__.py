@@ -15,6 +15,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import torch
+
 from styletx import backbones, context, files, images
 from styletx.feedforward import models
 from styletx.optimization import Step
@@ -90,7 +92,8 @@ def load_stylizer(
         StyletxError: something asked for cannot work; its message says what to do.
     """
     chosen = combined(options, keywords)
-    with context.own():
+    # A network that is built has random weights before it gets its own.
+    with context.own(), torch.random.fork_rng(devices=[]):
         return _loaded(style, chosen, download)
 
 
