@@ -157,6 +157,8 @@ def test_a_list_names_files_and_folders_one_a_line() -> None:
         "missing.jpg": "missing.png",
         "q/c.jpg": "c.png",
     }
+    jobs = {job.source: job.problem for job in plan.make(["@list.txt"], ["s"], "out")}
+    assert jobs["missing.jpg"] == "missing.jpg: file not found; check the name" and jobs["q/c.jpg"] is None
     Path("list.txt").write_bytes(b"p/a b.jpg\0two\nlines.jpg\0")
     assert planned("@list.txt") == {"p/a b.jpg": "p/a b.png", "two\nlines.jpg": "two\nlines.png"}
 

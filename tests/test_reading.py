@@ -148,7 +148,7 @@ def test_files_that_are_not_pictures(tmp_path):
 
 
 def test_a_web_address_is_told_from_a_missing_file():
-    refused("https://example.org/a.jpg", match="is a web address; download the picture")
+    refused("https://example.org/a.jpg", match="is a web address; download the file")
 
 
 def test_a_file_is_checked_by_its_header(tmp_path):

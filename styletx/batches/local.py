@@ -46,7 +46,7 @@ class LocalExecutor:
         """
         gpus = torch.cuda.device_count()
         count = min(self.workers or max(1, gpus), len(tasks))
-        if count > 1:
+        if count > 1 and not multiprocessing.current_process().daemon:  # such a process may start no others
             devices = [f"cuda:{index % gpus}" if gpus else None for index in range(count)]
             threads = max(1, torch.get_num_threads() // count)
             yield from workers.share(tasks, lambda index, _: Process(devices[index], threads), count, deliver)

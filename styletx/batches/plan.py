@@ -6,6 +6,7 @@ started again.
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import os
 import posixpath
@@ -117,7 +118,7 @@ def _collect(
     sources: Sequence[str], output: str, pattern: Sequence[str], passed_over: Counter[str]
 ) -> Iterator[_Source]:
     """All sources, each with its place in the output folder."""
-    singles: list[tuple[str, bool]] = []
+    singles: list[str] = []
     folders: list[str] = []
     for source in sources:
         listed = source.startswith("@") and not places.is_url(source)
@@ -132,9 +133,15 @@ def _collect(
             elif not listed and not places.exists(path):
                 raise PictureError(f"{shown(path)}: file or folder not found; check the name")
             else:
-                # A listed file that does not exist fails later and alone: the rest of the list is worth doing.
-                singles.append((path, listed))
-    yield from _mirrored_files([path for path, _ in singles])
+                # A listed file that does not exist fails alone: the rest of the list is worth doing.
+                singles.append(path)
+    for single in _mirrored_files(singles):
+        is_there = places.is_url(single.path) or places.exists(single.path)
+        yield (
+            single
+            if is_there
+            else dataclasses.replace(single, problem=f"{shown(single.path)}: file not found; check the name")
+        )
     rooms = _numbered([_name(folder if places.is_url(folder) else os.path.abspath(folder)) for folder in folders])
     for folder, room in zip(folders, rooms, strict=True):
         if _same_folder(folder, output):

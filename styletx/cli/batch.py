@@ -126,7 +126,8 @@ def _print_plan(batch: Batch, as_json: bool) -> None:
             click.echo(json.dumps(row))
         else:
             source, style, place = map(files.shown, (task.job.source, task.job.style, task.job.output))
-            click.echo(f"{row['state']:6}  {source} in {style} → {place}")
+            why = f": {' '.join(task.job.problem.split())}" if task.job.problem else ""
+            click.echo(f"{row['state']:6}  {source} in {style} → {place}{why}")
 
 
 def _bar(total: int, quiet: bool) -> Any:

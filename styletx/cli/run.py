@@ -66,6 +66,7 @@ def command(
 
     started = time.perf_counter()
     content, style = files.local(content), files.local(style)
+    output = None if output is None else files.local(output)
     chosen = Options(**options)
     to_stdout = output == "-" or (output is None and content == "-")
     if to_stdout:

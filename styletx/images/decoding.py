@@ -11,15 +11,11 @@ from PIL import Image
 
 from styletx.errors import PictureError
 from styletx.files import shown
-from styletx.images import deep, profiles
+from styletx.images import deep, jpeg, profiles
 from styletx.images.opening import check_size, identify, pillow_errors, pillow_limit
 from styletx.notes import Note, Notes
 
 Array = npt.NDArray[np.float32]
-
-JPEG_END = b"\xff\xd9"
-FILLER = b"\x55" * 4096  # decodes to something
-RESTARTS = b"".join(bytes((0xFF, 0xD0 + number)) + b"\x55" * 64 for number in range(8)) * 8  # after restart markers too
 
 _ORIENTATION_TAG = 0x0112
 BRIGHTEST = 16  # of floating-point values that count from black to white as 0 to 1; what is above 1 is clipped
@@ -54,16 +50,16 @@ def decode_stream(stream: BinaryIO, name: str, max_pixels: int) -> Decoded:
         if image.format != "JPEG":
             raise
         stream.seek(0)
-        data = stream.read().rstrip(JPEG_END[:1])
-        ended = decode_image(identify(io.BytesIO(data + JPEG_END), name, max_pixels), name, max_pixels)
+        data = jpeg.unended(stream.read())
+        ended = decode_image(identify(io.BytesIO(data + jpeg.END), name, max_pixels), name, max_pixels)
         # Where rows are missing, they would be made of whatever follows.
-        for filler in (FILLER, RESTARTS):
-            longer = io.BytesIO(data + filler + JPEG_END)
-            if not np.array_equal(
-                ended.colour, decode_image(identify(longer, name, max_pixels), name, max_pixels).colour
-            ):
+        for filler in jpeg.FILLERS:
+            longer = identify(io.BytesIO(data + filler + jpeg.END), name, max_pixels)
+            if not np.array_equal(ended.colour, decode_image(longer, name, max_pixels).colour):
                 raise
-        note = Note(f"{shown(name)} has no end marker; no row of the picture is missing.")
+        if not jpeg.has_all_scans(data):
+            raise
+        note = Note(f"{shown(name)} has no end marker; nothing else of the picture is missing.")
         return ended._replace(notes=(*ended.notes, note))
 
 

@@ -5,7 +5,6 @@ without that limit, and `check_size` holds them to the caller's.
 """
 
 import contextlib
-import os
 import re
 import struct
 import threading
@@ -15,7 +14,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from styletx.errors import PictureError, field
-from styletx.files import RAW, shown
+from styletx.files import shown
 from styletx.images import kinds
 
 MIN_SIDE = 16
@@ -94,7 +93,7 @@ def _opened_by_its_plugin(stream: BinaryIO, name: str) -> Image.Image:
     prefix = stream.read(16)
     if not prefix:
         raise PictureError(f"{shown(name)} is empty; get a complete copy")
-    if os.path.splitext(name)[1].lower() in RAW:  # Pillow would take the small preview in it for the picture
+    if kinds.is_raw(name, prefix):  # Pillow would take the small preview in it for the picture
         raise kinds.refusal(name, prefix)
     kinds.enable(prefix)
     recognised = False
@@ -111,6 +110,8 @@ def _opened_by_its_plugin(stream: BinaryIO, name: str) -> Image.Image:
         except (SyntaxError, IndexError, TypeError, struct.error):
             recognised = recognised or accept is not None
     if recognised:
-        raise PictureError(f"{shown(name)} is truncated or damaged; get a complete copy")
+        raise PictureError(
+            f"{shown(name)} is damaged or of a kind that cannot be decoded; get a complete copy, or convert it"
+        )
     stream.seek(0)
     raise kinds.refusal(name, stream.read(kinds.HEADER))

@@ -81,13 +81,22 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def visible(picture: Picture) -> Picture:
-    """The smallest part of a picture, upright, that holds everything visible in it."""
+    """The smallest part of a picture, upright, that holds everything visible in it.
+
+    Raises:
+        PictureError: that is too small to style.
+    """
     if picture.alpha is None:
         return picture
     there = picture.alpha[0, 0] > 0
     rows, columns = (torch.nonzero(there.any(axis)).flatten() for axis in (1, 0))
     part = (..., slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
     alpha = picture.alpha[part]
+    if min(alpha.shape[-2:]) < opening.MIN_SIDE:
+        raise PictureError(
+            f"{shown(picture.name)} shows only {alpha.shape[-1]} × {alpha.shape[-2]} pixels and is transparent "
+            f"elsewhere, too small to style; use one that shows at least {opening.MIN_SIDE} pixels a side"
+        )
     return dataclasses.replace(
         picture, pixels=picture.pixels[part].contiguous(), alpha=None if bool((alpha == 1).all()) else alpha
     )
@@ -133,7 +142,7 @@ def _opened(name: str) -> BinaryIO:
             return open(name, "rb")
     except FileNotFoundError as error:
         if "://" in name:
-            raise PictureError(f"{shown(name)} is a web address; download the picture, and name the file") from error
+            raise PictureError(f"{shown(name)} is a web address; download the file, and give its name") from error
         raise PictureError(f"{shown(name)}: file not found; check the name") from error
     except PermissionError as error:
         raise PictureError(

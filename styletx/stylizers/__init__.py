@@ -98,6 +98,8 @@ def load_stylizer(
 
 
 def _loaded(style: images.Source, chosen: Options, download: backbones.Progress | None) -> Stylizer:
-    if isinstance(style, str | os.PathLike) and (path := models.find(files.local(style))):
-        return TransformingStylizer(path, chosen)
+    if isinstance(style, str | os.PathLike):
+        name = files.local(style)
+        if "://" not in name and (path := models.find(name)):
+            return TransformingStylizer(path, chosen)
     return OptimizingStylizer(images.read(style, max_pixels=chosen.max_pixels), chosen, download=download)

@@ -111,8 +111,7 @@ def split(photographs: Sequence[Path], options: TrainingOptions) -> tuple[dict[P
             held_out[path] = images.resize(pixels, size)
             break
     if not held_out:
-        raise TrainingError(
-            f"{field('photos')}: none of the photographs can be used; give a folder of JPEG or PNG photographs"
-        )
+        first = next(iter(left_out.values())).message.removeprefix("Left out: ").rstrip(".")
+        raise TrainingError(f"{field('photos')}: none of the photographs can be used, the first because {first}")
     rest = [path for path in photographs if path not in held_out and path not in left_out]
     return held_out, rest, tuple(left_out.values())

@@ -49,7 +49,7 @@ def sheet(pictures: Sequence[Tensor], columns: int = 4) -> Tensor:
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The measurements of a training so far, one for each checkpoint."""
-    if not path.exists():
+    if not path.is_file():
         return []
     records = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
