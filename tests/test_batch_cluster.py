@@ -123,7 +123,7 @@ def test_a_manifest_behind_an_address_keeps_what_was_cut_off_apart(memory: Any) 
 @pytest.mark.parametrize(
     ("address", "error", "message"),
     [
-        ("nosuch://a/b.jpg", OptionError, r"^nosuch://a/b.jpg cannot be reached \(.*\); check its beginning$"),
+        ("nosuch://a/b.jpg", PictureError, r"^nosuch://a/b.jpg: file (or folder )?not found; check the "),
         ("memory://nowhere/b.jpg", PictureError, r"^memory://nowhere/b.jpg: file (or folder )?not found"),
     ],
 )
@@ -141,7 +141,9 @@ def test_an_address_that_does_not_answer_is_told() -> None:
 
 
 def test_paths_are_not_taken_for_addresses() -> None:
-    assert places.is_url("s3://bucket/a.jpg") and places.is_url("simplecache::https://a.b/c.jpg")
+    assert places.is_url("s3://bucket/a.jpg") and places.is_url("HTTPS://a.b/c.jpg")
+    chained = ["simplecache::https://a.b/c.jpg", "reference::x.json", "zip::b.jpg", "https://a.b/c::d.jpg"]
+    assert not any(map(places.is_url, [*chained, "local:///a/../b.jpg", "file:///a.jpg", "dask://a"]))
     assert not any(map(places.is_url, ["a.jpg", "/a/b.jpg", "C:/a.jpg", "C:\\a.jpg", "a:b.jpg", "./x://y"]))
     assert files.local("file:///a/b%20c.jpg") == "/a/b c.jpg"
 

@@ -12,7 +12,7 @@ from conftest import Processes, possible
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from styletx.batches import plan
+from styletx.batches import places, plan
 from styletx.errors import OptionError, OutputError, PictureError
 
 
@@ -48,6 +48,13 @@ def test_pictures_that_are_passed_over_are_counted() -> None:
     chosen = Counter[str]()
     plan.make(["photos"], ["s"], "out", pattern=["*.jpg"], passed_over=chosen)
     assert not chosen
+
+
+def test_a_name_in_a_folder_is_never_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "_remote", lambda url: pytest.fail(f"{url} is opened as an address"))
+    touched("photos/reference::x.jpg", "photos/zip::b.jpg", "photos/s3:/a.jpg", "tar::c.jpg")
+    assert len(planned("photos", "tar::c.jpg")) == 4
+    assert planned("tar::c.jpg") == {"tar::c.jpg": "tar::c.png"}
 
 
 def test_names_that_would_collide_are_made_different() -> None:
@@ -223,7 +230,7 @@ def test_a_plan_is_made_without_torch(processes: Processes) -> None:
     touched("p/a.jpg")
     code = """
 import sys
-from styletx.batches import plan
+from styletx.batches import places, plan
 assert [job.output for job in plan.make(["p"], ["mosaic"], "out")] == ["out/a.png"]
 print("torch" in sys.modules)
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
-import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,11 @@ from styletx import files
 from styletx.errors import OptionError, OutputError, PictureError
 from styletx.files import reason, shown
 
+# The beginnings of addresses that are opened.
+SCHEMES = (
+    *("abfs", "abfss", "adl", "az", "ftp", "gcs", "gs", "hdfs", "hf", "http", "https", "memory", "s3", "s3a", "sftp"),
+    *("smb", "webhdfs"),
+)
 LARGEST = 2**32  # bytes of a file that are taken into memory
 
 
@@ -35,8 +39,13 @@ class Found:
 
 
 def is_url(path: str) -> bool:
-    """Whether a path is an address for fsspec rather than a path on this machine."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+(::|://)", path) is not None
+    """Whether a path is an address for fsspec rather than a path on this machine.
+
+    Only what begins with one of `SCHEMES` is, and no chain of addresses: a name such as `reference::a.json` would have
+    fsspec open what is in the file, and run what that says.
+    """
+    scheme, mark, _ = path.partition("://")
+    return bool(mark) and scheme.lower() in SCHEMES and "::" not in path
 
 
 def join(folder: str, relative: str) -> str:

@@ -131,7 +131,8 @@ def _collect(
             if places.is_folder(path):
                 folders.append(path)
             elif not listed and not places.exists(path):
-                raise PictureError(f"{shown(path)}: file or folder not found; check the name")
+                what = "the beginning of the address" if "://" in path else "the name"
+                raise PictureError(f"{shown(path)}: file or folder not found; check {what}")
             else:
                 # A listed file that does not exist fails alone: the rest of the list is worth doing.
                 singles.append(path)

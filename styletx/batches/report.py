@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import html
 import io
 import math
@@ -20,6 +21,7 @@ from styletx import files, images
 from styletx._version import __version__
 from styletx.batches import places
 from styletx.batches.manifest import ELSEWHERE, Record
+from styletx.batches.plan import Job
 from styletx.errors import PictureError
 from styletx.options import Options, defaults
 
@@ -164,7 +166,12 @@ def _escaped(text: str) -> str:
     return html.escape(text)
 
 
-def latest(records: Iterable[Record], outputs: Iterable[str]) -> list[Record]:
-    """The last record of each of these outputs, in their order, without outputs that have none."""
+def latest(records: Iterable[Record], jobs: Iterable[Job]) -> list[Record]:
+    """The last record of each job, in their order, without jobs that have none.
+
+    Places are those of the plan: what a manifest names is never opened, since anybody may have written it.
+    """
     last = {record.output: record for record in records}
-    return [last[output] for output in outputs if output in last]
+    return [
+        dataclasses.replace(last[job.output], source=job.source, style=job.style) for job in jobs if job.output in last
+    ]

@@ -138,7 +138,7 @@ class Batch:
         """
         from styletx.batches import report as overviews
 
-        records = overviews.latest(self.manifest.records(), (job.output for job in self.jobs))
+        records = overviews.latest(self.manifest.records(), self.jobs)
         wanted: dict[str, Callable[[], bytes]] = {}
         if contact_sheet and any(record.output_sha256 for record in records):
             wanted[plan.CONTACT_SHEET] = lambda: overviews.contact_sheet(records)
