@@ -69,18 +69,23 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def write(path: str | os.PathLike[str], data: bytes) -> None:
+def write(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) -> None:
     """Write a whole file or nothing; its folder is made if necessary.
+
+    Args:
+        path: where to.
+        data: all of it.
+        overwrite: whether a file that is there already is replaced.
 
     Raises:
         OutputError: it cannot be written; a file that was there is left as it was.
     """
-    with replacing(path) as beside, open(beside, "xb") as file:
+    with replacing(path, overwrite=overwrite) as beside, open(beside, "xb") as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
+def replacing(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[str]:
     """Give a name beside `path` to write to; at the end of the block, the file of that name replaces `path`.
 
     The folder is made if necessary. A file that is replaced keeps its permissions, and a link stays a link: what it
@@ -97,7 +102,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
             yield beside
             if mode is not None:
                 os.chmod(beside, mode)
-            os.replace(beside, target)
+            (os.replace if overwrite else _claim)(beside, target)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(beside)
@@ -151,6 +156,23 @@ def output_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         if isinstance(error, StyletxError):
             raise
         raise OutputError(f"{shown(path)} cannot be written ({reason(error)}); choose another place") from error
+
+
+def _claim(beside: str, target: str) -> None:
+    """Give a whole file a name that is free, in one step.
+
+    Raises:
+        FileExistsError: it is not free.
+    """
+    try:
+        os.link(beside, target)
+        os.unlink(beside)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: the name is taken first
+        with open(target, "xb"):
+            pass
+        os.replace(beside, target)
 
 
 def _beside(target: str) -> str:

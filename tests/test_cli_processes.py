@@ -25,7 +25,10 @@ def folder(content_picture: Path, style_picture: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(content_picture.parent)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+SLOW = pytest.mark.slow(reason="one signal of several")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=SLOW)])
 def test_a_run_that_is_stopped_saves_the_best_picture(processes: Processes, tiny_weights: Path, number: int) -> None:
     Image.open("photo.png").resize((192, 144)).save("large.png")
     options = ["--weights", str(tiny_weights), "--iterations", "100000", "--optimizer", "adam", "--save-every", "1"]
@@ -40,6 +43,35 @@ def test_a_run_that_is_stopped_saves_the_best_picture(processes: Processes, tiny
     assert lines[-1] == "Stopped; the best picture so far went to outputs/large-painting.png"
     assert Image.open("outputs/large-painting.png").convert("RGB").size == (768, 576)
     assert Image.open("film.gif").size == (768, 576)
+
+
+SAVING = """
+import os
+from styletx.cli import main
+from styletx.images import writing
+encode = writing.encoding.encode
+def interrupted(*arguments):
+    os.kill(os.getpid(), int(os.environ["NUMBER"]))
+    return encode(*arguments)
+writing.encoding.encode = interrupted
+main()
+"""
+
+
+NAMED = ["-o", "outputs/photo-mosaic.png"]
+MORE = [
+    pytest.param(number, output, marks=SLOW)
+    for number, output in ((signal.SIGINT, []), (signal.SIGTERM, NAMED), (signal.SIGHUP, []))
+]
+
+
+@pytest.mark.parametrize(("number", "output"), [(signal.SIGTERM, []), *MORE])
+def test_a_signal_while_a_picture_is_saved_costs_nothing(processes: Processes, number: int, output: list[str]) -> None:
+    options = ["run", "photo.png", "mosaic", "-q", "--size", "32", *output]
+    ended = processes.finish(sys.executable, "-c", SAVING, *options, env={"NUMBER": str(int(number))})
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert os.listdir("outputs") == ["photo-mosaic.png"]
+    Image.open("outputs/photo-mosaic.png").load()
 
 
 def test_no_picture_goes_to_or_comes_from_a_terminal(processes: Processes) -> None:

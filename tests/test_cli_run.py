@@ -182,10 +182,10 @@ def test_quiet_says_nothing_and_json_says_it_all(run: Run) -> None:
 def test_a_stage_that_cannot_be_saved_costs_no_picture(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     save = stylizers.Result.save
 
-    def picky(self: stylizers.Result, path: Path) -> Notes:
+    def picky(self: stylizers.Result, path: Path, **options: Any) -> Notes:
         if "-0001" in str(path):
             raise OutputError(f"{path} cannot be written (no space left on device); choose another place")
-        return save(self, path)
+        return save(self, path, **options)
 
     monkeypatch.setattr(stylizers.Result, "save", picky)
     result = run("-o", "out.png", "--save-every", "1")
@@ -194,7 +194,7 @@ def test_a_stage_that_cannot_be_saved_costs_no_picture(run: Run, monkeypatch: py
 
 
 def test_a_picture_that_cannot_be_saved_leaves_no_empty_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: stylizers.Result, path: Path) -> None:
+    def full(self: stylizers.Result, path: Path, **options: Any) -> None:
         raise OutputError(f"{path} cannot be written (no space left on device); choose another place")
 
     monkeypatch.setattr(stylizers.Result, "save", full)

@@ -180,6 +180,22 @@ def test_a_relative_path_is_written_where_it_says(tmp_path, monkeypatch):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_is_there_stays_unless_it_is_to_be_replaced(tmp_path, monkeypatch, links):
+    if not links:
+
+        def refused(*names):
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refused)
+    path = tmp_path / "a.txt"
+    files.write(path, b"first", overwrite=False)
+    with pytest.raises(OutputError, match="file exists") as caught:
+        files.write(path, b"second", overwrite=False)
+    assert isinstance(caught.value.__cause__, FileExistsError)
+    assert path.read_bytes() == b"first" and os.listdir(tmp_path) == ["a.txt"]
+
+
 def test_numbered(tmp_path):
     path = tmp_path / "a.b.png"
     assert files.numbered(path) == path

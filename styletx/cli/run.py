@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from styletx.stylizers import Result
 
 OUTPUTS = Path("outputs")
+# What ends a program from outside: a scheduler, a terminal that is closed.
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 @click.command(cls=GroupedCommand)
@@ -97,8 +99,8 @@ def command(
 
     stopped = False
     try:
-        # A scheduler that ends a program is as good a reason to save what there is as Ctrl-C.
-        with _handled(signal.SIGTERM, signal.default_int_handler):
+        # They are as good a reason to save what there is as Ctrl-C.
+        with _handled(ENDING, signal.default_int_handler):
             for count, step in enumerate(progress.bar(run, quiet), 1):
                 if film is not None:
                     film.add(step.pixels)
@@ -108,8 +110,8 @@ def command(
         stopped = True
     if run.last is None:
         raise click.Abort
-    # A second, impatient Ctrl-C must not cost the picture.
-    with _handled(signal.SIGINT, signal.SIG_IGN):
+    # A second, impatient Ctrl-C must not cost the picture, nor a first one now.
+    with _handled((signal.SIGINT, *ENDING), signal.SIG_IGN):
         if to_stdout:
             notes = run.result.save(sys.stdout.buffer)
             sys.stdout.buffer.flush()
@@ -137,23 +139,16 @@ def _default_output(content: str, style: str) -> Path:
 
 
 def _save_numbered(result: Result, path: Path) -> tuple[Path, Notes]:
-    """Save under the first free name, which is taken at once: another run may want the same one."""
+    """Save under the first free name; another run may want the same one."""
     from styletx import files
 
     while True:
         target = files.numbered(path)
         try:
-            target.touch(exist_ok=False)
-        except FileExistsError:
-            continue
-        except OSError:
-            pass  # saving says what is wrong, or puts it right
-        break
-    try:
-        return target, result.save(target)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
+            return target, result.save(target, overwrite=False)
+        except OutputError as error:
+            if not isinstance(error.__cause__, FileExistsError):
+                raise
 
 
 def _save_stage(result: Result, path: Path) -> None:
@@ -186,9 +181,12 @@ def _check_stdout(as_json: bool, save_every: int | None) -> None:
 
 
 @contextlib.contextmanager
-def _handled(number: signal.Signals, handler: Any) -> Iterator[None]:
-    before = signal.signal(number, handler)
+def _handled(numbers: Iterable[signal.Signals], handler: Any) -> Iterator[None]:
+    # What is ignored already stays so: nohup ignores a closed terminal.
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:
-        signal.signal(number, before)
+        for number, one in before.items():
+            signal.signal(number, one)

@@ -49,6 +49,7 @@ def write(
     metadata: Mapping[str, Any] | None = None,
     bits: int = 8,
     format: str | None = None,
+    overwrite: bool = True,
 ) -> Notes:
     """Write a picture with an sRGB profile and the metadata of its run.
 
@@ -61,6 +62,7 @@ def write(
         metadata: what `read_metadata` returns later; values that JSON cannot express become text.
         bits: 8, or 16 for PNG and TIFF; JPEG and WebP are always 8.
         format: "PNG", "JPEG", "WEBP" or "TIFF"; by default as the path's extension says, or PNG for a stream.
+        overwrite: whether a file that is there already is replaced.
 
     Returns:
         Notes on what the format could not hold.
@@ -80,7 +82,7 @@ def write(
         if path is None:
             cast(BinaryIO, target).write(data)
         else:
-            files.write(path, data)
+            files.write(path, data, overwrite=overwrite)
     return notes
 
 

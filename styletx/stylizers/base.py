@@ -50,7 +50,12 @@ class Result:
         return images.to_pil(self.pixels, self.alpha)
 
     def save(
-        self, target: str | os.PathLike[str] | BinaryIO, *, format: str | None = None, bits: int | None = None
+        self,
+        target: str | os.PathLike[str] | BinaryIO,
+        *,
+        format: str | None = None,
+        bits: int | None = None,
+        overwrite: bool = True,
     ) -> Notes:
         """Write the picture with its metadata.
 
@@ -58,6 +63,7 @@ class Result:
             target: a path, whose extension names the format, or a binary stream.
             format: "PNG", "JPEG", "WEBP" or "TIFF"; None goes by the path's extension, and is PNG for a stream.
             bits: 8 or 16 (PNG and TIFF only); None is `Result.bits`.
+            overwrite: whether a file that is there already is replaced.
 
         Returns:
             What was lost on the way, such as transparency in a JPEG.
@@ -66,7 +72,13 @@ class Result:
             OutputError: it cannot be written there; what was there stays.
         """
         return images.write(
-            target, self.pixels, alpha=self.alpha, metadata=self.metadata, bits=bits or self.bits, format=format
+            target,
+            self.pixels,
+            alpha=self.alpha,
+            metadata=self.metadata,
+            bits=bits or self.bits,
+            format=format,
+            overwrite=overwrite,
         )
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
