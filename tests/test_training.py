@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from conftest import STYLETX, Processes
 from PIL import Image
 
 from styletx import images
@@ -28,6 +34,7 @@ pytest.importorskip("matplotlib", reason="training needs the extra styletx[train
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 STYLE = ASSETS / "styles" / "mosaic.jpg"
+SLOW = pytest.mark.slow(reason="one signal of two")
 TINY = Layout(widths=(8, 16), blocks=1)
 QUICK: dict[str, Any] = {
     "widths": TINY.widths,
@@ -322,3 +329,40 @@ def test_shallow_weights_train_on_what_they_reach(make: Callable[..., Training],
     assert list(training.objective.style) == ["relu1_1", "relu2_1"]
     assert list(training.objective.backbone.content_layers) == ["relu2_1"]
     assert [step.step for step in training] == [1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow(reason="one signal of two"))]
+)
+def test_a_signal_to_all_of_its_processes_keeps_what_was_learnt(
+    processes: Processes, photographs: Path, tmp_path: Path, number: int
+) -> None:
+    output = tmp_path / "mine.safetensors"
+    options = [
+        "--steps",
+        "100000",
+        "--crop",
+        "64",
+        "--batch",
+        "2",
+        "--workers",
+        "1",
+        "--style-size",
+        "96",
+        "--every",
+        "3",
+    ]
+    options += ["--backbone", "compact", "--widths", "8,16", "--blocks", "1"]
+    process = processes.start(
+        *STYLETX, "train", str(STYLE), "--photos", photographs, "-o", output, *options, start_new_session=True
+    )
+    while not output.exists() and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 128 + number and b"Traceback" not in err, err
+    told = re.search(rb"Stopped at step (\d+); continue with --resume", err)
+    assert told is not None
+    saved = torch.load(output.with_suffix(".training") / "checkpoint.pt", weights_only=True)
+    assert saved["done"] == int(told[1]) >= 3

@@ -13,6 +13,7 @@ import click
 
 from styletx import files
 from styletx.batches import Batch, Executor, executor_named, plan
+from styletx.cli import signals
 from styletx.cli.flags import Choice, GroupedCommand, flag, option_flags
 from styletx.notes import Note, Notes
 from styletx.options import Options
@@ -72,7 +73,7 @@ def command(
     A list has a name on each line, as it stands: quotes and number signs belong to it.
 
     Run the same command again to continue a batch that was stopped. The exit code is 0 if everything is done, 1 if
-    pictures failed, and 2 if the batch could not start.
+    pictures failed, 2 if the batch could not start, 130 after Ctrl-C, and 143 after SIGTERM.
     """
     chosen = executor_named(executor, workers=workers, address=address)
     batch = Batch(sources, styles, output, Options(**options), pattern=pattern, format=format, overwrite=overwrite)
@@ -80,24 +81,24 @@ def command(
         _print_plan(batch, as_json)
         return
     batch.check()
-    is_stopped = _run(batch, chosen, fail_fast=fail_fast, quiet=quiet, as_json=as_json)
-    _tell(batch, is_stopped, quiet or as_json)
+    code = _run(batch, chosen, fail_fast=fail_fast, quiet=quiet, as_json=as_json)
+    _tell(batch, bool(code), quiet or as_json)
     if contact_sheet or report:
         _write_overviews(batch, contact_sheet=contact_sheet, report=report, quiet=quiet)
-    if batch.failures or is_stopped:
-        click.get_current_context().exit(1)
+    click.get_current_context().exit(code or int(bool(batch.failures)))
 
 
-def _run(batch: Batch, executor: Executor, *, fail_fast: bool, quiet: bool, as_json: bool) -> bool:
-    """Run a batch with a bar, its notes and its lines of JSON; whether it was stopped by a signal."""
+def _run(batch: Batch, executor: Executor, *, fail_fast: bool, quiet: bool, as_json: bool) -> int:
+    """Run a batch with a bar, its notes and its lines of JSON; the exit code if a signal stopped it, else 0."""
     from styletx.cli import progress
 
+    stop = signals.Stop()
     with contextlib.ExitStack() as stack:
         progress.notes(batch.notes, quiet)
         told = len(batch.notes)
         bar = stack.enter_context(_bar(len(batch.jobs), quiet))
         records = stack.enter_context(contextlib.closing(batch.run(executor)))
-        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
+        stack.enter_context(stop.interrupting())
         try:
             for record in records:
                 _print_notes((*batch.notes[told:], *map(Note, record.notes)), bar, quiet)
@@ -110,8 +111,8 @@ def _run(batch: Batch, executor: Executor, *, fail_fast: bool, quiet: bool, as_j
                 if fail_fast and record.error:
                     break
         except KeyboardInterrupt:
-            return True
-    return False
+            return stop.code or 128 + signal.SIGINT
+    return 0
 
 
 def _print_plan(batch: Batch, as_json: bool) -> None:

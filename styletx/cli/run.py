@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from styletx.cli import signals
 from styletx.cli.flags import GroupedCommand, flag, option_flags
 from styletx.errors import OptionError, OutputError, PictureError, field
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from styletx.stylizers import Result
 
 OUTPUTS = Path("outputs")
-# What ends a program from outside: a scheduler, a terminal that is closed.
-ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 @click.command(cls=GroupedCommand)
@@ -60,6 +57,8 @@ def command(
     A trained style is a name that `styletx styles` lists, a .safetensors file written by
     `styletx train`, or an .onnx file written by `styletx export`.
     CONTENT may be '-' for stdin; the result then goes to stdout unless -o names a file.
+
+    Ctrl-C and SIGTERM save the best picture so far. The exit code is then 130 or 143.
     """
     from styletx import files, films, images
     from styletx.cli import progress
@@ -97,21 +96,21 @@ def command(
         images.check_output(place, size=run.size)
     film = films.Timelapse(run.size) if timelapse is not None else None
 
-    stopped = False
+    stop = signals.Stop()
     try:
-        # They are as good a reason to save what there is as Ctrl-C.
-        with _handled(ENDING, signal.default_int_handler):
+        with stop.interrupting():
             for count, step in enumerate(progress.bar(run, quiet), 1):
                 if film is not None:
                     film.add(step.pixels)
                 if save_every and count % save_every == 0:
                     _save_stage(run.result, target.with_stem(f"{target.stem}-{count:04d}"))
     except KeyboardInterrupt:
-        stopped = True
+        stop.number = stop.number or signal.SIGINT
+    stopped = stop.number is not None
     if run.last is None:
         raise click.Abort
     # A second, impatient Ctrl-C must not cost the picture, nor a first one now.
-    with _handled((signal.SIGINT, *ENDING), signal.SIG_IGN):
+    with signals.handled(signal.SIG_IGN):
         if to_stdout:
             notes = run.result.save(sys.stdout.buffer)
             sys.stdout.buffer.flush()
@@ -131,6 +130,7 @@ def command(
         click.echo(where, err=True)
     if film is not None and timelapse is not None:
         film.save(timelapse)
+    click.get_current_context().exit(stop.code)
 
 
 def _default_output(content: str, style: str) -> Path:
@@ -178,15 +178,3 @@ def _check_stdout(as_json: bool, save_every: int | None) -> None:
         raise OutputError(f"stdout is closed; name a file with {field('output')}")
     if sys.stdout.isatty():
         raise OutputError(f"stdout is a terminal; name a file with {field('output')}, or redirect stdout")
-
-
-@contextlib.contextmanager
-def _handled(numbers: Iterable[signal.Signals], handler: Any) -> Iterator[None]:
-    # What is ignored already stays so: nohup ignores a closed terminal.
-    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in heard}
-    try:
-        yield
-    finally:
-        for number, one in before.items():
-            signal.signal(number, one)

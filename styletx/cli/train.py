@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 
+from styletx.cli import signals
 from styletx.cli.flags import GroupedCommand, option_flags, training_flags
 from styletx.errors import OptionError, TrainingError, field
 from styletx.files import PICTURE_EXTENSIONS, check, shown
@@ -46,8 +45,8 @@ def command(
 ) -> None:
     """Train a network that repaints any photograph in the style of the painting STYLE in one pass.
 
-    Beside the model FILE.safetensors, the folder FILE.training gets checkpoint, samples and loss curve. Ctrl-C saves
-    a checkpoint and stops; the same command with --resume continues from it.
+    Beside the model FILE.safetensors, the folder FILE.training gets checkpoint, samples and loss curve. Ctrl-C and
+    SIGTERM save a checkpoint and stop, with the exit code 130 or 143; the same command with --resume continues from it.
     """
     from tqdm import tqdm
 
@@ -83,39 +82,34 @@ def command(
     progress.notes(training.notes, quiet)
     bad: set[str] = set()
     held: dict[str, float] = {}
-    stopped = False
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        # The current step is finished first, so that no update is half done.
-        nonlocal stopped
-        stopped = True
-        signal.signal(number, handlers[signal.Signals(number)])  # a second signal ends it at once
-
-    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with tqdm(total=chosen.steps, initial=training.done, unit="step", disable=quiet or None) as bar:
-            for step in training:
-                bad.update(step.bad)
-                with bar.external_write_mode(file=sys.stderr):
-                    progress.notes(step.notes, quiet)
-                held = step.held or held
-                bar.update()
-                bar.set_postfix_str(" ".join(f"{name} {step.losses[name]:.3f}" for name in ("content", "style")))
-                if stopped:
-                    break
-        if stopped and training.done % chosen.every:
+    # The current step is finished first, so that no update is half done; a second signal ends it at once.
+    stop = signals.Stop()
+    with stop.noting():
+        try:
+            with tqdm(total=chosen.steps, initial=training.done, unit="step", disable=quiet or None) as bar:
+                for step in training:
+                    bad.update(step.bad)
+                    with bar.external_write_mode(file=sys.stderr):
+                        progress.notes(step.notes, quiet)
+                    held = step.held or held
+                    bar.update()
+                    bar.set_postfix_str(" ".join(f"{name} {step.losses[name]:.3f}" for name in ("content", "style")))
+                    if stop.number:
+                        break
+        except RuntimeError:
+            if not stop.number:  # else the processes that read photographs heard the signal too, and are gone
+                raise
+        if stop.number and training.done % chosen.every:
             held = training.save() or held
             progress.notes(training.missed, quiet)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
     if bad:
         some = ", ".join(map(shown, sorted(bad)[:3])) + (", …" if len(bad) > 3 else "")
         progress.notes([Note(f"{len(bad)} of the photographs gave no crop: {some}.")], quiet)
     if as_json and training.accelerator.is_main_process:
-        click.echo(json.dumps({"output": output, "steps": training.done, "stopped": stopped, "losses": held}))
+        click.echo(json.dumps({"output": output, "steps": training.done, "stopped": bool(stop.number), "losses": held}))
     elif not quiet:
-        click.echo(f"Stopped at step {training.done}; continue with --resume" if stopped else output, err=True)
+        click.echo(f"Stopped at step {training.done}; continue with --resume" if stop.number else output, err=True)
+    click.get_current_context().exit(stop.code)
 
 
 def _photographs(folder: str) -> list[Path]:
