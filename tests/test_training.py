@@ -217,6 +217,25 @@ def test_another_trainings_checkpoint_is_refused(make: Callable[..., Training]) 
     assert training.output.read_bytes() == before
 
 
+def test_another_painting_of_the_same_name_is_another_training(photographs: Path, tmp_path: Path) -> None:
+    paths, output = sorted(photographs.glob("*.png")), tmp_path / "a.safetensors"
+    options = TrainingOptions(**QUICK | {"steps": 1})
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        Image.effect_noise((64, 64), 50).convert("RGB").save(tmp_path / folder / "p.png")
+    one, other = (images.read(tmp_path / folder / "p.png") for folder in ("one", "other"))
+    list(Training(one, paths, output, options, device="cpu", workers=0))
+    with pytest.raises(TrainingError, match="belongs to a training with other options, photographs or another style"):
+        Training(other, paths, output, options, device="cpu", workers=0, resume=True)
+
+
+def test_a_model_that_is_there_is_not_replaced(make: Callable[..., Training], tmp_path: Path) -> None:
+    (tmp_path / "tiny.safetensors").write_bytes(b"somebody's")
+    with pytest.raises(TrainingError, match="exists, and a model is never replaced by another training; move it away"):
+        make()
+    assert (tmp_path / "tiny.safetensors").read_bytes() == b"somebody's"
+
+
 def test_a_training_can_begin_from_a_trained_style(photographs: Path, tmp_path: Path) -> None:
     start = models.Model("x", Transformer(Layout((4, 8), blocks=1)), {})
     paths = sorted(photographs.glob("*.png"))

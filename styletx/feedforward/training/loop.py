@@ -101,6 +101,11 @@ class Training:
                 f"{files.shown(self.folder)} already holds a training; continue it with {field('resume')}, move it "
                 f"away, or choose another {field('output')}"
             )
+        if output.exists() and not resume:
+            raise TrainingError(
+                f"{files.shown(output)} exists, and a model is never replaced by another training; move it away, or "
+                f"choose another {field('output')}"
+            )
         self.objective = TrainingObjective(style, options, self.device)
         own = Layout(options.widths, blocks=options.blocks, expansion=options.expansion)
         self.layout: Layout = own if start is None else start.network.layout
@@ -288,8 +293,8 @@ class Training:
     def _identity(self) -> str:
         """What must be the same for a checkpoint to continue as if it had not been interrupted."""
         names = [*(path.name for path in self.held_out), *(path.name for path in self.photographs)]
-        style, world = os.path.basename(self.style.name), self.accelerator.num_processes
-        return json.dumps([self._options() | {"every": None}, style, names, world])
+        style = os.path.basename(self.style.name), files.sha256(self.style.pixels.numpy().tobytes())
+        return json.dumps([self._options() | {"every": None}, style, names, self.accelerator.num_processes])
 
     def _resume(self) -> None:
         path = self.folder / checkpoints.NAME
