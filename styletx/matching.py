@@ -84,12 +84,12 @@ class Candidates:
     Attributes:
         columns: their hypercolumns `[N, D]`, picture after picture, row by row.
         sizes: (h, w) of each picture's grid.
-        shares: how much of each place is visible, `[N, 1]`.
+        shares: how much of each place is visible, `[N, 1]`; None if all of them are.
     """
 
     columns: Tensor
     sizes: tuple[Size, ...]
-    shares: Tensor
+    shares: Tensor | None = None
 
     @classmethod
     def of(cls, columns: Sequence[Tensor], shares: Sequence[Tensor | None] = ()) -> Candidates:
@@ -97,22 +97,24 @@ class Candidates:
 
         Args:
             columns: of each picture.
-            shares: how much of each place is visible, `[1, 1, h, w]`, or None for a picture that is opaque.
+            shares: how much of each place is visible, `[1, 1, h, w]`; none, or None, for pictures that are opaque.
         """
         sizes = tuple((one.shape[-2], one.shape[-1]) for one in columns)
-        whole = [torch.ones_like(one[:, :1]) for one in columns]
-        seen = [all_of_it if one is None else one for one, all_of_it in zip(shares or whole, whole, strict=True)]
-        return cls(torch.cat(list(map(_rows, columns))), sizes, torch.cat(list(map(_rows, seen))))
+        seen = [_rows(one) for one in shares if one is not None]
+        return cls(torch.cat(list(map(_rows, columns))), sizes, torch.cat(seen) if seen else None)
 
     @cached_property
     def mean(self) -> Tensor:
         """The mean hypercolumn, `[D]`."""
+        if self.shares is None:
+            return self.columns.mean(0)
         return (self.columns * self.shares).sum(0) / self.shares.sum()
 
     @cached_property
     def components(self) -> Tensor:
         """The principal components `[D, K]` of the hypercolumns' directions from their mean."""
-        away = F.normalize(self.columns - self.mean, dim=1) * self.shares
+        away = F.normalize(self.columns - self.mean, dim=1)
+        away = away if self.shares is None else away * self.shares
         # On the CPU: a small matrix, and not every device can.
         _, vectors = torch.linalg.eigh((away.mT @ away).cpu().double())
         return torch.as_tensor(vectors[:, -COMPONENTS:]).to(away)
@@ -126,8 +128,7 @@ class Candidates:
     @cached_property
     def hidden(self) -> Tensor | None:
         """Which places show nothing that anything could be like, `[N]`; None if there is none."""
-        hidden = self.shares[:, 0] <= VISIBLE
-        return hidden if bool(hidden.any()) else None
+        return None if self.shares is None else self.shares[:, 0] <= VISIBLE
 
     @cached_property
     def places(self) -> Tensor:
@@ -178,9 +179,9 @@ class Match:
         shares = torch.cat([own, self.alike]) * columns.new_tensor([4, *[2] * len(SIDES), *[1] * len(CORNERS)]).view(
             -1, 1, 1
         )
-        shares = (
-            shares.flatten(1).mT * (proposed >= 0) * self.candidates.shares[proposed.clamp_min(0), 0].clamp_min(TINY)
-        )
+        shares = shares.flatten(1).mT * (proposed >= 0)
+        if self.candidates.shares is not None:
+            shares = shares * self.candidates.shares[proposed.clamp_min(0), 0].clamp_min(TINY)
         shares = shares / shares.sum(1, keepdim=True)
         mixed = F.embedding_bag(proposed.clamp_min(0), columns, mode="sum", per_sample_weights=shares)
         return mixed.mT.reshape(1, -1, *self.index.shape)

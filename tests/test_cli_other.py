@@ -88,7 +88,7 @@ BAD = {
     "fraction": ("@ --iterations 1.5", "--iterations"),
     "none": ("@ --iterations 0", "--iterations cannot be 0; it must be from 1"),
     "tiny": ("@ --size 15", "--size cannot be 15; it must be from 16"),
-    "too flat": ("@ --size 16", "increase --size"),
+    "too flat": ("@ --size 16", "give --size"),
     "negative": ("@ --style-weight -1", "--style-weight cannot be -1.0; it must be at least 0"),
     "not a number": ("@ --tv-weight nan", "Invalid value for '--tv-weight': 'nan' is not a finite number"),
     "stages": ("@ --save-every 0", "--save-every"),

@@ -802,7 +802,11 @@ def test_what_is_cut_out_of_a_painting_counts_for_nothing(content_picture: Path,
         allowed = 0.15 if layer == "relu5_1" else 0.05
         assert relative_distance(cut.at(96, 96).grams[layer], statistics * 0.86) < allowed, layer
     candidates = cut.at(96, 96).candidates
-    assert candidates is not None and len(candidates.columns) == 24 * 24 * (4 if rotations else 1)
+    assert (
+        candidates is not None
+        and candidates.shares is not None
+        and len(candidates.columns) == 24 * 24 * (4 if rotations else 1)
+    )
     hidden = (candidates.shares == 0)[:, 0]
     assert hidden.float().mean() == pytest.approx((36 / 96) ** 2, abs=0.05)
     photo = images.read(content_picture).pixels
