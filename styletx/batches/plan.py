@@ -123,12 +123,12 @@ def _collect(
     for source in sources:
         listed = source.startswith("@") and not places.is_url(source)
         for path in lists.names(source[1:]) if listed else [source]:
-            if (whole := places.whole(path)) and (listed or not places.is_written_out(path)):
-                raise PictureError(
-                    f"{shown(path)} is all of {shown(whole)}, which is taken only where it is given by that very name"
-                    " and not in a list; name the folders in it instead"
-                )
             if places.is_folder(path):
+                if (whole := places.whole(path)) and (listed or not places.is_written_out(path)):
+                    raise PictureError(
+                        f"{shown(path)} is all of {shown(whole)}, which is taken only where it is given by that very name"
+                        " and not in a list; name the folders in it instead"
+                    )
                 folders.append(path)
             elif not listed and not places.exists(path):
                 what = "the beginning of the address" if "://" in path else "the name"
@@ -138,11 +138,8 @@ def _collect(
                 singles.append(path)
     for single in _mirrored_files(singles):
         is_there = places.is_url(single.path) or places.exists(single.path)
-        yield (
-            single
-            if is_there
-            else dataclasses.replace(single, problem=f"{shown(single.path)}: file not found; check the name")
-        )
+        problem = None if is_there else f"{shown(single.path)}: file not found; check the name"
+        yield dataclasses.replace(single, problem=problem)
     rooms = _numbered([_name(folder if places.is_url(folder) else os.path.abspath(folder)) for folder in folders])
     for folder, room in zip(folders, rooms, strict=True):
         if _same_folder(folder, output):
