@@ -126,8 +126,8 @@ def _collect(
             if places.is_folder(path):
                 if (whole := places.whole(path)) and (listed or not places.is_written_out(path)):
                     raise PictureError(
-                        f"{shown(path)} is all of {shown(whole)}, which is taken only where it is given by that very name"
-                        " and not in a list; name the folders in it instead"
+                        f"{shown(path)} is all of {shown(whole)}, which is taken only where it is given by that very "
+                        "name and not in a list; name the folders in it instead"
                     )
                 folders.append(path)
             elif not listed and not places.exists(path):
