@@ -84,8 +84,11 @@ def pictures(shapes: Counter[tuple[int, ...]]) -> Counter[tuple[int, ...]]:
     return Counter({shape: count for shape, count in shapes.items() if len(shape) == 4})
 
 
+ADAM = pytest.param("adam", marks=pytest.mark.slow(reason="the second of two optimisers"))
+
+
 @pytest.mark.parametrize("match", [0.0, 1.0])
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("optimizer", ["lbfgs", ADAM])
 def test_an_iteration_synchronises_once(
     style_picture: Path,
     content_picture: Path,
