@@ -15,7 +15,7 @@ from torch import Tensor
 BLOCK = 4  # px of the blocks that are flat or not, a side
 FLAT = 1.5 / 255  # standard deviation of luminance in a block up to which it gets all of the grain
 LIVELY = 3 / 255  # from which it gets none
-DEVIATION = 0.015  # of the grain
+DEVIATION = 0.02  # of the grain
 TABLE = 65_521  # values that it is made of; a prime, so that rows do not repeat each other
 BAND = 64  # blocks, down, that are worked on at a time
 
