@@ -824,7 +824,8 @@ def test_a_long_thin_painting_is_seen_as_large_as_the_picture_and_never_enlarged
         stylizer._painting_at(1.0, size)
         return largest[0]
 
-    assert side((1024, 1024), (384, 512)) == 512
+    assert side((1024, 1024), (384, 512)) == side((768, 2048), (384, 512)) == 512  # up to twice as thin
+    assert side((1024, 4096), (384, 512)) == 768  # three times
     assert side((96, 2048), (384, 512)) == 2048
     assert side((96, 4096), (384, 512)) == 2896  # 68 px high: 512 × 384 px in all
     assert side((48, 640), (384, 512)) == 640

@@ -212,12 +212,14 @@ class OptimizingStylizer(Stylizer):
     def _style_side(self, size: tuple[int, int]) -> int:
         """Long side of the painting beside a result of a size (H, W), had it the pixels.
 
-        It is as long as the result, or longer if it is thinner, so that there is as much of it to see.
+        It is as long as the result. One that is more than four times as thin is as large in area, so that there is as
+        much of it to see; from twice as thin on, it gets there.
         """
         if self.options.style_size is not None:
             return self.options.style_size
         own = self.painting.size
-        return round(max(max(size), max(own) * math.sqrt(math.prod(size) / math.prod(own))))
+        thinner = max(own) / min(own) * min(size) / max(size)
+        return round(max(size) * max(1.0, min(thinner / 2, math.sqrt(thinner))))
 
     @torch.no_grad()
     def _activations(self, pixels: Tensor) -> dict[str, Tensor]:
