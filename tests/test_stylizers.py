@@ -818,11 +818,7 @@ def test_what_is_cut_out_of_a_painting_counts_for_nothing(content_picture: Path,
 
 def test_a_long_thin_painting_is_seen_as_large_as_the_picture_and_never_enlarged(content_picture: Path) -> None:
     def side(style: tuple[int, int], size: tuple[int, int], **options: Any) -> int:
-        stylizer = loaded(np.zeros((*style, 3), np.uint8), **COMPACT | options)
-        largest = list[int]()
-        stylizer.painting.at = lambda long_side, most: largest.append(long_side)  # type: ignore
-        stylizer._painting_at(1.0, size)
-        return largest[0]
+        return loaded(np.zeros((*style, 3), np.uint8), **COMPACT | options)._style_side(size)
 
     assert side((1024, 1024), (384, 512)) == side((768, 2048), (384, 512)) == 512  # up to twice as thin
     assert side((1024, 4096), (384, 512)) == 768  # three times

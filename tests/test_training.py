@@ -45,6 +45,11 @@ QUICK: dict[str, Any] = {
     "style_size": 96,
     "backbone": "compact",
 }
+# The same on the command line, with a process that reads photographs.
+FLAGS = [
+    *("--crop", "64", "--batch", "2", "--workers", "1", "--style-size", "96"),
+    *("--backbone", "compact", "--widths", "8,16", "--blocks", "1"),
+]
 
 
 @pytest.fixture(scope="session")
@@ -279,21 +284,7 @@ def test_what_cannot_be_trained_is_said_in_one_line(tmp_path: Path, photos: str,
 def test_the_command_trains_and_goes_on(photographs: Path, tmp_path: Path) -> None:
     output = tmp_path / "mine.safetensors"
     arguments: list[str | Path] = ["--photos", photographs, "-o", output, "--json"]
-    arguments += [
-        "--steps",
-        "3",
-        "--crop",
-        "64",
-        "--batch",
-        "2",
-        "--workers",
-        "1",
-        "--style-size",
-        "96",
-        "--backbone",
-        "compact",
-    ]
-    arguments += ["--widths", "8,16", "--blocks", "1"]
+    arguments += ["--steps", "3", *FLAGS]
     done = train(*arguments)
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
@@ -351,28 +342,12 @@ def test_shallow_weights_train_on_what_they_reach(make: Callable[..., Training],
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow(reason="one signal of two"))]
-)
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=SLOW)])
 def test_a_signal_to_all_of_its_processes_keeps_what_was_learnt(
     processes: Processes, photographs: Path, tmp_path: Path, number: int
 ) -> None:
     output = tmp_path / "mine.safetensors"
-    options = [
-        "--steps",
-        "100000",
-        "--crop",
-        "64",
-        "--batch",
-        "2",
-        "--workers",
-        "1",
-        "--style-size",
-        "96",
-        "--every",
-        "3",
-    ]
-    options += ["--backbone", "compact", "--widths", "8,16", "--blocks", "1"]
+    options = ["--steps", "100000", "--every", "3", *FLAGS]
     process = processes.start(
         *STYLETX, "train", str(STYLE), "--photos", photographs, "-o", output, *options, start_new_session=True
     )

@@ -22,7 +22,7 @@ from styletx.optimization import Step
 from styletx.options import OPTIMISATION, Options, idle, layer_weights
 from styletx.stylizers.base import Run, Stylizer
 from styletx.stylizers.forecast import bytes_per_pixel
-from styletx.stylizers.painting import Painting, Scale
+from styletx.stylizers.painting import Painting
 
 # Pixels painted beyond each edge and cut off at the end. Whatever a network takes to be beyond the border, it sees the
 # outermost pixels from fewer places than the others, and they stay a duller rim of about this width.
@@ -157,7 +157,8 @@ class OptimizingStylizer(Stylizer):
         """
         options, backbone = self.options, self.backbone
         content = self._activations(photo)
-        painting = self._painting_at(max(photo.shape[-2:]) / max(_canvas(size)), size)
+        share = max(photo.shape[-2:]) / max(_canvas(size))
+        painting = self.painting.at(self._style_side(size, share), self._style_side(size))
         is_last = photo.shape[-2:] == _canvas(size)
         has_strokes = is_last and earlier is not None
         style_weight = options.style_weight * (MATCHED_STYLE * DETAILS if has_strokes else MATCHED_STYLE) ** self.match
@@ -199,27 +200,20 @@ class OptimizingStylizer(Stylizer):
                     layers[layer] *= STROKES**self.match
         return layers
 
-    def _painting_at(self, share: float, size: tuple[int, int]) -> Scale:
-        """The painting at a scale of a result of a size (H, W), of which that scale is a share.
+    def _style_side(self, size: tuple[int, int], share: float = 1.0) -> int:
+        """Long side of the painting, in px, at a scale of a result of a size (H, W), of which that scale is a share.
 
-        It shrinks with the scale, so that its strokes keep their size relative to the picture. It is not enlarged
-        unless asked for: what it has no pixels for, it cannot show.
-        """
-        side = self._style_side(size)
-        largest = side if self.options.style_size else min(side, max(self.painting.size))
-        return self.painting.at(max(1, min(largest, round(side * share))), largest)
-
-    def _style_side(self, size: tuple[int, int]) -> int:
-        """Long side of the painting beside a result of a size (H, W), had it the pixels.
-
-        It is as long as the result. One that is more than four times as thin is as large in area, so that there is as
-        much of it to see; from twice as thin on, it gets there.
+        It shrinks with the scale, so that its strokes keep their size relative to the picture. It is as long as the
+        result. One that is more than four times as thin is as large in area, so that there is as much of it to see;
+        from twice as thin on, it gets there. It is not enlarged unless asked for: what it has no pixels for, it cannot
+        show.
         """
         if self.options.style_size is not None:
-            return self.options.style_size
+            return max(1, round(self.options.style_size * share))
         own = self.painting.size
         thinner = max(own) / min(own) * min(size) / max(size)
-        return round(max(size) * max(1.0, min(thinner / 2, math.sqrt(thinner))))
+        side = round(max(size) * max(1.0, min(thinner / 2, math.sqrt(thinner))))
+        return max(1, min(max(own), round(side * share)))
 
     @torch.no_grad()
     def _activations(self, pixels: Tensor) -> dict[str, Tensor]:
@@ -258,9 +252,7 @@ class OptimizingStylizer(Stylizer):
     def _forecast(self, size: tuple[int, int]) -> float:
         """Bytes that a result of a size (H, W) needs on the device at its peak."""
         canvas, painting = self._bytes_per_pixel
-        style = images.fit(
-            self.painting.size, self.options.style_size or min(self._style_side(size), max(self.painting.size))
-        )
+        style = images.fit(self.painting.size, self._style_side(size))
         return max(math.prod(_canvas(size)) * canvas, math.prod(style) * painting)
 
     def check(self, name: str, size: tuple[int, int]) -> Notes:
@@ -268,13 +260,11 @@ class OptimizingStylizer(Stylizer):
         available = devices.available_memory(self.device)
         if available is not None and self._forecast(size) > available:
             raise self._out_of_memory(name, size)
-        side, own = self._style_side(size), max(self.painting.size)
-        whole = side if self.options.style_size else min(side, own)
         share = max(optimization.pyramid_sizes(size)[0]) / max(size)
-        short = min(images.fit(self.painting.size, max(1, min(whole, round(side * share)))))
+        short = min(images.fit(self.painting.size, self._style_side(size, share)))
         if short >= SHORTEST_STYLE:
             return ()
-        enough = math.ceil(SHORTEST_STYLE / share * own / min(self.painting.size))
+        enough = math.ceil(SHORTEST_STYLE / share * max(self.painting.size) / min(self.painting.size))
         return (
             Note(
                 f"The painting's short side is {short} px where large shapes are laid out, which says little of its "
