@@ -251,9 +251,9 @@ def test_a_list_is_read_in_the_encoding_that_its_mark_tells(encoding: str, end: 
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        ("/\na.jpg\nb.jpg\n".encode("utf-16-le"), "it looks like UTF-16 without a byte order mark"),
-        ("/a.jpg".encode("utf-16-be"), "it looks like UTF-16 without a byte order mark"),
-        ("写真.jpg\n写真.png".encode("utf-16-le"), "it looks like UTF-16 without a byte order mark"),
+        ("/\na.jpg\nb.jpg\n".encode("utf-16-le"), "it looks like UTF-16 or UTF-32 without a byte order mark"),
+        ("/a.jpg".encode("utf-16-be"), "it looks like UTF-16 or UTF-32 without a byte order mark"),
+        ("写真.jpg\n写真.png".encode("utf-16-le"), "it looks like UTF-16 or UTF-32 without a byte order mark"),
         (b"\xff\xfea\0\0", "it is not the UTF-16-LE that its byte order mark says"),
         (b"\xef\xbb\xbfcaf\xe9.jpg", "it is not the UTF-8 that its byte order mark says"),
         (b"a.jpg\ncaf\xe9.jpg\n", "name 2 is not UTF-8"),

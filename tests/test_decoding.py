@@ -261,13 +261,15 @@ def test_a_jpeg_without_its_end_marker_is_read_if_nothing_else_is_missing(option
     picture = Image.fromarray(photo())
     whole = encoded(picture, "JPEG", **options)
     assert whole.endswith(b"\xff\xd9")
-    for data in (whole[:-2], whole[:-1]):
+    for data in (whole[:-2], whole[:-1], whole[:-2] + bytes(64), whole[:-1] + bytes(9_999)):
         ended = images.read(data)
         assert torch.equal(ended.pixels, images.read(whole).pixels)
         assert noted(ended) == ["<bytes> has no end marker; nothing else of the picture is missing."]
     for short in (*range(20, 400, 19), len(whole) // 3):
-        with pytest.raises(PictureError, match="truncated"):
-            images.read(whole[:-short])
+        for filled in (0, 4, short, 9_999):
+            with pytest.raises(PictureError, match="truncated"):
+                images.read(whole[:-short] + bytes(filled))
+    assert not images.read(whole + bytes(64)).notes
 
 
 def test_what_a_telephone_writes_is_read_with_its_plugin(tmp_path):

@@ -40,7 +40,7 @@ def names(path: str) -> list[str]:
     if separator == "\n":
         found = [name.removesuffix("\r") for name in found]
     elif any(name in ("\n", "\r") for name in found) or (len(found) > 2 and max(map(len, found)) == 1):
-        raise _undecodable(path, "it looks like UTF-16 without a byte order mark")
+        raise _undecodable(path, "it looks like UTF-16 or UTF-32 without a byte order mark")
     for number, name in enumerate(found, 1):
         if not name.isprintable() and _is_undecoded(name) and not places.exists(name):
             raise _undecodable(path, f"name {number} is not UTF-8")

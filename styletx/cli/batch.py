@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import signal
 import sys
 from typing import Any
 
@@ -99,20 +98,17 @@ def _run(batch: Batch, executor: Executor, *, fail_fast: bool, quiet: bool, as_j
         bar = stack.enter_context(_bar(len(batch.jobs), quiet))
         records = stack.enter_context(contextlib.closing(batch.run(executor)))
         stack.enter_context(stop.interrupting())
-        try:
-            for record in records:
-                _print_notes((*batch.notes[told:], *map(Note, record.notes)), bar, quiet)
-                told = len(batch.notes)
-                if record.error:
-                    bar.set_postfix_str(f"{batch.tally['failed']} failed")
-                if as_json:
-                    click.echo(json.dumps(dataclasses.asdict(record)))
-                bar.update()
-                if fail_fast and record.error:
-                    break
-        except KeyboardInterrupt:
-            return stop.code or 128 + signal.SIGINT
-    return 0
+        for record in records:
+            _print_notes((*batch.notes[told:], *map(Note, record.notes)), bar, quiet)
+            told = len(batch.notes)
+            if record.error:
+                bar.set_postfix_str(f"{batch.tally['failed']} failed")
+            if as_json:
+                click.echo(json.dumps(dataclasses.asdict(record)))
+            bar.update()
+            if fail_fast and record.error:
+                break
+    return stop.code
 
 
 def _print_plan(batch: Batch, as_json: bool) -> None:

@@ -97,15 +97,12 @@ def command(
     film = films.Timelapse(run.size) if timelapse is not None else None
 
     stop = signals.Stop()
-    try:
-        with stop.interrupting():
-            for count, step in enumerate(progress.bar(run, quiet), 1):
-                if film is not None:
-                    film.add(step.pixels)
-                if save_every and count % save_every == 0:
-                    _save_stage(run.result, target.with_stem(f"{target.stem}-{count:04d}"))
-    except KeyboardInterrupt:
-        stop.number = stop.number or signal.SIGINT
+    with stop.interrupting():
+        for count, step in enumerate(progress.bar(run, quiet), 1):
+            if film is not None:
+                film.add(step.pixels)
+            if save_every and count % save_every == 0:
+                _save_stage(run.result, target.with_stem(f"{target.stem}-{count:04d}"))
     stopped = stop.number is not None
     if run.last is None:
         raise click.Abort

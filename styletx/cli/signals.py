@@ -26,9 +26,14 @@ class Stop:
         """The exit code that a shell gives a program which that signal ended; 0 without one."""
         return 0 if self.number is None else 128 + self.number
 
-    def interrupting(self) -> contextlib.AbstractContextManager[None]:
-        """Meanwhile, such a signal raises `KeyboardInterrupt`."""
-        return self._heard(self._interrupt)
+    @contextlib.contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Such a signal ends the block, in which it is a `KeyboardInterrupt`."""
+        try:
+            with self._heard(self._interrupt):
+                yield
+        except KeyboardInterrupt:
+            self.number = self.number or signal.SIGINT
 
     def noting(self) -> contextlib.AbstractContextManager[None]:
         """Meanwhile, the first such signal is only remembered, and the next ones do what they did before."""

@@ -96,8 +96,9 @@ def command(
                     bar.set_postfix_str(" ".join(f"{name} {step.losses[name]:.3f}" for name in ("content", "style")))
                     if stop.number:
                         break
-        except RuntimeError:
-            if not stop.number:  # else the processes that read photographs heard the signal too, and are gone
+        except RuntimeError as error:
+            # The processes that read photographs heard the signal too, and are gone.
+            if not (stop.number and "DataLoader worker" in str(error)):
                 raise
         if stop.number and training.done % chosen.every:
             held = training.save() or held

@@ -12,7 +12,7 @@ from PIL import Image
 from styletx.errors import PictureError
 from styletx.files import shown
 from styletx.images import deep, jpeg, profiles
-from styletx.images.opening import check_size, identify, pillow_errors, pillow_limit
+from styletx.images.opening import check_size, identify, pillow_errors, pillow_limit, truncated
 from styletx.notes import Note, Notes
 
 Array = npt.NDArray[np.float32]
@@ -44,23 +44,36 @@ class Decoded(NamedTuple):
 def decode_stream(stream: BinaryIO, name: str, max_pixels: int) -> Decoded:
     """Read a picture file; see `decode_image`. A JPEG file may lack its end marker."""
     image = identify(stream, name, max_pixels)
+    is_jpeg = image.format == "JPEG"
     try:
-        return decode_image(image, name, max_pixels, reopen=lambda: identify(stream, name, max_pixels))
+        decoded = decode_image(image, name, max_pixels, reopen=lambda: identify(stream, name, max_pixels))
     except PictureError:
-        if image.format != "JPEG":
+        whole = _without_its_end(stream, name, max_pixels) if is_jpeg else None
+        if whole is None:
             raise
-        stream.seek(0)
-        data = jpeg.unended(stream.read())
-        ended = decode_image(identify(io.BytesIO(data + jpeg.END), name, max_pixels), name, max_pixels)
-        # Where rows are missing, they would be made of whatever follows.
-        for filler in jpeg.FILLERS:
-            longer = identify(io.BytesIO(data + filler + jpeg.END), name, max_pixels)
-            if not np.array_equal(ended.colour, decode_image(longer, name, max_pixels).colour):
-                raise
-        if not jpeg.has_all_scans(data):
-            raise
-        note = Note(f"{shown(name)} has no end marker; nothing else of the picture is missing.")
-        return ended._replace(notes=(*ended.notes, note))
+        return whole
+    if not (is_jpeg and jpeg.ends_in_zeros(stream)):
+        return decoded
+    whole = _without_its_end(stream, name, max_pixels)  # zeros decode too, to rows of one colour
+    if whole is None:
+        raise truncated(name)
+    return whole
+
+
+def _without_its_end(stream: BinaryIO, name: str, max_pixels: int) -> Decoded | None:
+    """Read a JPEG file that breaks off; None if more than its end marker is missing."""
+    stream.seek(0)
+    data = jpeg.unended(stream.read())
+    ended = decode_image(identify(io.BytesIO(data + jpeg.END), name, max_pixels), name, max_pixels)
+    # Where rows are missing, they would be made of whatever follows.
+    for filler in jpeg.FILLERS:
+        longer = identify(io.BytesIO(data + filler + jpeg.END), name, max_pixels)
+        if not np.array_equal(ended.colour, decode_image(longer, name, max_pixels).colour):
+            return None
+    if not jpeg.has_all_scans(data):
+        return None
+    note = Note(f"{shown(name)} has no end marker; nothing else of the picture is missing.")
+    return ended._replace(notes=(*ended.notes, note))
 
 
 def decode_image(

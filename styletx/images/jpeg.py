@@ -1,6 +1,8 @@
 """JPEG files that lack their end: whether everything else is there (ITU-T T.81)."""
 
+import os
 from collections import defaultdict
+from typing import BinaryIO
 
 END = b"\xff\xd9"
 _BITS = b"\x55" * 64  # decode to something
@@ -14,6 +16,15 @@ _SCAN, _ZEROS = 0xDA, b"\0" * 4
 def unended(data: bytes) -> bytes:
     """The file without what stands for missing bytes at its end: zeros, as broken downloads have, half a marker."""
     return data.rstrip(b"\0").rstrip(END[:1]) if data.endswith(_ZEROS) else data.rstrip(END[:1])
+
+
+def ends_in_zeros(stream: BinaryIO) -> bool:
+    """Whether a file has zeros where its end marker should be. Some programs fill up what follows the marker."""
+    stream.seek(-len(_ZEROS), os.SEEK_END)
+    if stream.read() != _ZEROS:
+        return False
+    stream.seek(0)
+    return not stream.read().rstrip(b"\0").endswith(END)
 
 
 def has_all_scans(data: bytes) -> bool:

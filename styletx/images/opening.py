@@ -81,9 +81,14 @@ def pillow_errors(name: str) -> Iterator[None]:
     except Exception as error:
         detail = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, EOFError) or _TRUNCATED.search(detail):
-            raise PictureError(f"{shown(name)} is truncated; get a complete copy") from error
+            raise truncated(name) from error
         message = f"{shown(name)} is damaged or of a kind that cannot be decoded ({detail}); convert it to PNG"
         raise PictureError(message) from error
+
+
+def truncated(name: str) -> PictureError:
+    """The refusal of a file that breaks off."""
+    return PictureError(f"{shown(name)} is truncated; get a complete copy")
 
 
 def _opened_by_its_plugin(stream: BinaryIO, name: str) -> Image.Image:
