@@ -8,14 +8,20 @@ import hashlib
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from styletx.errors import OutputError, StyletxError
 
+if sys.platform != "win32":
+    import fcntl
+
 CHUNK = 1 << 20  # bytes
+_UNFINISHED = (".styletx-", ".tmp")  # what the name of a file that is being written begins and ends with
 
 # What is taken for a picture in a folder, in lower case.
 PICTURE_EXTENSIONS = (
@@ -80,33 +86,32 @@ def write(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) 
     Raises:
         OutputError: it cannot be written; a file that was there is left as it was.
     """
-    with replacing(path, overwrite=overwrite) as beside, open(beside, "xb") as file:
+    with replacing(path, overwrite=overwrite) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[str]:
-    """Give a name beside `path` to write to; at the end of the block, the file of that name replaces `path`.
+def replacing(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[BinaryIO]:
+    """Give a new file to write to; at the end of the block, it replaces the one at `path`.
 
     The folder is made if necessary. A file that is replaced keeps its permissions, and a link stays a link: what it
-    points to is replaced. If the block raises, nothing is replaced and nothing is left behind. Only the writing itself
-    belongs in the block, since an `OSError` or `ValueError` from it is taken to say that `path` cannot be written.
+    points to is replaced. If the block raises, nothing is replaced and nothing is left behind; `tidy` removes what a
+    killed process left. Only the writing itself belongs in the block, since an `OSError` or `ValueError` from it is
+    taken to say that `path` cannot be written.
 
     Raises:
         OutputError: it cannot be written; a file that was there is left as it was.
     """
     with output_errors(path):
         target, mode = _resolved(path)
-        beside = _beside(target)
-        try:
-            yield beside
+        with _beside(target) as file:
+            yield file
+            file.flush()
             if mode is not None:
-                os.chmod(beside, mode)
-            (os.replace if overwrite else _claim)(beside, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(beside)
-            raise
+                os.chmod(file.name, mode)
+            if sys.platform == "win32":
+                file.close()
+            (os.replace if overwrite else _claim)(file.name, target)
 
 
 def check(path: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]] = ()) -> None:
@@ -129,13 +134,21 @@ def check(path: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]
                 )
     with output_errors(path):
         target, _ = _resolved(path)
-        beside = _beside(target)
-        try:
-            with open(beside, "xb"):
-                pass
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(beside)
+        with _beside(target):
+            pass
+    tidy(os.path.dirname(target))
+
+
+def tidy(folder: str | os.PathLike[str]) -> None:
+    """Remove from a folder what killed writers left unfinished there."""
+    for left in Path(folder).glob(f"{_UNFINISHED[0]}*{_UNFINISHED[1]}"):
+        with contextlib.suppress(OSError):
+            if sys.platform == "win32":
+                left.unlink()  # fails while a writer has it open
+            elif stat.S_ISREG(left.lstat().st_mode):
+                with open(left, "rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    left.unlink()
 
 
 def numbered(path: Path) -> Path:
@@ -175,8 +188,24 @@ def _claim(beside: str, target: str) -> None:
         os.replace(beside, target)
 
 
-def _beside(target: str) -> str:
-    return os.path.join(os.path.dirname(target), f".styletx-{secrets.token_hex(8)}.tmp")
+@contextlib.contextmanager
+def _beside(target: str) -> Iterator[BinaryIO]:
+    """A new file in a target's folder. It is locked until it has another name or the block ends, when it goes."""
+    while True:
+        name = os.path.join(os.path.dirname(target), secrets.token_hex(8).join(_UNFINISHED))
+        file = open(name, "xb")  # noqa: SIM115
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):  # not every file system has locks
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.exists(name):  # else it was tidied up before it was locked
+            break
+        file.close()
+    try:
+        with file:
+            yield file
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
 
 
 def _resolved(path: str | os.PathLike[str]) -> tuple[str, int | None]:

@@ -2,6 +2,8 @@ import errno
 import hashlib
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -103,9 +105,8 @@ def test_an_input_is_never_overwritten(tmp_path):
 def test_an_interruption_leaves_the_old_file(tmp_path, error):
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
-    with pytest.raises(OutputError if error is OSError else error), files.replacing(path) as beside:
-        with open(beside, "xb") as file:
-            file.write(b"ne")
+    with pytest.raises(OutputError if error is OSError else error), files.replacing(path) as file:
+        file.write(b"ne")
         raise error("so far")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
@@ -123,12 +124,18 @@ def test_an_interrupted_replacement_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_writer_that_wrote_nothing_is_found_out(tmp_path):
-    path = tmp_path / "a.mp4"
-    path.write_bytes(b"old")
-    with pytest.raises(OutputError, match="no such file"), files.replacing(path):
-        pass
-    assert path.read_bytes() == b"old"
+def test_what_a_killed_writer_left_is_removed_and_what_is_being_written_is_not(tmp_path):
+    path = tmp_path / "a.png"
+    code = f"import os; from styletx import files\nwith files.replacing({str(path)!r}) as file: os.kill(os.getpid(), 9)"
+    killed = subprocess.run([sys.executable, "-c", code])
+    assert killed.returncode == -9 and len(os.listdir(tmp_path)) == 1
+    (tmp_path / ".styletx-link.tmp").symlink_to("a.png")
+    os.mkfifo(tmp_path / ".styletx-pipe.tmp")
+    with files.replacing(path) as file:
+        file.write(b"data")
+        files.check(tmp_path / "b.png")
+    assert path.read_bytes() == b"data"
+    assert sorted(os.listdir(tmp_path)) == [".styletx-link.tmp", ".styletx-pipe.tmp", "a.png"]
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):

@@ -432,8 +432,8 @@ def train(name: str, steps: int, rate: float, student: Student, resume: bool, ou
                 print(json.dumps({"step": step, "seconds": round(time.time() - began), **table}), file=curve)
             state = {"network": student.network.state_dict(), "metrics": student.metrics, "step": step}
             state["optimisers"] = [optimiser.state_dict() for optimiser in optimisers.values()]
-            with files.replacing(checkpoint) as beside:
-                torch.save(state, beside)
+            with files.replacing(checkpoint) as file:
+                torch.save(state, file)
             student.export(output)
 
 

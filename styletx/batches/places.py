@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import posixpath
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,20 +136,6 @@ def write(path: str, data: bytes) -> None:
         system.pipe_file(place, data)
     except Exception as error:  # each of fsspec's file systems has exceptions of its own
         raise OutputError(f"{shown(path)} cannot be written ({reason(error)}); choose another place") from error
-
-
-def tidy(folders: Iterable[str], before: float) -> None:
-    """Remove what killed writers left unfinished in these folders.
-
-    Args:
-        folders: on this machine.
-        before: time up to which files are removed; what is newer may still be in use.
-    """
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            for left in Path(folder).glob(".styletx-*.tmp"):
-                if left.stat().st_mtime < before:
-                    left.unlink()
 
 
 def walk(folder: str, without: str) -> Iterator[Found]:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import cached_property
@@ -123,13 +122,11 @@ class Batch:
         Raises:
             StyletxError: it cannot start.
         """
-        began = time.time()
         with self._locked():
-            try:
-                yield from executor(self.tasks, self._deliver)
-            finally:
-                if not places.is_url(self.output):
-                    places.tidy({os.path.dirname(job.output) for job in self.jobs}, before=began)
+            if not places.is_url(self.output):
+                for folder in {os.path.dirname(job.output) for job in self.jobs}:
+                    files.tidy(folder)
+            yield from executor(self.tasks, self._deliver)
 
     def write_overviews(self, *, contact_sheet: bool, report: bool) -> None:
         """Write a contact sheet and a report of the results into the output folder.
