@@ -6,14 +6,16 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Processes, possible
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from styletx.batches import places, plan
+from styletx.batches import Batch, places, plan
 from styletx.errors import OptionError, OutputError, PictureError
+from styletx.options import Options
 
 
 @pytest.fixture(autouse=True)
@@ -128,13 +130,49 @@ def test_a_source_is_never_overwritten() -> None:
     touched("p/a.png", "a.png")
     with pytest.raises(OutputError, match=r"^p is also a source; choose another folder for the results$"):
         plan.make(["p/"], ["s"], "p")
-    with pytest.raises(
-        OutputError, match=r"^p/a.png is one of the sources, which are never overwritten; choose another folder$"
-    ):
-        plan.make(["p/a.png"], ["s"], "p")
-    os.symlink(os.path.abspath("p"), "link")
-    with pytest.raises(OutputError, match="is one of the sources"):
-        plan.make(["p/a.png"], ["s"], "link")
+
+
+def refused_place(sources: list[str], styles: list[str], output: str, match: str, **options: Any) -> None:
+    with pytest.raises(OutputError, match=match) as caught:
+        Batch(sources, styles, output, Options(**options), overwrite=True)
+    assert str(caught.value).count(";") == 1
+
+
+def test_no_input_is_overwritten() -> None:
+    touched("p/a.png", "q/b.png", "q/s.png", "q/start.png", "w.png", "x/w.jpg")
+    for output in ("p", "link"):
+        if output == "link":
+            os.symlink(os.path.abspath("p"), output)
+        refused_place(
+            ["p/a.png"], ["w.png"], output, r"a.png is one of the inputs, which are never overwritten; choose"
+        )
+    touched("s.jpg", "start.jpg")
+    refused_place(["s.jpg"], ["q/s.png"], "q", "q/s.png is one of the inputs")
+    refused_place(["start.jpg"], ["w.png"], "q", "q/start.png is one of the inputs", init="q/start.png")
+    os.link("w.png", "p/w.png")
+    refused_place(["x/w.jpg"], ["w.png"], "p", "p/w.png is one of the inputs")
+
+
+def test_nothing_is_written_through_a_link_or_outside_the_folder() -> None:
+    touched("a.jpg", "w.png", "mine.png", "deep/b.jpg", "away/c.png")
+    os.mkdir("out")
+    os.symlink("../mine.png", "out/a.png")
+    refused_place(["a.jpg"], ["w.png"], "out", r"^out/a.png is a link, which is never written through; remove it$")
+    os.symlink("../away", "out/deep")
+    refused_place(["a.jpg", "deep"], ["w.png"], "out2/../out", "is a link|leads out of")
+    os.remove("out/a.png")
+    refused_place(
+        ["a.jpg", "deep/b.jpg"], ["w.png"], "out", r"^out/deep/b.png leads out of out; remove the link on its"
+    )
+    os.symlink("../mine.png", "out/manifest.jsonl")
+    refused_place(["a.jpg"], ["w.png"], "out", "^out/manifest.jsonl is a link")
+
+
+@pytest.mark.parametrize("relative", ["../../a.jpg", "a/../../../b.jpg", "./x//.jpg", "..", "/etc/a.jpg"])
+def test_no_way_leads_out_of_a_folder(relative: str) -> None:
+    found = places.inside(relative)
+    assert os.path.abspath(places.join("out", found)).startswith(os.path.abspath("out") + os.sep)
+    assert places.inside(found) == found and places.inside("a/b c.jpg") == "a/b c.jpg"
 
 
 def test_links_are_followed_but_not_in_circles() -> None:
@@ -230,7 +268,7 @@ def test_a_plan_is_made_without_torch(processes: Processes) -> None:
     touched("p/a.jpg")
     code = """
 import sys
-from styletx.batches import places, plan
+from styletx.batches import Batch, places, plan
 assert [job.output for job in plan.make(["p"], ["mosaic"], "out")] == ["out/a.png"]
 print("torch" in sys.modules)
 """

@@ -128,7 +128,7 @@ def test_notes_are_printed_once_with_flags_and_not_when_quiet(run: Run) -> None:
     lines = [line[line.index("Note: ") :] for line in first.stderr.replace("\r", "\n").splitlines() if "Note: " in line]
     assert first.exit_code == 0 and len(lines) == 2
     assert lines[0].startswith("Note: ") and lines[0].endswith("ignores --iterations.")
-    assert lines[1] == "Note: out/contact-sheet.jpg cannot be written (it is a folder); choose another place."
+    assert lines[1] == "Note: out/contact-sheet.jpg was not made by styletx and is left as it is."
     again = run("photos", "--iterations", "3", "--size", "24", "--overwrite", "-q")
     assert (again.exit_code, again.stderr) == (0, "")
 
@@ -145,6 +145,36 @@ def test_a_batch_of_very_many_says_how_many_and_where_before_it_starts(
     assert "Note: Passed over for their format: 1 .cr2.\n" in run("photos").stderr
     Path("photos/bad.jpg").unlink()
     assert "Found" not in run("photos").stderr
+
+
+def test_somebody_elses_file_is_never_replaced(run: Run) -> None:
+    Path("out").mkdir()
+    theirs = {name: name.encode() for name in ("p1.png", "contact-sheet.jpg", "report.html")}
+    Image.fromarray(photo()).save("out/p1.png")
+    theirs["p1.png"] = Path("out/p1.png").read_bytes()
+    for name, data in theirs.items():
+        Path("out", name).write_bytes(data)
+    ended = run("photos", "--overwrite")
+    assert ended.exit_code == 2 and "not made by styletx, such as out/p1.png; move them away" in ended.stderr
+    ended = run("photos/p0.png", "--overwrite", "--report")
+    assert ended.exit_code == 0
+    for name, data in theirs.items():
+        assert Path("out", name).read_bytes() == data
+        assert name == "p1.png" or f"Note: out/{name} was not made by styletx and is left as it is." in ended.stderr
+    Path("out/manifest.jsonl").write_text('{"text": "training data"}\n')
+    ended = run("photos/p2.png", "--overwrite")
+    assert ended.exit_code == 2 and "out/manifest.jsonl is not a manifest that styletx wrote; move it" in ended.stderr
+    assert Path("out/manifest.jsonl").read_text() == '{"text": "training data"}\n'
+
+
+def test_our_own_files_are_known_without_the_manifest(run: Run) -> None:
+    run("photos", "--report")
+    names = ("p0.png", "contact-sheet.jpg", "report.html")
+    before = {name: Path("out", name).read_bytes() for name in names}
+    Path("out/manifest.jsonl").unlink()
+    ended = run("photos", "--report", "--overwrite", "--strength", "0.5")
+    assert ended.exit_code == 0 and "left as it is" not in ended.stderr
+    assert all(Path("out", name).read_bytes() != data for name, data in before.items())
 
 
 def test_fail_fast_stops_at_the_first_failure(run: Run) -> None:

@@ -21,6 +21,7 @@ from styletx.batches import places, plan
 from styletx.errors import OutputError
 from styletx.options import Options, defaults
 
+BEGINNING = b'{"source": '  # of a line, be it truncated
 # They change where and how fast a picture is made, but not what it shows.
 ELSEWHERE = ("device", "offline", "max_pixels")
 
@@ -102,8 +103,12 @@ class Manifest:
         """Make the folder and the manifest if they do not exist yet.
 
         Raises:
-            OutputError: they cannot be made or written.
+            OutputError: they cannot be made or written, or another program's file has that name.
         """
+        if not self._is_ours():
+            raise OutputError(
+                f"{files.shown(self.path)} is not a manifest that styletx wrote; move it, or choose another folder"
+            )
         self._append([])
 
     def records(self) -> Iterator[Record]:
@@ -116,6 +121,10 @@ class Manifest:
                     yield from self._parsed(lines)
             except OSError as error:
                 raise self._unfit("read", error) from error
+
+    def knows(self, output: str) -> bool:
+        """Whether a file at `output` was ever made here."""
+        return self._relative(output) in self._made
 
     def source_of(self, output: str, recipe: Recipe) -> str | None:
         """The hash of the source from which this recipe made the file at `output`; None if it did not."""
@@ -146,6 +155,12 @@ class Manifest:
                     self._unwritten.append(line)
                 raise
             self._remember(record)
+
+    def _is_ours(self) -> bool:
+        if next(self.records(), None) is not None or not places.exists(self.path):
+            return True
+        text = self._text or places.read(self.path)
+        return not text or text.startswith(BEGINNING)
 
     def _append(self, lines: list[str]) -> None:
         data = "".join(f"{line}\n" for line in lines).encode()

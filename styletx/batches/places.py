@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,43 @@ def write(path: str, data: bytes) -> None:
         raise OutputError(f"{shown(path)} cannot be written ({reason(error)}); choose another place") from error
 
 
+class Guard:
+    """Knows which places in a folder may be written.
+
+    Args:
+        folder: for the results.
+        inputs: paths and addresses of what the results are made from; names that are not files pass.
+    """
+
+    def __init__(self, folder: str, inputs: Iterable[str]) -> None:
+        self.folder = folder
+        self._root = folder if is_url(folder) else os.path.realpath(folder)
+        self._inputs = {one for path in inputs for one in _identities(path)}
+
+    def check(self, path: str) -> None:
+        """Find out whether a file may be written.
+
+        Raises:
+            OutputError: it is one of the inputs or a link, or leads out of the folder.
+        """
+        if not self._inputs.isdisjoint(_identities(path)):
+            raise OutputError(f"{shown(path)} is one of the inputs, which are never overwritten; choose another folder")
+        if is_url(path):
+            return
+        folder, name = os.path.split(path)
+        folder = os.path.realpath(folder)
+        if os.path.islink(os.path.join(folder, name)):
+            raise OutputError(f"{shown(path)} is a link, which is never written through; remove it")
+        if not Path(folder).is_relative_to(self._root):
+            raise OutputError(f"{shown(path)} leads out of {shown(self.folder)}; remove the link on its way")
+
+
+def inside(relative: str) -> str:
+    """A way from a folder, with forward slashes, that cannot lead out of it."""
+    parts = (part if part not in ("", ".", "..") else "_" for part in relative.split("/"))
+    return "/".join(part.replace(os.sep, "_") for part in parts)
+
+
 def walk(folder: str, without: str) -> Iterator[Found]:
     """The files in a folder and the folders in it, sorted by name, without hidden ones.
 
@@ -197,6 +235,17 @@ def _walk_remote(folder: str, without: str) -> Iterator[Found]:
         hidden = any(part.startswith(".") for part in relative.split("/"))
         if not hidden and not (excluded and place.startswith(excluded)):
             yield Found(posixpath.join(folder, relative), relative)
+
+
+def _identities(path: str) -> Iterator[object]:
+    """What two names of one file have in common."""
+    if is_url(path):
+        yield path
+        return
+    with contextlib.suppress(OSError, ValueError):
+        yield os.path.realpath(path)
+        about = os.stat(path)
+        yield about.st_dev, about.st_ino
 
 
 def _asked(url: str, question: str) -> bool:

@@ -82,7 +82,7 @@ def make(
     Raises:
         PictureError: a source that does not exist, or a folder without pictures.
         OptionError: nothing to do, or a style given twice.
-        OutputError: a result would overwrite a source.
+        OutputError: the folder for the results is also a source.
     """
     if format not in FORMATS:
         raise OptionError(f"{field('format')} cannot be {format!r}; choose one of {', '.join(FORMATS)}")
@@ -103,15 +103,14 @@ def make(
     if len(set(names)) < len(names):
         raise OptionError(f"the style {shown(Counter(names).most_common(1)[0][0])} is given twice; remove one of them")
     suffix, reserved = f".{format}", (MANIFEST, CONTACT_SHEET, REPORT)
-    targets = _numbered(_told_apart([one.relative for one in found], suffix), suffix, reserved)
-    rooms = _numbered(_told_apart([_name(style) for style in names], ""), reserved=reserved)
-    jobs = [
+    ways = [places.inside(one.relative) for one in found]
+    targets = _numbered(_told_apart(ways, suffix), suffix, reserved)
+    rooms = _numbered(_told_apart([places.inside(_name(style)) for style in names], ""), reserved=reserved)
+    return [
         Job(source.path, style, places.join(folder, f"{room}/{target}" if len(names) > 1 else target), source.problem)
         for style, room in zip(names, rooms, strict=True)
         for source, target in zip(found, targets, strict=True)
     ]
-    _check_sources_stay(jobs)
-    return jobs
 
 
 def _collect(
@@ -212,15 +211,3 @@ def _same_folder(folder: str, output: str) -> bool:
     if places.is_url(folder) or places.is_url(output):
         return folder.rstrip("/") == output.rstrip("/")
     return os.path.realpath(folder) == os.path.realpath(output)
-
-
-def _check_sources_stay(jobs: Sequence[Job]) -> None:
-    def place(path: str) -> str:
-        return path if places.is_url(path) else os.path.realpath(path)
-
-    sources = {place(job.source) for job in jobs}
-    for job in jobs:
-        if place(job.output) in sources:
-            raise OutputError(
-                f"{shown(job.output)} is one of the sources, which are never overwritten; choose another folder"
-            )

@@ -28,6 +28,7 @@ from styletx.options import Options, defaults
 CELL = 200  # px, of the contact sheet
 CAPTION = 22
 MOST_CELLS = 240  # more would be too small to see
+MARK = b'<meta name="generator" content="styletx">'  # of a page that `page` made
 PAGE_PICTURE = 640  # px, the long side of a picture in the page
 
 
@@ -60,7 +61,10 @@ def contact_sheet(records: Sequence[Record]) -> bytes:
         while draw.textlength(name, font) > CELL - 12:
             name = f"{name.rstrip('…')[:-1]}…"
         draw.text((left + CELL / 2, top + CELL), name, "#333333", font, "ma")
-    return _jpeg(sheet)
+    stream = io.BytesIO()
+    pixels = images.read(sheet).pixels
+    images.write(stream, pixels, metadata={"styletx": __version__}, format="JPEG")
+    return stream.getvalue()
 
 
 def page(records: Sequence[Record], title: str) -> bytes:

@@ -45,6 +45,7 @@ class Batch:
         jobs: the plan.
         output: the folder for the results, or its address.
         manifest: the manifest of that folder.
+        guard: knows which places in that folder may be written.
         tally: number of pictures "done", "skipped" and "failed" so far, including those whose records were not yielded
             because the batch was stopped.
         failures: why pictures failed so far.
@@ -70,6 +71,9 @@ class Batch:
         self.format = {"jpg": "JPEG", "tif": "TIFF"}.get(format, format.upper())
         self.options = dataclasses.asdict(options)
         self.manifest = Manifest(self.output)
+        self.guard = places.Guard(self.output, [*(job.source for job in self.jobs), *_files_of(styles, options)])
+        for place in (self.manifest.path, *(job.output for job in self.jobs)):
+            self.guard.check(place)
         self.tally: Counter[str] = Counter()
         self.failures: list[StyletxError] = []
         self.notes: Notes = (*_found([job.source for job in self.jobs]), *_others(passed_over))
@@ -88,7 +92,8 @@ class Batch:
         for job in self.jobs:
             recipe, is_there = recipes[job.style], places.exists(job.output)
             made_from = self.manifest.source_of(job.output, recipe) if is_there else None
-            tasks.append(Task(job, recipe, self.format, made_from, is_there and not self.overwrite))
+            is_blocked = is_there and not (self.overwrite and self._is_ours(job.output))
+            tasks.append(Task(job, recipe, self.format, made_from, is_blocked))
         return tasks
 
     def state(self, task: Task) -> str:
@@ -106,9 +111,14 @@ class Batch:
         """Find out whether it can start.
 
         Raises:
-            OutputError: other results are in the way, or the folder cannot be written to.
+            OutputError: something is in the way, or the folder cannot be written to.
         """
         blocked = [task.job.output for task in self.tasks if task.is_blocked and task.made_from is None]
+        if blocked and self.overwrite:
+            raise OutputError(
+                f"{len(blocked)} of the files that are there were not made by styletx, such as "
+                f"{files.shown(blocked[0])}; move them away, or choose another folder"
+            )
         if blocked:
             raise OutputError(
                 f"{len(blocked)} of {len(self.jobs)} results exist and were not made with these settings, such as "
@@ -142,10 +152,26 @@ class Batch:
         if report:
             wanted[plan.REPORT] = lambda: overviews.page(records, f"styletx: {files.shown(self.output)}")
         for name, make in wanted.items():
+            place = places.join(self.output, name)
             try:
-                places.write(places.join(self.output, name), make())
+                self.guard.check(place)
+                if places.exists(place) and not self._is_ours(place):
+                    raise OutputError(f"{files.shown(place)} was not made by styletx and is left as it is")
+                places.write(place, make())
             except OutputError as error:
                 self._note((Note(f"{error.args[0]}."),))
+
+    def _is_ours(self, place: str) -> bool:
+        """Whether styletx made the file at a place: the manifest knows it, or the file says so."""
+        from styletx import images
+        from styletx.batches.report import MARK
+
+        if self.manifest.knows(place):
+            return True
+        with contextlib.suppress(PictureError):
+            data = places.read(place)
+            return MARK in data if place.endswith(plan.REPORT) else bool(images.read_metadata(data))
+        return False
 
     def _note(self, notes: Notes) -> None:
         self.notes = tuple(dict.fromkeys((*self.notes, *notes)))
@@ -226,6 +252,16 @@ def _others(passed_over: Counter[str]) -> Notes:
         return ()
     kinds = ", ".join(f"{count} {ending}" for ending, count in sorted(passed_over.items()))
     return (Note(f"Passed over for their format: {kinds}."),)
+
+
+def _files_of(styles: Sequence[Path], options: Options) -> Iterator[str]:
+    """The files that styles and options name, and other names."""
+    from styletx.feedforward import models
+
+    for style in map(files.local, styles):
+        model = None if places.is_url(style) else models.find(style)
+        yield style if model is None else str(model)
+    yield from (name for name in (options.init, options.weights) if name)
 
 
 def _style_sha256(style: str) -> str | None:

@@ -24,7 +24,8 @@ def command(model: str, output: str, quiet: bool) -> None:
         raise OptionError(f"{field('output')}: {shown(output)} does not end in .onnx; give a name that does")
     from styletx.feedforward import models, onnx
 
-    check(output)
-    onnx.write(Path(output), models.read(models.locate(model)))
+    place = models.locate(model)
+    check(output, [place])
+    onnx.write(Path(output), models.read(place))
     if not quiet:
         click.echo(output, err=True)

@@ -120,14 +120,14 @@ def check(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> None
         opening.check_size(*opening.identify(file, name, max_pixels).size, name, max_pixels)
 
 
-def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The metadata that `write` embedded in a picture file.
+def read_metadata(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
+    """The metadata that `write` embedded in a picture, given by its path or as a file's bytes.
 
     Raises:
         PictureError: it is not a picture, or has no metadata of ours.
     """
-    name = files.local(path)
-    with _opened(name) as file:
+    name = "<bytes>" if isinstance(source, bytes) else files.local(source)
+    with io.BytesIO(source) if isinstance(source, bytes) else _opened(name) as file:
         found = encoding.embedded(opening.identify(file, name, sys.maxsize))
     if found is None:
         raise PictureError(f"{shown(name)} has no styletx metadata; use a picture that styletx wrote, unedited")
