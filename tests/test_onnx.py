@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -244,3 +246,23 @@ def test_what_cannot_be_exported_gets_one_line(folder: Path, model: str, output:
     assert done.exit_code == 2
     assert message in done.stderr and done.stderr.count("\n") == 1
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_an_export_never_replaces_its_model(folder: Path) -> None:
+    (folder / "link.onnx").symlink_to("model.safetensors")
+    before = (folder / "model.safetensors").read_bytes()
+    done = CliRunner().invoke(main, ["export", str(folder / "model.safetensors"), "-o", str(folder / "link.onnx")])
+    assert done.exit_code == 2 and "is one of the inputs, which are never overwritten" in done.stderr
+    (folder / "link.onnx").unlink()
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_onnx_runtime_tells_nobody_and_keeps_nothing(folder: Path, tmp_path: Path) -> None:
+    code = f"""
+from styletx.feedforward import onnx
+onnx.read({str(folder / "model.onnx")!r})
+"""
+    homes = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "TMPDIR"), str(tmp_path))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "CI"))}
+    subprocess.run([sys.executable, "-c", code], env=environment | homes, check=True)
+    assert not [path for path in tmp_path.rglob("*") if "onnx" in str(path).lower()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 from styletx.errors import OptionError
@@ -14,9 +15,12 @@ FLOAT = 1  # ONNX's number for float32
 def imported(package: str) -> Any:
     """A package of the extra onnx.
 
+    ONNX Runtime would tell its maker about each model and machine, and keep a database of that in the user's cache.
+
     Raises:
         OptionError: it is not installed.
     """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is first imported
     try:
         return importlib.import_module(package)
     except ImportError:
