@@ -62,16 +62,18 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a file, in hexadecimal.
+def sha256_of(source: str | os.PathLike[str] | BinaryIO) -> str:
+    """The SHA-256 of a file, or of what an open one holds from here on, in hexadecimal.
 
     Raises:
         OSError: it cannot be read.
     """
+    if isinstance(source, str | os.PathLike):
+        with open(source, "rb") as file:
+            return sha256_of(file)
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
+    while chunk := source.read(CHUNK):
+        digest.update(chunk)
     return digest.hexdigest()
 
 

@@ -154,7 +154,8 @@ def test_the_command_that_info_prints_repeats_the_run(name: str) -> None:
     data = Path("photo.png").read_bytes()
     if name != "-":
         Path(possible(name)).write_bytes(data)
-    options = "--size 32 --iterations 4 --init noise --seed 7 --tv-weight 0.125 --style-layers relu1_1=0.3,relu2_1"
+    options = "--size 32 --iterations 4 --init noise --seed 7 --tv-weight 0.125 --embed-paths"
+    options += " --style-layers relu1_1=0.3,relu2_1"
     run = call("run", "-o", "first.png", *options.split(), "--", name, "painting.png", input=Stdin(data))
     assert run.exit_code == 0, run.output
     facts = json.loads(call("info", "first.png", "--json").stdout)

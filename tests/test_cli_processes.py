@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import shlex
 import signal
 import sys
@@ -14,7 +15,7 @@ import pytest
 from conftest import STYLETX, Processes
 from PIL import Image
 
-from styletx import __version__
+from styletx import __version__, images
 
 pty = pytest.importorskip("pty", reason="signals, terminals and shells of POSIX")
 
@@ -40,7 +41,10 @@ def test_a_run_that_is_stopped_saves_the_best_picture(processes: Processes, tiny
     out, err = process.communicate(timeout=300)
     lines = err.decode().replace("\r", "\n").splitlines()
     assert process.returncode == 128 + number and out == b"" and b"Traceback" not in err
-    assert lines[-1] == "Stopped; the best picture so far went to outputs/large-painting.png"
+    stopped = re.fullmatch(
+        "Stopped (at .* px, enlarged); the best picture so far went to outputs/large-painting.png", lines[-1]
+    )
+    assert stopped and images.read_metadata("outputs/large-painting.png")["stopped"] == stopped[1]
     assert Image.open("outputs/large-painting.png").convert("RGB").size == (768, 576)
     assert Image.open("film.gif").size == (768, 576)
 

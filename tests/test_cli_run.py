@@ -35,6 +35,8 @@ OTHER = {
     "style_weight": ("7.5", 7.5),
     "content_weight": ("0.25", 0.25),
     "tv_weight": ("2", 2.0),
+    "strip_metadata": (None, True),
+    "embed_paths": (None, True),
     "look": ("bold", "bold"),
     "match": ("0.5", 0.5),
     "rotations": (None, True),

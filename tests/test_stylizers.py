@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 import styletx
-from styletx import devices, images, losses
+from styletx import devices, files, images, losses
 from styletx.colors import colors, transferred
 from styletx.errors import MemoryLimitError, OptionError, PictureError, WeightsError
 from styletx.losses import PIXELS, Matching, relative_distance
@@ -248,9 +248,11 @@ def test_metadata_tells_how_it_was_made(
     assert result.metadata == {
         "styletx": styletx.__version__,
         "torch": torch.__version__,
-        "content": str(content_picture),
-        "style": str(style_picture),
-        "options": dataclasses.asdict(styletx.Options(**options).resolved()),
+        "content": content_picture.name,
+        "content_sha256": files.sha256(content_picture.read_bytes()),
+        "style": style_picture.name,
+        "style_sha256": files.sha256(style_picture.read_bytes()),
+        "options": dataclasses.asdict(styletx.Options(**options).resolved()) | {"weights": tiny_weights.name},
         "backbone": "vgg19",
         "weights": {
             "origin": "file",
@@ -274,7 +276,21 @@ def test_paths_may_be_path_objects(
         content_picture, style_picture, **quick(weights=tiny_weights, init=style_picture, iterations=1)
     )
     result.save(tmp_path / "out.png")
-    assert images.read_metadata(tmp_path / "out.png")["options"]["weights"] == str(tiny_weights)
+    told = images.read_metadata(tmp_path / "out.png")
+    assert (told["options"]["weights"], told["options"]["init"]) == (tiny_weights.name, style_picture.name)
+    options = quick(weights=tiny_weights, init=style_picture, iterations=1, embed_paths=True)
+    told = styletx.stylize(content_picture, style_picture, **options).metadata
+    assert (told["content"], told["style"]) == (str(content_picture), str(style_picture))
+    assert (told["options"]["weights"], told["options"]["init"]) == (str(tiny_weights), str(style_picture))
+
+
+def test_a_stripped_result_tells_nothing(content_picture: Path, style_picture: Path, quick: Options) -> None:
+    result = styletx.stylize(content_picture, style_picture, **quick(strip_metadata=True))
+    stream = io.BytesIO()
+    result.save(stream)
+    assert result.metadata["content"] == content_picture.name
+    with pytest.raises(PictureError, match="has no styletx metadata"):
+        images.read_metadata(stream.getvalue())
 
 
 # The run
@@ -881,7 +897,11 @@ def test_options_may_be_given_whole(content_picture: Path, style_picture: Path, 
     whole = styletx.stylize(content_picture, style_picture, options)
     assert torch.equal(whole.pixels, styletx.stylize(content_picture, style_picture, **quick()).pixels)
     changed = styletx.stylize(content_picture, style_picture, options, size=32, iterations=1)
-    assert changed.metadata["options"] == dataclasses.asdict(options.resolved()) | {"size": 32, "iterations": 1}
+    assert changed.metadata["options"] == dataclasses.asdict(options.resolved()) | {
+        "size": 32,
+        "iterations": 1,
+        "weights": Path(options.weights or "").name,
+    }
 
 
 def test_progress_is_called_with_each_step(content_picture: Path, style_picture: Path, quick: Options) -> None:

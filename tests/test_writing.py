@@ -1,5 +1,6 @@
 import io
 import os
+import random
 import struct
 import zlib
 
@@ -181,3 +182,67 @@ def test_a_stream_that_fails():
 
     with pytest.raises(OutputError, match=r"<stream> cannot be written \(no space left on device\)"):
         images.write(Full(), torch.zeros(3, 20, 20))
+
+
+CAMERA = {
+    0x010E: "A ship",
+    0x010F: "Maker",
+    0x0110: "Model",
+    0x0132: "2024:05:06 07:08:09",
+    0x013B: "Zoë 写真".encode(),
+}
+LENS = {0x9003: "2024:05:06 07:08:09", 0xA434: "50mm f/1.8", 0x829A: (1, 250)}
+PLACE = {1: "N", 2: (47.0, 22.0, 11.5), 3: "E", 4: (8.0, 32.0, 30.0)}
+
+
+def photographed(format="JPEG"):
+    """A picture as a camera writes it, with a thumbnail, a maker's note and the camera upside down."""
+    exif = Image.Exif()
+    for tag, value in (CAMERA | {0x0112: 3, 0x011A: 300.0, 0x8769: LENS | {0x927C: b"note", 0xA002: 99}}).items():
+        exif[tag] = value
+    exif[0x8825] = PLACE
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 30), "blue").save(stream, format, exif=exif.tobytes())
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("source", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    ("name", "bits"), [("a.jpg", 8), ("a.png", 8), ("a.png", 16), ("a.webp", 8), ("a.tif", 8), ("a.tif", 16)]
+)
+def test_what_is_still_true_of_the_photograph_is_kept(tmp_path, source, name, bits):
+    picture = images.read(photographed(source))
+    metadata = {"content": "a.jpg", "note": "ü" * 50}
+    images.write(tmp_path / name, picture.pixels, metadata=metadata, exif=picture.exif, bits=bits)
+    with Image.open(tmp_path / name) as written:
+        written.load()
+        exif = written.getexif()
+        assert {tag: exif[tag] for tag in CAMERA if tag != 0x013B} == {
+            tag: CAMERA[tag] for tag in CAMERA if tag != 0x013B
+        }
+        assert exif[0x013B].encode("latin-1") == CAMERA[0x013B]
+        assert {
+            tag: tuple(value) if isinstance(value, tuple) else value for tag, value in exif.get_ifd(0x8825).items()
+        } == PLACE
+        assert exif.get_ifd(0x8769) == LENS | {0x829A: 1 / 250} or exif.get_ifd(0x8769) == LENS
+        assert not {0x0112, 0x011A} & set(exif) or name.endswith(".tif")
+        np.testing.assert_allclose(np.asarray(written.convert("RGB"))[0, 0], [0, 0, 255], atol=3)
+    assert images.read_metadata(tmp_path / name) == metadata
+    # A picture painted from it has its own.
+    again = images.read(tmp_path / name)
+    assert again.exif == picture.exif
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_a_broken_exif_block_is_left_out():
+    data = bytearray(photographed())
+    where = data.index(b"Exif\0\0")
+    rng = random.Random(0)
+    for _ in range(300):
+        spoilt = bytearray(data)
+        for _ in range(rng.randint(1, 12)):
+            spoilt[where + 6 + rng.randrange(300)] = rng.randrange(256)
+        picture = images.read(bytes(spoilt))
+        stream = io.BytesIO()
+        images.write(stream, picture.pixels, metadata={"a": 1}, exif=picture.exif, format=rng.choice(["JPEG", "TIFF"]))
+        assert images.read_metadata(stream.getvalue()) == {"a": 1}

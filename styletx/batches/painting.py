@@ -193,9 +193,7 @@ def encode(started: Started, result: Result | StyletxError, seconds: float) -> P
         return painted(error=result, notes=run.notes)
     stream = NamedBytes(b"", task.job.output)
     try:
-        notes = images.write(
-            stream, result.pixels, alpha=result.alpha, metadata=result.metadata, bits=result.bits, format=task.format
-        )
+        notes = result.save(stream, format=task.format)
     except Exception as error:
         return painted(error=explained(task.job.output, error), notes=run.notes)
     height, width = run.size

@@ -7,6 +7,7 @@ import dataclasses
 import html
 import io
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
@@ -23,7 +24,7 @@ from styletx.batches import places
 from styletx.batches.manifest import ELSEWHERE, Record
 from styletx.batches.plan import Job
 from styletx.errors import PictureError
-from styletx.options import Options, defaults
+from styletx.options import PLACES, Options, defaults
 
 CELL = 200  # px, of the contact sheet
 CAPTION = 22
@@ -67,18 +68,20 @@ def contact_sheet(records: Sequence[Record]) -> bytes:
     return stream.getvalue()
 
 
-def page(records: Sequence[Record], title: str) -> bytes:
+def page(records: Sequence[Record], folder: str) -> bytes:
     """An HTML page that needs no other file: summary, failures, and each result over its source.
+
+    It tells names, not where they are.
 
     Args:
         records: of a batch.
-        title: of the page.
+        folder: where the results are.
     """
     template = Template(resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
     done = [record for record in records if record.output_sha256]
     failed = [record for record in records if record.error]
     text = template.substitute(
-        title=_escaped(title),
+        title=f"styletx: {_escaped(_name(os.path.abspath(folder)))}",
         summary="".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in _summary(records, done, failed)),
         failures="" if not failed else f"<h2>Failed</h2><ul>{''.join(map(_failure, failed))}</ul>",
         pairs="".join(map(_pair, done)),
@@ -92,7 +95,7 @@ def _summary(records: Sequence[Record], done: Sequence[Record], failed: Sequence
     yield "Styles", _escaped(", ".join(f"{_name(style)} ({count})" for style, count in styles.items()))
     yield "Time", f"{sum(record.seconds for record in done):.1f} s of work"
     chosen = {
-        name if value is True else f"{name} {value}"
+        name if value is True else f"{name} {_name(value) if name in PLACES else value}"
         for record in done
         for name, value in record.options.items()
         if name not in ELSEWHERE and value != defaults(Options).get(name)
@@ -102,19 +105,19 @@ def _summary(records: Sequence[Record], done: Sequence[Record], failed: Sequence
 
 
 def _failure(record: Record) -> str:
-    return f"<li>{_escaped(record.error or '')}</li>"
+    return f"<li>{_escaped(_without_places(record.error or '', record))}</li>"
 
 
 def _pair(record: Record) -> str:
     after = _small(record.output, PAGE_PICTURE)
     if after is None:
-        return f'<figure class="pair"><p>{_escaped(record.output)} no longer exists.</p></figure>'
+        return f'<figure class="pair"><p>{_escaped(_name(record.output))} no longer exists.</p></figure>'
     before = _small(record.source, PAGE_PICTURE)
     name, style = _escaped(_name(record.source)), _escaped(_name(record.style))
     facts = [f"{record.size[0]}×{record.size[1]} px"] if record.size else []
     facts += [f"{record.seconds:.1f} s"]
     facts += [f"{_escaped(name)} {value:.4g}" for name, value in record.losses.items()]
-    notes = "".join(f"<br>{_escaped(note)}" for note in record.notes)
+    notes = "".join(f"<br>{_escaped(_without_places(note, record))}" for note in record.notes)
     slider = ""
     if before is not None:
         before = before.resize(after.size)
@@ -164,6 +167,12 @@ def _embedded(image: PIL.Image.Image) -> str:
 
 def _name(path: str) -> str:
     return files.shown(path.replace("\\", "/").rstrip("/").rpartition("/")[2])
+
+
+def _without_places(text: str, record: Record) -> str:
+    for path in (record.source, record.style, record.output):
+        text = text.replace(files.shown(path), _name(path))
+    return text
 
 
 def _escaped(text: str) -> str:

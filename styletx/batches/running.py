@@ -150,7 +150,7 @@ class Batch:
         if contact_sheet and any(record.output_sha256 for record in records):
             wanted[plan.CONTACT_SHEET] = lambda: overviews.contact_sheet(records)
         if report:
-            wanted[plan.REPORT] = lambda: overviews.page(records, f"styletx: {files.shown(self.output)}")
+            wanted[plan.REPORT] = lambda: overviews.page(records, self.output)
         for name, make in wanted.items():
             place = places.join(self.output, name)
             try:

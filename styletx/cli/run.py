@@ -122,7 +122,7 @@ def command(
         report = {"output": where, "seconds": round(time.perf_counter() - started, 2), "stopped": stopped}
         click.echo(json.dumps(report | run.metadata))
     if stopped:
-        click.echo(f"Stopped; the best picture so far went to {where}", err=True)
+        click.echo(f"Stopped {run.stopped}; the best picture so far went to {where}", err=True)
     elif not (quiet or to_stdout or as_json):
         click.echo(where, err=True)
     if film is not None and timelapse is not None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from styletx.errors import PictureError
 from styletx.files import shown
-from styletx.images import deep, jpeg, profiles
+from styletx.images import deep, exif, jpeg, profiles
 from styletx.images.opening import check_size, identify, pillow_errors, pillow_limit, truncated
 from styletx.notes import Note, Notes
 
@@ -33,12 +33,14 @@ class Decoded(NamedTuple):
         alpha: [H,W] in [0,1]; None if the picture has none.
         bits: per channel in the source, 8 or 16.
         notes: what could not be honoured.
+        exif: what of its EXIF block holds for a picture painted from it; None if there is nothing.
     """
 
     colour: Array
     alpha: Array | None
     bits: int
     notes: Notes = ()
+    exif: bytes | None = None
 
 
 def decode_stream(stream: BinaryIO, name: str, max_pixels: int) -> Decoded:
@@ -108,7 +110,7 @@ def decode_image(
     managed = isinstance(profile, bytes) and profile and image.mode not in ("LAB", "HSV")
     colour = _to_srgb(colour, profile if managed else None, name, notes)
     alpha = None if alpha is None else _upright(alpha, orientation)
-    return Decoded(_upright(colour, orientation), alpha, bits, tuple(notes))
+    return Decoded(_upright(colour, orientation), alpha, bits, tuple(notes), exif.kept(image))
 
 
 def _has_frames(image: Image.Image) -> bool:

@@ -1,8 +1,7 @@
 """Pixels → the bytes of a PNG, JPEG, WebP or TIFF file, with an sRGB profile and the run's metadata.
 
-The metadata is JSON, in ASCII so that it survives everywhere: in PNG it is the text chunk `styletx`, elsewhere the EXIF
-(or TIFF) image description. Pillow writes 8 bits per channel; 16-bit colour PNG and TIFF, which it cannot write, are
-assembled here.
+The metadata is JSON, in ASCII so that it survives everywhere: in PNG the text chunk `styletx`, elsewhere a private
+EXIF (or TIFF) entry. 16-bit colour PNG and TIFF with EXIF, which Pillow cannot write, are assembled here.
 """
 
 import io
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
+from styletx.images import exif
 from styletx.images.profiles import srgb_profile
 from styletx.notes import Note, Notes
 
@@ -26,29 +26,33 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {"compress_type": zlib.Z_RLE},
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"quality": 95},
-    "TIFF": {"compression": "tiff_adobe_deflate"},
 }
 _KEY = "styletx"
-_DESCRIPTION_TAG = 0x010E
 _EXIF_LIMIT = 65000  # bytes; a JPEG segment holds 65533
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
-def encode(pixels: Pixels, format: str, metadata: Mapping[str, Any] | None) -> tuple[bytes, Notes]:
+def encode(
+    pixels: Pixels, format: str, metadata: Mapping[str, Any] | None, photograph: bytes | None = None
+) -> tuple[bytes, Notes]:
     """Encode a picture.
 
     Args:
         pixels: [H,W,3] RGB or [H,W,4] RGBA; 16-bit values for PNG and TIFF only.
         format: "PNG", "JPEG", "WEBP" or "TIFF". JPEG has no alpha: the picture is put on white, with a note.
         metadata: what to embed; values that JSON cannot express are written as text.
+        photograph: the EXIF block that is kept of it.
 
     Returns:
         The file's bytes, and notes on what the format could not hold.
     """
     payload = json.dumps(metadata, default=str) if metadata is not None else None
+    block = photograph if format == "PNG" else exif.block(photograph, payload)
+    if format == "TIFF":
+        return _tiff(pixels, block), ()
     if pixels.dtype == np.uint16:
-        return (_deep_png if format == "PNG" else _deep_tiff)(pixels, payload), ()
+        return _deep_png(pixels, payload, block), ()
     notes: list[Note] = []
     image = Image.fromarray(pixels)
     if format == "JPEG" and image.mode == "RGBA":
@@ -61,13 +65,10 @@ def encode(pixels: Pixels, format: str, metadata: Mapping[str, Any] | None) -> t
     if payload is not None and format == "PNG":
         options["pnginfo"] = PngImagePlugin.PngInfo()
         options["pnginfo"].add_text(_KEY, payload)
-    elif payload is not None and format == "TIFF":
-        options["tiffinfo"] = {_DESCRIPTION_TAG: _described(payload)}
-    elif payload is not None and format == "JPEG" and len(payload) > _EXIF_LIMIT:
+    if block is not None and format == "JPEG" and len(block) > _EXIF_LIMIT:
         notes.append(Note("The metadata is too long for a JPEG file and was left out. PNG keeps it."))
-    elif payload is not None:
-        options["exif"] = exif = Image.Exif()
-        exif[_DESCRIPTION_TAG] = _described(payload)
+    elif block is not None:
+        options["exif"] = block
     stream = io.BytesIO()
     image.save(stream, format, icc_profile=srgb_profile(), **options)
     return stream.getvalue(), tuple(notes)
@@ -75,19 +76,17 @@ def encode(pixels: Pixels, format: str, metadata: Mapping[str, Any] | None) -> t
 
 def embedded(image: Image.Image) -> dict[str, Any] | None:
     """The metadata that `encode` embedded in a picture that has been opened; None if it has none of ours."""
+    payload = image.info.get(_KEY)
+    if not payload:
+        return exif.metadata(image)
     try:
-        payload = image.info.get(_KEY)
-        found = json.loads(payload) if payload else json.loads(image.getexif()[_DESCRIPTION_TAG])[_KEY]
-    except Exception:  # another program's description, in any form, or a broken EXIF block
+        found = json.loads(payload)
+    except (ValueError, TypeError, RecursionError):  # somebody else's text
         return None
     return found if isinstance(found, dict) else None
 
 
-def _described(payload: str) -> str:
-    return f'{{"{_KEY}": {payload}}}'
-
-
-def _deep_png(pixels: Pixels, payload: str | None) -> bytes:
+def _deep_png(pixels: Pixels, payload: str | None, block: bytes | None) -> bytes:
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
@@ -101,22 +100,23 @@ def _deep_png(pixels: Pixels, payload: str | None) -> bytes:
         chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2 if channels == 3 else 6, 0, 0, 0)),
         chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile())),
         chunk(b"tEXt", f"{_KEY}\0{payload}".encode("ascii")) if payload is not None else b"",
+        chunk(b"eXIf", block.removeprefix(b"Exif\0\0")) if block is not None else b"",
         chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6)),
         chunk(b"IEND", b""),
     ]
     return b"".join(parts)
 
 
-def _deep_tiff(pixels: Pixels, payload: str | None) -> bytes:
+def _tiff(pixels: Pixels, block: bytes | None) -> bytes:
     height, width, channels = pixels.shape
-    differences = pixels.astype("<u2")
+    differences = pixels.astype("<u2" if pixels.itemsize == 2 else "u1")
     differences[:, 1:] -= pixels[:, :-1]  # predictor 2: difference from the pixel to the left
     data = zlib.compress(differences.tobytes(), 6)
     directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
     tags: dict[int, Any] = {
         256: width,
         257: height,
-        258: (16,) * channels,
+        258: (8 * pixels.itemsize,) * channels,
         259: 8,  # deflate
         262: 2,  # RGB
         273: 0,  # where the only strip starts, which Pillow counts from the directory's end
@@ -128,8 +128,6 @@ def _deep_tiff(pixels: Pixels, payload: str | None) -> bytes:
     }
     if channels == 4:
         tags[338] = 2  # the extra channel is straight alpha
-    if payload is not None:
-        tags[_DESCRIPTION_TAG] = _described(payload)
-    for tag, value in tags.items():
+    for tag, value in (tags | exif.entries(block)).items():
         directory[tag] = value
     return b"II*\0" + struct.pack("<I", 8) + directory.tobytes(8) + data

@@ -35,6 +35,8 @@ class Picture:
         name: what messages and metadata call it: the path as given, or "<stdin>", "<bytes>", "<image>", ...
         bits: of the source per channel, 8 or 16 (also for floating point).
         notes: what could not be honoured when it was read, such as further frames or a broken colour profile.
+        exif: what of its EXIF block holds for a picture painted from it; None if there is nothing.
+        sha256: of its file; None if it came from none.
     """
 
     pixels: Tensor
@@ -42,6 +44,8 @@ class Picture:
     name: str
     bits: int
     notes: Notes = ()
+    exif: bytes | None = None
+    sha256: str | None = None
 
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | PIL.Image.Image | npt.NDArray[Any] | Tensor | Picture
@@ -68,16 +72,16 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
     if isinstance(source, Tensor):
         return _picture(_decode_tensor(source, max_pixels), "<tensor>")
     if isinstance(source, bytes | bytearray | memoryview):
-        return _picture(decoding.decode_stream(io.BytesIO(source), "<bytes>", max_pixels), "<bytes>")
+        return _from_file(io.BytesIO(source), "<bytes>", max_pixels)
     if isinstance(source, str | os.PathLike):
         name = files.local(source)
         with _opened(name) as file:
-            return _picture(decoding.decode_stream(file, name, max_pixels), name)
+            return _from_file(file, name, max_pixels)
     if not hasattr(source, "read"):
         raise TypeError(f"a picture is a path, bytes, a stream, an image, an array or a tensor, not {type(source)}")
     given = getattr(source, "name", None)
     name = given if isinstance(given, str) else "<stream>"
-    return _picture(decoding.decode_stream(_buffered(source, name), name, max_pixels), name)
+    return _from_file(_buffered(source, name), name, max_pixels)
 
 
 def visible(picture: Picture) -> Picture:
@@ -197,15 +201,21 @@ def _decode_array(array: npt.NDArray[Any], name: str, max_pixels: int) -> decodi
     return decoding.Decoded(np.broadcast_to(colour, (*colour.shape[:2], 3)), alpha, bits)
 
 
+def _from_file(file: BinaryIO, name: str, max_pixels: int) -> Picture:
+    picture = _picture(decoding.decode_stream(file, name, max_pixels), name)
+    file.seek(0)
+    return dataclasses.replace(picture, sha256=files.sha256_of(file))
+
+
 def _picture(decoded: decoding.Decoded, name: str) -> Picture:
     pixels = torch.from_numpy(np.require(decoded.colour.transpose(2, 0, 1), requirements=["C", "W"]))[None]
     if decoded.alpha is None or bool((decoded.alpha == 1).all()):
-        return Picture(pixels, None, name, decoded.bits, decoded.notes)
+        return Picture(pixels, None, name, decoded.bits, decoded.notes, decoded.exif)
     alpha = torch.from_numpy(np.ascontiguousarray(decoded.alpha))[None, None]
     if not alpha.any():
         raise PictureError(f"{shown(name)} is fully transparent; use a picture with something to see")
     pixels = torch.where(alpha > 0, pixels, _spread(pixels, alpha))
-    return Picture(pixels, alpha, name, decoded.bits, decoded.notes)
+    return Picture(pixels, alpha, name, decoded.bits, decoded.notes, decoded.exif)
 
 
 def _spread(pixels: Tensor, weight: Tensor) -> Tensor:

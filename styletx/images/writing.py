@@ -47,6 +47,7 @@ def write(
     *,
     alpha: Tensor | None = None,
     metadata: Mapping[str, Any] | None = None,
+    exif: bytes | None = None,
     bits: int = 8,
     format: str | None = None,
     overwrite: bool = True,
@@ -60,6 +61,7 @@ def write(
         pixels: [1,3,H,W] or [3,H,W] in [0,1].
         alpha: [1,1,H,W] or [1,H,W] in [0,1]. JPEG has none: the picture is put on white, with a note.
         metadata: what `read_metadata` returns later; values that JSON cannot express become text.
+        exif: an EXIF block to embed, such as `Picture.exif`.
         bits: 8, or 16 for PNG and TIFF; JPEG and WebP are always 8.
         format: "PNG", "JPEG", "WEBP" or "TIFF"; by default as the path's extension says, or PNG for a stream.
         overwrite: whether a file that is there already is replaced.
@@ -78,7 +80,7 @@ def write(
         raise OutputError(f"{files.shown(str(name))}: {format} cannot be written; choose one of {known}")
     deep = bits == 16 and format in ("PNG", "TIFF")
     with files.output_errors(str(name)):
-        data, notes = encoding.encode(quantised(pixels, alpha, 16 if deep else 8), format, metadata)
+        data, notes = encoding.encode(quantised(pixels, alpha, 16 if deep else 8), format, metadata, exif)
         if path is None:
             cast(BinaryIO, target).write(data)
         else:

@@ -31,6 +31,7 @@ __all__ = [
     "LOOKS",
     "ONE_PASS",
     "OPTIMISATION",
+    "PLACES",
     "OptionKeywords",
     "Options",
     "Spec",
@@ -43,6 +44,8 @@ __all__ = [
     "specs",
     "takes_fractions",
 ]
+
+PLACES = ("weights", "init")  # fields of `Options` that may be a path
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ class Options:
     max_pixels: int = option(
         250_000_000, "Picture", "Largest picture to read, in pixels.", 256, metavar="N", default_text="250 million"
     )
+    strip_metadata: bool = option(
+        False, "Picture", "Leave the photograph's EXIF data and how it was painted out of the result."
+    )
+    embed_paths: bool = option(False, "Picture", "Tell in the result where pictures were, not just their names.")
     look: str = search("balanced", "Look", "Bundle of options, which single ones overrule.", choices=tuple(LOOKS))
     style_weight: float = search(60.0, "Look", "Weight of the style loss: more is more painting.", 0, metavar="W")
     content_weight: float | None = search(
@@ -145,7 +152,7 @@ class Options:
     )
 
     def __post_init__(self) -> None:
-        for name in ("weights", "init"):
+        for name in PLACES:
             if isinstance(path := getattr(self, name), os.PathLike):
                 object.__setattr__(self, name, os.fspath(path))
         check(self)
@@ -169,6 +176,8 @@ class OptionKeywords(TypedDict, total=False):
     style_size: int | None
     init: str | os.PathLike[str]
     max_pixels: int
+    strip_metadata: bool
+    embed_paths: bool
     look: str
     style_weight: float
     content_weight: float | None

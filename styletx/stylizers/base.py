@@ -22,7 +22,7 @@ from styletx._version import __version__
 from styletx.errors import OptionError
 from styletx.notes import Notes
 from styletx.optimization import Step
-from styletx.options import Options
+from styletx.options import PLACES, Options
 from styletx.stylizers.finishing import finish
 
 AnySource = TypeVar("AnySource", bound=images.Source)  # so that a list of one kind of source is a list of sources
@@ -36,13 +36,17 @@ class Result:
         pixels: `[1, 3, H, W]` float32 sRGB in [0, 1], on the CPU.
         alpha: `[1, 1, H, W]` in [0, 1], taken over from the photograph; None if that is opaque.
         bits: depth that `save` writes where the file format can, that of the photograph: 8 or 16.
-        metadata: how it was made: names, options, weights, versions, losses; embedded by `save`.
+        metadata: how it was made: names, hashes, options, weights, versions, losses; embedded by `save`.
+        exif: what of the photograph's EXIF block is still true, embedded by `save`; None if there is nothing.
+        is_stripped: whether `save` leaves both out.
     """
 
     pixels: Tensor
     alpha: Tensor | None
     bits: int
     metadata: dict[str, Any]
+    exif: bytes | None = None
+    is_stripped: bool = False
 
     @property
     def image(self) -> PIL.Image.Image:
@@ -75,7 +79,8 @@ class Result:
             target,
             self.pixels,
             alpha=self.alpha,
-            metadata=self.metadata,
+            metadata=None if self.is_stripped else self.metadata,
+            exif=None if self.is_stripped else self.exif,
             bits=bits or self.bits,
             format=format,
             overwrite=overwrite,
@@ -105,6 +110,7 @@ class Stylizer(abc.ABC):
 
     Attributes:
         style: name of the style.
+        sha256: of its file; None if it came from none.
         options: how to repaint.
         device: where.
         notes: what a person should know of the style and the options.
@@ -113,6 +119,7 @@ class Stylizer(abc.ABC):
     """
 
     style: str
+    sha256: str | None = None
     options: Options
     device: torch.device
     notes: Notes = ()
@@ -175,6 +182,8 @@ class Stylizer(abc.ABC):
             None if initial is None else images.read(initial, max_pixels=self.options.max_pixels).pixels,
             # Only what nobody else holds may be repainted in place.
             is_shared=picture is content and photo is picture.pixels,
+            exif=picture.exif,
+            sha256=picture.sha256,
         )
 
     def finish(self, runs: Sequence[Run]) -> list[Result]:
@@ -229,6 +238,9 @@ class Run:
         notes: what a person should know of the photograph.
         initial: the picture to start from, `[1, 3, h, w]`; None goes by the option `init`.
         is_shared: whether somebody else holds `photo`, so that it must stay as it is.
+        exif: what of the photograph's EXIF block its repainted picture keeps.
+        sha256: of the photograph's file; None if it came from none.
+        is_finished: whether it was iterated to its end.
         is_spent: whether `photo` was repainted in place, so that the run cannot start again.
         last: the latest step, None before the first.
     """
@@ -241,6 +253,9 @@ class Run:
     notes: Notes = ()
     initial: Tensor | None = None
     is_shared: bool = True
+    exif: bytes | None = None
+    sha256: str | None = None
+    is_finished: bool = field(default=False, init=False)
     is_spent: bool = field(default=False, init=False)
     last: Step | None = field(default=None, init=False)
     _result: tuple[Step, Result] | None = field(default=None, init=False)
@@ -248,9 +263,11 @@ class Run:
     def __iter__(self) -> Iterator[Step]:
         if self.is_spent:
             raise RuntimeError("this run repainted a large photograph in place and cannot start again; start another")
+        self.is_finished = False
         for step in context.each(self.stylizer.steps(self)):
             self.last = step
             yield step
+        self.is_finished = True
 
     @property
     def size(self) -> tuple[int, int]:
@@ -269,25 +286,44 @@ class Run:
         if self._result is None or self._result[0] is not self.last:
             with context.own():
                 pixels = finish(self.last.pixels, self.photo, self.stylizer.options.strength)
-            self._result = self.last, Result(pixels, self.alpha, self.bits, self.metadata)
+            is_stripped = self.stylizer.options.strip_metadata
+            self._result = self.last, Result(pixels, self.alpha, self.bits, self.metadata, self.exif, is_stripped)
         return self._result[1]
+
+    @property
+    def stopped(self) -> str | None:
+        """Where the run was left before its end, such as "at 256×192 px, enlarged"; None if it was not."""
+        if self.is_finished or self.last is None:
+            return None
+        height, width = self.last.pixels.shape[-2:]
+        return f"at {width}×{height} px{', enlarged' if width < self.size[1] else ''}"
 
     @property
     def metadata(self) -> dict[str, Any]:
         """How the picture is made, as it is embedded in files."""
-        return {
+        options = dataclasses.asdict(self.stylizer.options)
+        named = str if self.stylizer.options.embed_paths else _name
+        told = {
             "styletx": __version__,
             "torch": torch.__version__,
-            "content": self.name,
-            "style": self.stylizer.style,
-            "options": dataclasses.asdict(self.stylizer.options),
+            "content": named(self.name),
+            "content_sha256": self.sha256,
+            "style": named(self.stylizer.style),
+            "style_sha256": self.stylizer.sha256,
+            "options": options | {name: named(options[name]) for name in PLACES if options[name]},
             **self.stylizer.about,
             "device": self.stylizer.device.type,
             "size": [self.size[1], self.size[0]],
+            "stopped": self.stopped,
             "losses": {} if self.last is None else self.last.losses,
         }
+        return {name: value for name, value in told.items() if value is not None}
 
     def __repr__(self) -> str:
         height, width = self.size
         done = "not started" if self.last is None else f"{self.last.progress:.0%} done"
         return f"<Run {self.name} in the style of {self.stylizer.style}, {width}×{height} px, {done}>"
+
+
+def _name(path: str) -> str:
+    return os.path.basename(path) or path

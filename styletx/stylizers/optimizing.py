@@ -55,7 +55,7 @@ class OptimizingStylizer(Stylizer):
     """
 
     def __init__(self, style: images.Picture, options: Options, *, download: backbones.Progress | None = None) -> None:
-        self.style = style.name
+        self.style, self.sha256 = style.name, style.sha256
         self.options = options.resolved()
         self.match = self.options.match or 0.0
         self.device = devices.choose(options.device)

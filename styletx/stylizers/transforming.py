@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styletx import context, devices
+from styletx import context, devices, files
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field
 from styletx.feedforward import grain, models, onnx, strips
 from styletx.feedforward.networks import Repainter
@@ -42,7 +42,8 @@ class TransformingStylizer(Stylizer):
         self.dtype = torch.float32 if is_onnx else devices.dtype(options.precision, self.device)
         self.notes = tuple(_notes(options, is_onnx))
         self.network, self.description = self._load()
-        self.style = path.stem if path in models.bundled().values() else path.name
+        self.style = path.stem if path in models.bundled().values() else str(path)
+        self.sha256 = files.sha256_of(path)
         self.batch_size = BATCH if self.device.type == "cuda" else 1
 
     def _load(self) -> tuple[Repainter, dict[str, Any]]:
