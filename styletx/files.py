@@ -51,6 +51,13 @@ def shown(name: str | os.PathLike[str]) -> str:
     return text if text and text.isprintable() else repr(text)
 
 
+def printable(text: str) -> str:
+    """Text with every character that is not to be seen escaped: ends of lines, control and direction marks."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def reason(error: Exception) -> str:
     """Why something failed, on one line; if the system says why, in its words: "permission denied"."""
     text = (getattr(error, "strerror", None) or "").lower() or str(error) or type(error).__name__

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import shlex
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from styletx._version import __version__
+from styletx.cli import terminal
 from styletx.cli.flags import flag
 from styletx.errors import StyletxError, hint
+from styletx.files import printable
 
 # A command's module is imported when the command is called, so that help and --version stay quick.
 COMMANDS = {
@@ -63,15 +67,28 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Call the command; an error that a person can put right becomes one line and an exit code."""
-        try:
+        with _explained():
             return super().invoke(ctx)
-        except StyletxError as error:
-            raise _Failure(error) from error
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """As click does it."""
+        terminal.prepare()
+        with _explained():
+            return super().make_context(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        with terminal.guarded():
+            yield
+    except StyletxError as error:
+        raise _Failure(error) from error
 
 
 class _Failure(click.ClickException):
     def __init__(self, error: StyletxError) -> None:
-        super().__init__(" ".join(error.rendered(flag).split()))
+        super().__init__(printable(" ".join(error.rendered(flag).split())))
         self.exit_code = error.exit_code  # type: ignore[misc]
 
 

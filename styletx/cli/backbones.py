@@ -6,6 +6,8 @@ import json
 
 import click
 
+from styletx.cli import terminal
+
 
 @click.command()
 @click.option("--all", "every", is_flag=True, help="Also name all classifiers of torchvision.")
@@ -28,17 +30,19 @@ def command(every: bool, as_json: bool) -> None:
     ]
     others = [name for name in backbones.classifier_names() if name not in backbones.ARCHITECTURES] if every else []
     if as_json:
-        click.echo(json.dumps([*rows, *({"name": name} for name in others)]))
+        terminal.say(json.dumps([*rows, *({"name": name} for name in others)]))
         return
     for architecture, row in zip(backbones.ARCHITECTURES.values(), rows, strict=True):
         here = "here" if row["here"] else "download"
         shares = architecture.style_weights
         weighted = [f"{layer}={shares[layer]:g}" if layer in shares else layer for layer in architecture.style_layers]
-        click.echo(f"{architecture.name:16} {here:11} style:   {', '.join(weighted)}")
-        click.echo(f"{'':28} content: {', '.join(architecture.content_layers)}")
+        terminal.say(f"{architecture.name:16} {here:11} style:   {', '.join(weighted)}")
+        terminal.say(f"{'':28} content: {', '.join(architecture.content_layers)}")
     if every:
-        click.echo("\n" + click.wrap_text(", ".join(others), 110))
+        for line in ("", *click.wrap_text(", ".join(others), 110).splitlines()):
+            terminal.say(line)
     else:
-        click.echo(
-            "\n--backbone also accepts any other classifier of torchvision by its name there: styletx backbones --all"
+        terminal.say()
+        terminal.say(
+            "--backbone also accepts any other classifier of torchvision by its name there: styletx backbones --all"
         )

@@ -12,7 +12,7 @@ import click
 
 from styletx import files
 from styletx.batches import Batch, Executor, executor_named, plan
-from styletx.cli import signals
+from styletx.cli import signals, terminal
 from styletx.cli.flags import Choice, GroupedCommand, flag, option_flags
 from styletx.notes import Note, Notes
 from styletx.options import Options
@@ -104,7 +104,7 @@ def _run(batch: Batch, executor: Executor, *, fail_fast: bool, quiet: bool, as_j
             if record.error:
                 bar.set_postfix_str(f"{batch.tally['failed']} failed")
             if as_json:
-                click.echo(json.dumps(dataclasses.asdict(record)))
+                terminal.say(json.dumps(dataclasses.asdict(record)))
             bar.update()
             if fail_fast and record.error:
                 break
@@ -120,11 +120,11 @@ def _print_plan(batch: Batch, as_json: bool) -> None:
             "output": task.job.output,
         }
         if as_json:
-            click.echo(json.dumps(row))
+            terminal.say(json.dumps(row))
         else:
             source, style, place = map(files.shown, (task.job.source, task.job.style, task.job.output))
             why = f": {' '.join(task.job.problem.split())}" if task.job.problem else ""
-            click.echo(f"{row['state']:6}  {source} in {style} → {place}{why}")
+            terminal.say(f"{row['state']:6}  {source} in {style} → {place}{why}")
 
 
 def _bar(total: int, quiet: bool) -> Any:
@@ -145,15 +145,15 @@ def _print_notes(notes: Notes, bar: Any, quiet: bool) -> None:
 
 def _tell(batch: Batch, is_stopped: bool, quiet: bool) -> None:
     for failure in batch.failures:
-        click.echo(f"Failed: {' '.join(failure.rendered(flag).split())}", err=True)
+        terminal.say(f"Failed: {' '.join(failure.rendered(flag).split())}", aside=True)
     names = {"done": "done", "skipped": "already done", "failed": "failed"}
     parts = [f"{batch.tally[key]} {name}" for key, name in names.items() if batch.tally[key]]
     said = ", ".join(parts) or "nothing done"
     left = len(batch.jobs) - batch.tally.total()
     if is_stopped or left:
-        click.echo(f"Stopped: {said}, {left} left; run the same command to continue", err=True)
+        terminal.say(f"Stopped: {said}, {left} left; run the same command to continue", aside=True)
     elif batch.failures or not quiet:
-        click.echo(f"{said}; see {files.shown(batch.output)}", err=True)
+        terminal.say(f"{said}; see {files.shown(batch.output)}", aside=True)
 
 
 def _write_overviews(batch: Batch, *, contact_sheet: bool, report: bool, quiet: bool) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from styletx.cli import terminal
 from styletx.cli.flags import GroupedCommand, flag, option_flags
 from styletx.errors import StyletxError
 
@@ -44,7 +45,7 @@ def command(backbone: str, weights: str | None, offline: bool, device: str, prec
         "network": "not used (--offline)" if offline else "used only to download weights",
     }
     for name, value in rows.items():
-        click.echo(f"{name:10} {value}")
+        terminal.say(f"{name:10} {value}")
     progress.notes(notes, quiet=False)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from styletx.cli import terminal
 from styletx.errors import OptionError, field
 from styletx.files import check, shown
 
@@ -28,4 +29,4 @@ def command(model: str, output: str, quiet: bool) -> None:
     check(output, [place])
     onnx.write(Path(output), models.read(place))
     if not quiet:
-        click.echo(output, err=True)
+        terminal.say(output, aside=True)

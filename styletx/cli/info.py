@@ -7,6 +7,10 @@ from typing import Any
 
 import click
 
+from styletx.cli import terminal
+
+DEEPEST = 8  # of what is in one another; ours is half as deep
+
 
 @click.command()
 @click.argument("file")
@@ -22,11 +26,12 @@ def command(file: str, as_json: bool) -> None:
         _source(metadata.get("content")), _source(metadata.get("style")), chosen if isinstance(chosen, dict) else {}
     )
     if as_json:
-        click.echo(json.dumps(metadata | {"command": repeat}))
+        terminal.say(json.dumps(metadata | {"command": repeat}))
         return
     for name, value in metadata.items():
-        click.echo(f"{name:15} {_shown(value)}")
-    click.echo(f"{'command':15} {repeat}")
+        told = name if name.isidentifier() and name != "command" else repr(name)  # none passes for the line below
+        terminal.say(f"{told:15} {_shown(value)}")
+    terminal.say(f"{'command':15} {repeat}")
 
 
 def _source(name: Any) -> str:
@@ -34,10 +39,11 @@ def _source(name: Any) -> str:
     return "-" if name == "<stdin>" else str(name)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, depth: int = 0) -> str:
+    if depth > DEEPEST:
+        return "…"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_shown(inner)}" for name, inner in value.items() if inner is not None)
+        return ", ".join(f"{name} {_shown(inner, depth + 1)}" for name, inner in value.items() if inner is not None)
     if isinstance(value, list):
-        return ", ".join(map(_shown, value))
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text if text.isprintable() else repr(text)
+        return ", ".join(_shown(inner, depth + 1) for inner in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

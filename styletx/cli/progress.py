@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import click
 from tqdm import tqdm
 
+from styletx.cli import terminal
 from styletx.cli.flags import flag
 from styletx.notes import Note
 from styletx.optimization import Step
@@ -55,4 +55,4 @@ def download_bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
 def notes(given: Iterable[Note], quiet: bool) -> None:
     """Print notes on stderr, a line each."""
     for note in () if quiet else given:
-        click.echo(f"Note: {' '.join(note.rendered(flag).split())}", err=True)
+        terminal.say(f"Note: {' '.join(note.rendered(flag).split())}", aside=True)

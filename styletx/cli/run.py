@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from styletx.cli import signals
+from styletx.cli import signals, terminal
 from styletx.cli.flags import GroupedCommand, flag, option_flags
 from styletx.errors import OptionError, OutputError, PictureError, field
 
@@ -120,11 +120,11 @@ def command(
     where = "stdout" if to_stdout else str(target)
     if as_json:
         report = {"output": where, "seconds": round(time.perf_counter() - started, 2), "stopped": stopped}
-        click.echo(json.dumps(report | run.metadata))
+        terminal.say(json.dumps(report | run.metadata))
     if stopped:
-        click.echo(f"Stopped {run.stopped}; the best picture so far went to {where}", err=True)
+        terminal.say(f"Stopped {run.stopped}; the best picture so far went to {where}", aside=True)
     elif not (quiet or to_stdout or as_json):
-        click.echo(where, err=True)
+        terminal.say(where, aside=True)
     if film is not None and timelapse is not None:
         film.save(timelapse)
     click.get_current_context().exit(stop.code)
@@ -153,7 +153,7 @@ def _save_stage(result: Result, path: Path) -> None:
     try:
         _save_numbered(result, path)
     except OutputError as error:
-        click.echo(f"Note: {error.rendered(flag)}", err=True)
+        terminal.say(f"Note: {error.rendered(flag)}", aside=True)
 
 
 def _stdin() -> BinaryIO:

@@ -6,6 +6,8 @@ import json
 
 import click
 
+from styletx.cli import terminal
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects with name, style, file and bytes.")
@@ -16,7 +18,7 @@ def command(as_json: bool) -> None:
     styles = models.styles()
     if as_json:
         rows = [{"name": one.name, "style": one.painting, "file": str(one.path), "bytes": one.size} for one in styles]
-        click.echo(json.dumps(rows))
+        terminal.say(json.dumps(rows))
         return
     for one in styles:
-        click.echo(f"{one.name:16} {one.size / 1e6:.1f} MB  after {one.painting}")
+        terminal.say(f"{one.name:16} {one.size / 1e6:.1f} MB  after {one.painting}")

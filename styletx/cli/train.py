@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from styletx.cli import signals
+from styletx.cli import signals, terminal
 from styletx.cli.flags import GroupedCommand, option_flags, training_flags
 from styletx.errors import OptionError, TrainingError, field
 from styletx.files import PICTURE_EXTENSIONS, check, shown
@@ -107,9 +107,10 @@ def command(
         some = ", ".join(map(shown, sorted(bad)[:3])) + (", …" if len(bad) > 3 else "")
         progress.notes([Note(f"{len(bad)} of the photographs gave no crop: {some}.")], quiet)
     if as_json and training.accelerator.is_main_process:
-        click.echo(json.dumps({"output": output, "steps": training.done, "stopped": bool(stop.number), "losses": held}))
+        report = {"output": output, "steps": training.done, "stopped": bool(stop.number), "losses": held}
+        terminal.say(json.dumps(report))
     elif not quiet:
-        click.echo(f"Stopped at step {training.done}; continue with --resume" if stop.number else output, err=True)
+        terminal.say(f"Stopped at step {training.done}; continue with --resume" if stop.number else output, aside=True)
     click.get_current_context().exit(stop.code)
 
 

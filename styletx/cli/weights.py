@@ -7,6 +7,7 @@ import json
 
 import click
 
+from styletx.cli import terminal
 from styletx.cli.flags import option_flags
 
 
@@ -22,11 +23,12 @@ def command(context: click.Context, as_json: bool) -> None:
     found = backbones.listing()
     if as_json:
         rows = [dataclasses.asdict(one) | {"path": one.path and str(one.path)} for one in found]
-        click.echo(json.dumps(rows))
+        terminal.say(json.dumps(rows))
         return
     for one in found:
         where = f"{one.origin}: {one.path}" if one.path else "not on this machine"
-        click.echo(f"{one.name:16} {one.size / 1e6:6.1f} MB  {where}\n{'':28}{one.advice}; {one.licence}")
+        terminal.say(f"{one.name:16} {one.size / 1e6:6.1f} MB  {where}")
+        terminal.say(f"{'':28}{one.advice}; {one.licence}")
 
 
 @command.command()
@@ -40,4 +42,4 @@ def fetch(name: str, quiet: bool, offline: bool) -> None:
 
     with progress.download_bar(quiet) as download:
         path = backbones.fetch(backbones.architecture(name), offline=offline or None, download=download)
-    click.echo(str(path))
+    terminal.say(str(path))

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import click
+from styletx.cli import terminal
 
 OUTPUTS = Path("outputs")
 
@@ -14,6 +14,6 @@ OUTPUTS = Path("outputs")
 def say(report: dict[str, Any], target: Path, as_json: bool, quiet: bool) -> None:
     """Print a report as JSON on stdout, or else the name of the file that was written on stderr."""
     if as_json:
-        click.echo(json.dumps(report))
+        terminal.say(json.dumps(report))
     elif not quiet:
-        click.echo(str(target), err=True)
+        terminal.say(str(target), aside=True)

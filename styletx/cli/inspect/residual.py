@@ -7,11 +7,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import click
 from tqdm import tqdm
 
 from styletx import devices, images, inspection
-from styletx.cli import progress
+from styletx.cli import progress, terminal
 from styletx.cli.inspect.report import OUTPUTS, say
 from styletx.errors import OptionError
 from styletx.inspection import Trunk
@@ -37,7 +36,7 @@ def train(*, depths: str, steps: int, output: str | None, seed: int, device: str
     progress.notes(images.write(target, inspection.learning(trunks)), quiet)
     if not (quiet or as_json):
         for line in _rows(trunks):
-            click.echo(line)
+            terminal.say(line)
     say({"output": str(target), "trunks": [dataclasses.asdict(trunk) for trunk in trunks]}, target, as_json, quiet)
 
 

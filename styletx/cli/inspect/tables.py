@@ -6,9 +6,8 @@ import dataclasses
 import json
 from collections.abc import Iterator
 
-import click
-
 from styletx import inspection
+from styletx.cli import terminal
 from styletx.inspection import Stack, Table
 
 
@@ -26,11 +25,12 @@ def show(backbone: str, size: int, as_json: bool) -> None:
             "beside": {other.backbone: _totals(other)},
             "stacks": [dataclasses.asdict(stack) for stack in stacks],
         }
-        click.echo(json.dumps(report))
+        terminal.say(json.dumps(report))
         return
-    click.echo(f"{table.backbone} at {size}×{size} px\n")
+    terminal.say(f"{table.backbone} at {size}×{size} px")
+    terminal.say()
     for line in (*_rows(table), "", *_sums(table, other), *_small_kernels(stacks)):
-        click.echo(line)
+        terminal.say(line)
 
 
 def _totals(table: Table) -> dict[str, int]:
