@@ -16,7 +16,7 @@ from styletx import errors
 PACKAGE = Path(styletx.__file__).parent
 FLOORS = (
     ("_version", "errors", "notes"),
-    ("options", "files", "colors", "matching", "images", "devices", "context"),
+    ("options", "files", "colors", "matching", "devices", "images", "context"),
     ("backbones", "losses", "regions"),
     ("optimization", "feedforward"),
     ("stylizers", "inspection"),

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from conftest import Machine
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -943,3 +944,17 @@ def test_representations_are_short(content_picture: Path, style_picture: Path, q
     texts = [repr(stylizer), before, repr(run), repr(step), repr(run.result)]
     assert "not started" in before and "100% done" in repr(run) and "64×48" in repr(step)
     assert all(len(text.splitlines()) == 1 and "tensor" not in text for text in texts)
+
+
+def test_what_needs_too_much_memory_is_named(
+    machine: Machine, content_picture: Path, style_picture: Path, quick: Options
+) -> None:
+    machine.memory(2**30)
+    with pytest.raises(MemoryLimitError, match=r"painting.png: 8000×\d+ px needs about .* reduce style_size"):
+        styletx.stylize(content_picture, style_picture, **quick(style_size=8000))
+    with pytest.raises(MemoryLimitError, match=r"photo.png: 9000×6750 px needs about .* give size \d+ or less"):
+        styletx.stylize(content_picture, "mosaic", size=9000, device="cpu")
+    stream = io.BytesIO()
+    Image.new("1", (12_000, 9_000)).save(stream, "PNG")
+    with pytest.raises(MemoryLimitError, match=r"<bytes>: reading 12000×9000 px needs about 1\.6 GiB, and cpu"):
+        images.read(stream.getvalue())

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from conftest import STYLETX, Processes
+from conftest import STYLETX, Machine, Processes
 from PIL import Image
 
 from styletx import images
 from styletx.cli import main
-from styletx.errors import OutputError, TrainingError
+from styletx.errors import MemoryLimitError, OutputError, TrainingError
 from styletx.feedforward import models
 from styletx.feedforward.networks import Layout, Transformer
 from styletx.feedforward.training import Training, checkpoints, records
@@ -232,6 +232,16 @@ def test_another_painting_of_the_same_name_is_another_training(photographs: Path
     list(Training(one, paths, output, options, device="cpu", workers=0))
     with pytest.raises(TrainingError, match="belongs to a training with other options, photographs or another style"):
         Training(other, paths, output, options, device="cpu", workers=0, resume=True)
+
+
+def test_a_step_that_does_not_fit_into_memory_is_refused(make: Callable[..., Training], machine: Machine) -> None:
+    machine.memory(2**30)
+    with pytest.raises(
+        MemoryLimitError, match=r"a step of 8 crops of 2048×2048 px needs .* reduce batch or crop"
+    ):
+        make("large", batch=8, crop=2048)
+    with pytest.raises(MemoryLimitError, match=r"8000×\d+ px needs about .* reduce style_size"):
+        make("large", style_size=8000)
 
 
 def test_a_model_that_is_there_is_not_replaced(make: Callable[..., Training], tmp_path: Path) -> None:

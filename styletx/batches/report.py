@@ -176,7 +176,7 @@ def _without_places(text: str, record: Record) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(text)
+    return html.escape(files.printable(text))
 
 
 def latest(records: Iterable[Record], jobs: Iterable[Job]) -> list[Record]:

@@ -7,8 +7,10 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
+from styletx import devices
 from styletx.errors import PictureError
 from styletx.files import shown
 from styletx.images import deep, exif, jpeg, profiles
@@ -21,6 +23,8 @@ _ORIENTATION_TAG = 0x0112
 BRIGHTEST = 16  # of floating-point values that count from black to white as 0 to 1; what is above 1 is clipped
 OVER = 1.02  # times a range's end that values may reach and are clipped, as resizing makes them
 DARK = 8  # a picture that reaches so small a part of its range is nearly black
+LARGE = 2**24  # pixels from which it is found out whether they fit into memory
+READING = 16  # bytes a pixel
 SIXTEEN_BITS = ("PNG", "PPM")  # formats whose values Pillow spreads over 16 bits where it has no mode for them
 _MANY_FRAMES_BUT_ONE_PICTURE = {"MPO", "PSD"}  # previews and gain maps of a phone, layers
 
@@ -91,8 +95,12 @@ def decode_image(
 
     Raises:
         PictureError: it is too small, too large, truncated, damaged, or has values that are not colours.
+        MemoryLimitError: there is too little memory to read it.
     """
     check_size(*image.size, name, max_pixels)
+    if (pixels := image.width * image.height) > LARGE:
+        what = f"{shown(name)}: reading {image.width}×{image.height} px"
+        devices.check_memory(pixels * READING, torch.device("cpu"), what, "shrink it first")
     notes = []
     if _has_frames(image):
         notes.append(Note(f"{shown(name)} has more than one frame; the first is used."))

@@ -62,6 +62,7 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
 
     Raises:
         PictureError: it cannot be read, or is unfit for styling. Bad data raises nothing else.
+        MemoryLimitError: there is too little memory to read it.
     """
     if isinstance(source, Picture):
         return source

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from styletx import backbones, colors, devices, images, optimization
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field, nearest
+from styletx.files import shown
 from styletx.losses import Matching, Objective, Weighted, gatys_terms
 from styletx.matching import CELL, Match, grid, hypercolumns, match
 from styletx.notes import Note, Notes
@@ -249,11 +250,14 @@ class OptimizingStylizer(Stylizer):
     def _bytes_per_pixel(self) -> tuple[float, float]:
         return bytes_per_pixel(self.network, self.backbone.matching_layers, self.device)
 
-    def _forecast(self, size: tuple[int, int]) -> float:
-        """Bytes that a result of a size (H, W) needs on the device at its peak."""
+    def _forecasts(self, size: tuple[int, int]) -> tuple[float, float]:
+        """Bytes that a result of a size (H, W) needs on the device at its peak, and that the painting needs for it."""
         canvas, painting = self._bytes_per_pixel
         style = images.fit(self.painting.size, self._style_side(size))
-        return max(math.prod(_canvas(size)) * canvas, math.prod(style) * painting)
+        return math.prod(_canvas(size)) * canvas, math.prod(style) * painting
+
+    def _forecast(self, size: tuple[int, int]) -> float:
+        return max(self._forecasts(size))
 
     def check(self, name: str, size: tuple[int, int]) -> Notes:
         """As `Stylizer.check`; a note if too little of the painting is seen."""
@@ -287,8 +291,10 @@ class OptimizingStylizer(Stylizer):
             advice = f"reduce {field('style_size')}"
         else:
             advice = f"free some memory or choose another {field('device')}"
+        if needed > self._forecasts(size)[0]:
+            name, size = self.style, images.fit(self.painting.size, self._style_side(size))
         return MemoryLimitError(
-            f"{name}: {size[1]}×{size[0]} px needs about {needed / 2**30:.1f} GiB, and {self.device} has "
+            f"{shown(name)}: {size[1]}×{size[0]} px needs about {needed / 2**30:.1f} GiB, and {self.device} has "
             f"{available / 2**30:.1f} GiB free; {advice}"
         )
 

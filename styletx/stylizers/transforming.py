@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,12 +16,16 @@ from styletx import context, devices, files
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field
 from styletx.feedforward import grain, models, onnx, strips
 from styletx.feedforward.networks import Repainter
+from styletx.files import shown
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import ONE_PASS, Options, idle
 from styletx.stylizers.base import Result, Run, Stylizer, enough
 
 COMPILERS = (os.environ.get("CXX", "g++"), "g++", "c++", "clang++", "cl")
+# Bytes that a pixel takes: of a picture that goes through the network at once, and of one that goes in strips.
+WHOLE, STRIPS = 128, 60
+LITTLE = 2**29  # bytes that are not worth asking for
 BATCH = 8  # pictures that keep a GPU busy; one keeps a CPU busy
 
 
@@ -68,6 +73,14 @@ class TransformingStylizer(Stylizer):
 
     def check(self, name: str, size: tuple[int, int]) -> Notes:
         """As `Stylizer.check`; raises `OptionError` for a side shorter than the network takes."""
+        needed = WHOLE * math.prod(size)
+        if self.network.descriptor.strips:
+            needed = min(needed, WHOLE * strips.STRIP + STRIPS * math.prod(size))
+        if needed > LITTLE:
+            available = devices.available_memory(self.device) or needed
+            largest = math.floor(0.95 * max(size) * math.sqrt(available / needed))
+            what = f"{shown(name)}: {size[1]}×{size[0]} px"
+            devices.check_memory(needed, self.device, what, f"give {field('size')} {largest} or less")
         if min(size) < (minimum := self.network.descriptor.minimum):
             raise OptionError(
                 f"{name}: the result would be {size[1]}×{size[0]} px, and this style takes at least {minimum} px a "

@@ -13,6 +13,8 @@ from styletx import backbones, devices, images, inspection
 from styletx.backbones import Backbone
 from styletx.cli import progress
 from styletx.cli.inspect.report import OUTPUTS, say
+from styletx.errors import field
+from styletx.files import shown
 from styletx.optimization import Step
 
 PLOTS = ("maps", "gram")  # what matplotlib draws
@@ -65,6 +67,12 @@ def show(
         )
     progress.notes([*picture.notes, *found.notes], quiet)
     found.module.to(chosen)
+    devices.check_memory(
+        height * width * devices.bytes_per_pixel(found.module, chosen),
+        chosen,
+        f"{shown(photo)}: {width}×{height} px",
+        f"reduce {field('size')}",
+    )
     report: dict[str, Any] = {"output": str(target), "backbone": architecture.name, "layer": layer, "way": way}
     if way in PLOTS:
         drawn = _plot(found, pixels, layer, way)

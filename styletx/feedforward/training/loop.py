@@ -114,6 +114,13 @@ class Training:
             network.load_state_dict(start.network.state_dict())
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network, *self.optimisers = self.accelerator.prepare(network, *optimisers(network, options.rate))
+        each = sum(devices.bytes_per_pixel(module, self.device) for module in (self.trained, self.objective.network))
+        devices.check_memory(
+            options.batch * options.crop**2 * each,
+            self.device,
+            f"a step of {options.batch} crops of {options.crop}×{options.crop} px",
+            f"reduce {field('batch')} or {field('crop')}",
+        )
         self.rates = [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers]
         self.done = 0
         self.saved = 0  # how much of it the checkpoint has

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from styletx import backbones, images
+from styletx import backbones, devices, images
+from styletx.errors import field
+from styletx.files import shown
 from styletx.losses import Objective, gatys_terms, gram_statistics
 from styletx.options import TrainingOptions
 
@@ -24,6 +28,7 @@ class TrainingObjective:
     Raises:
         OptionError: there is no such backbone.
         WeightsError: no weights, or unusable ones.
+        MemoryLimitError: the painting is too large to be seen.
     """
 
     def __init__(self, painting: images.Picture, options: TrainingOptions, device: torch.device) -> None:
@@ -32,6 +37,12 @@ class TrainingObjective:
         self.network = self.backbone.module.to(device).to(memory_format=torch.channels_last)
         seen = images.visible(painting)
         size = images.fit((seen.pixels.shape[-2], seen.pixels.shape[-1]), options.style_size)
+        devices.check_memory(
+            math.prod(size) * devices.bytes_per_pixel(self.network, device),
+            device,
+            f"{shown(painting.name)}: {size[1]}×{size[0]} px",
+            f"reduce {field('style_size')}",
+        )
         features = self._features(images.resize(seen.pixels, size).to(device))
         self.style = {
             layer: gram_statistics(features[layer], images.shares(seen.alpha, features[layer]))
