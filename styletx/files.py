@@ -21,6 +21,7 @@ if sys.platform != "win32":
     import fcntl
 
 CHUNK = 1 << 20  # bytes
+LARGEST = 2**32  # bytes of a file that are taken into memory
 _UNFINISHED = (".styletx-", ".tmp")  # what the name of a file that is being written begins and ends with
 
 # What is taken for a picture in a folder, in lower case.
@@ -62,6 +63,22 @@ def reason(error: Exception) -> str:
     """Why something failed, on one line; if the system says why, in its words: "permission denied"."""
     text = (getattr(error, "strerror", None) or "").lower() or str(error) or type(error).__name__
     return " ".join(text.split())
+
+
+def check_readable(path: str | os.PathLike[str], largest: int = LARGEST) -> None:
+    """Find out whether a file can be read to its end: a pipe or a device might have none.
+
+    Raises:
+        OSError: it is not there, not an ordinary file, or has more bytes than `largest`.
+    """
+    about = os.stat(path)
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError(errno.EINVAL, "it is not an ordinary file")
+    if about.st_size > largest:
+        size, most = about.st_size / 1e6, largest / 1e6
+        raise OSError(errno.EFBIG, f"it has {size:,.0f} megabytes, and at most {most:,.0f} are read")
 
 
 def sha256(data: bytes) -> str:

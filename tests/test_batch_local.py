@@ -75,7 +75,8 @@ def test_a_batch_gives_what_single_runs_give(style: str, tiny_weights: Path) -> 
         assert record.output_sha256 == files.sha256(Path(record.output).read_bytes())
         assert record.options == dataclasses.asdict(Options(**options))
         assert record.error is None and record.seconds > 0
-        assert styletx.images.read_metadata(record.output)["content"] == record.source
+        told = styletx.images.read_metadata(record.output)
+        assert (told["content"], told["content_sha256"]) == (Path(record.source).name, record.source_sha256)
 
 
 def test_pictures_of_one_size_go_through_the_network_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +172,7 @@ def test_a_bad_picture_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome(records) == {"done": 6, "failed": 5}
     errors = {os.path.basename(one.source): str(one.error) for one in records if one.error}
     assert errors["vanished.jpg"] == "vanished.jpg: file not found; check the name"
-    assert errors["pipe.jpg"].startswith("photos/pipe.jpg is not an ordinary file")
+    assert errors["pipe.jpg"].startswith("photos/pipe.jpg cannot be read (it is not an ordinary file)")
     assert errors["bad.jpg"].startswith("photos/bad.jpg is not a picture that can be read")
     assert all("\n" not in error for error in errors.values())
     lines = {os.path.basename(one.source): one.error for one in Manifest("out").records()}
@@ -249,7 +250,8 @@ def test_what_has_no_end_or_is_too_large_is_not_read() -> None:
     with open("photos/large.png", "wb") as file:
         file.truncate(2**32 + 2**30)
     (failed,) = [one for one in styletx.batch("photos", "net.safetensors", "out", **SMALL) if one.error]
-    assert failed.error == "photos/large.png has 5 GiB and at most 4 are read; make it smaller"
+    said = "photos/large.png cannot be read (it has 5,369 megabytes, and at most 4,295 are read); check the file"
+    assert failed.error is not None and failed.error.startswith(said)
 
 
 @pytest.mark.parametrize(

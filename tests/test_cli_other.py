@@ -9,6 +9,7 @@ import os
 import pickle
 import re
 import shlex
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -266,3 +267,38 @@ def test_doctor_says_which_weights_are_missing_or_bad() -> None:
     assert "bad.pth is damaged" in call("doctor", "--weights", "bad.pth").stdout
     assert "did you mean" in refused(call("doctor", "--backbone", "vgg91"))
     assert "no device is called" in refused(call("doctor", "--device", "tpu9"))
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX's timer")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "run photo.png pipe.safetensors",
+        "run photo.png pipe.onnx",
+        "run photo.png painting.png --weights pipe.pth",
+        "run photo.png painting.png --init pipe.png",
+        "run pipe.png painting.png",
+        "export pipe.safetensors -o out.onnx",
+        "info pipe.png",
+        "inspect compact pipe.png",
+        "batch @pipe.txt -s mosaic -o out",
+        "batch photo.png -s mosaic -o piped",
+        "train painting.png --photos photos -o out.safetensors --from pipe.safetensors",
+    ],
+)
+def test_nothing_waits_for_a_pipe_that_nobody_writes_to(arguments: str) -> None:
+    os.makedirs("piped")
+    os.makedirs("photos")
+    for name in ("pipe.safetensors", "pipe.onnx", "pipe.pth", "pipe.png", "pipe.txt", "piped/manifest.jsonl"):
+        os.mkfifo(name)
+
+    def late(number: int, frame: object) -> None:
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, 60)
+    try:
+        assert "not an ordinary file" in refused(call(*arguments.split()))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

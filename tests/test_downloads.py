@@ -8,10 +8,12 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors
 from conftest import Processes
+from filelock import FileLock, Timeout
 from weights_files import CONTENT, Server, assert_same, convolutions, files, one_line, tiny
 
 from styletx.backbones import downloads, places
@@ -223,3 +225,26 @@ def test_two_processes_at_once_share_one_download(server: Server, cache: Path, p
     assert hashes == {hashlib.sha256((cache / "tiny.safetensors").read_bytes()).hexdigest()}
     assert server.requests == [None]
     assert files(cache) == {"tiny.safetensors"}
+
+
+def test_another_programs_download_that_stands_still_is_not_waited_for(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.mkdir()
+    monkeypatch.setattr(places, "PATIENCE", 0.05)
+    lock = FileLock(cache / "tiny.lock", thread_local=False)
+    with lock, pytest.raises(WeightsError, match=r"another program has been holding .*tiny.lock for minutes"):
+        places.fetch(tiny(server.url))
+    # While it gets on, it is waited for.
+    grown = iter(range(1, 4))
+    partial = cache / "tiny.part"
+
+    class Waiting(FileLock):
+        def acquire(self, timeout: float | None = None, *_: Any, **others: Any) -> Any:  # type: ignore[override]
+            if (size := next(grown, None)) is None:
+                return super().acquire(timeout, **others)
+            partial.write_bytes(CONTENT[:size])
+            raise Timeout(self.lock_file)
+
+    monkeypatch.setattr(places, "FileLock", Waiting)
+    assert places.fetch(tiny(server.url)).exists()

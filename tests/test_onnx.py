@@ -154,6 +154,31 @@ def function(proto: Any) -> None:
     proto.functions.append(onnx.helper.make_function("", "Relu", ["x"], ["y"], [], proto.opset_import))
 
 
+def large(operator: str, *inputs: tuple[int, list[int], list[int]]) -> Callable[[Any], None]:
+    """Adds an operator that makes much of little, with constants of a type, dimensions and values."""
+
+    def add(proto: Any) -> None:
+        names = []
+        for index, (kind, dims, values) in enumerate(inputs):
+            proto.graph.initializer.append(onnx.helper.make_tensor(f"large_{index}", kind, dims, values))
+            names.append(f"large_{index}")
+        proto.graph.node.append(onnx.helper.make_node(operator, names, ["unused"]))
+
+    return add
+
+
+def padded(proto: Any) -> None:
+    """Pads the picture by 2¹⁷ px on each side."""
+    amounts = [0, 0, 2**17, 2**17] * 2
+    proto.graph.initializer.append(onnx.helper.make_tensor("amounts", 7, [8], amounts))
+    proto.graph.node.append(onnx.helper.make_node("Pad", [proto.graph.input[0].name, "amounts"], ["unused"]))
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def into_a_folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -165,7 +190,18 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "does not take and return pictures"),
     "nonsense": (lambda path: path.write_bytes(b"\x80\x04\x95 pickle" * 40), "damaged or not an ONNX file"),
     "cut": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "damaged or not an ONNX file"),
-    "too large": (lambda path: path.open("r+b").truncate(2**30), "too large"),
+    "too large": (lambda path: path.open("r+b").truncate(2**30), "it has 1,074 megabytes, and at most 537 are read"),
+    "a pipe": (pipe, "be read .it is not an ordinary file"),
+    "a constant of 2³¹": (changed(large("ConstantOfShape", (7, [1], [2**31]))), "it makes 2,147,483,648 numbers"),
+    "an expanded constant": (
+        changed(large("Expand", (1, [1], [0]), (7, [2], [2**15, 2**15]))),
+        "it makes 1,073,741,824",
+    ),
+    "a tiled constant": (
+        changed(large("Tile", (1, [8], [0] * 8), (7, [1], [2**27]))),
+        "it makes 1,073,741,824 numbers",
+    ),
+    "a huge margin": (changed(padded), "it makes .* numbers of a picture of 64×64 px"),
     "external weights": (changed(external), "refers to another file"),
     "an external constant": (changed(external_constant), "refers to another file"),
     "a loop": (changed(loop), "loops or branches"),

@@ -236,9 +236,7 @@ def test_another_painting_of_the_same_name_is_another_training(photographs: Path
 
 def test_a_step_that_does_not_fit_into_memory_is_refused(make: Callable[..., Training], machine: Machine) -> None:
     machine.memory(2**30)
-    with pytest.raises(
-        MemoryLimitError, match=r"a step of 8 crops of 2048×2048 px needs .* reduce batch or crop"
-    ):
+    with pytest.raises(MemoryLimitError, match=r"a step of 8 crops of 2048×2048 px needs .* reduce batch or crop"):
         make("large", batch=8, crop=2048)
     with pytest.raises(MemoryLimitError, match=r"8000×\d+ px needs about .* reduce style_size"):
         make("large", style_size=8000)

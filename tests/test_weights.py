@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -101,11 +102,33 @@ def hostile_files(folder: Path, target: Path) -> Iterator[tuple[str, Path]]:
     odd = published_state() | {"features.0.weight": torch.ones(4, 3, 3, 3).to_sparse()}
     torch.save(odd, file)
     yield path("sparse.pth", file.getvalue())
+    odd_tensors = {
+        "nested": torch.nested.nested_tensor([torch.zeros(3), torch.zeros(2)]),
+        "quantised": torch.quantize_per_tensor(torch.ones(4, 3, 3, 3), 0.1, 0, torch.qint8),
+        "conjugate": torch.ones(4, 3, 3, 3, dtype=torch.complex64).conj(),
+        "float8": torch.ones(4, 3, 3, 3).to(torch.float8_e4m3fn),
+        "meta": torch.ones(4, 3, 3, 3, device="meta"),
+    }
+    for name, tensor in odd_tensors.items():
+        torch.save(published_state() | {"features.0.weight": tensor}, folder / f"{name}.pth")
+        yield f"{name}.pth", folder / f"{name}.pth"
+    file = io.BytesIO()
+    torch.save({"x": torch.zeros(2_000_000)}, file)
+    with zipfile.ZipFile(file) as plain, zipfile.ZipFile(folder / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as packed:
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry))
+    yield "bomb.pth", folder / "bomb.pth"
+    (folder / "large.safetensors").open("wb").truncate(2**33)
+    yield "large.safetensors", folder / "large.safetensors"
+    for name in ("pipe.pth", "pipe.safetensors"):
+        os.mkfifo(folder / name)
+        yield name, folder / name
     (folder / "folder.pth").mkdir()
     yield "folder.pth", folder / "folder.pth"
     yield "absent.pth", folder / "absent.pth"
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_hostile_and_wrong_files_are_one_clear_line(tmp_path: Path) -> None:
     target = tmp_path / "executed"
     for name, path in hostile_files(tmp_path, target):

@@ -6,13 +6,15 @@ stays in the cache.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 import safetensors.torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from styletx.backbones import downloads, untrained
 from styletx.backbones.downloads import Progress
@@ -21,6 +23,7 @@ from styletx.backbones.weights import Weights, reached, read
 from styletx.errors import OutputError, WeightsError, field
 from styletx.files import reason, shown, write
 
+PATIENCE = 120  # seconds that another program's download may stand still
 RANDOM = "random"  # given as a file, it stands for weights that were never trained; ./random is a file of that name
 
 
@@ -151,9 +154,9 @@ def fetch(architecture: Architecture, *, offline: bool | None = None, download: 
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_suffix(".lock")):
+        partial = target.with_suffix(".part")
+        with _locked(target, partial):
             if not _is_whole(architecture, target):
-                partial = target.with_suffix(".part")
                 downloads.download(architecture.name, published, partial, download)
                 _trim(architecture, published, partial, target)
     except (OSError, OutputError) as error:
@@ -163,6 +166,32 @@ def fetch(architecture: Architecture, *, offline: bool | None = None, download: 
             "make room, or set STYLETX_CACHE to another folder"
         ) from error
     return target
+
+
+@contextlib.contextmanager
+def _locked(target: Path, partial: Path) -> Iterator[None]:
+    """Wait for other programs that download the same, as long as they get on.
+
+    Raises:
+        WeightsError: one of them does not.
+    """
+    lock, before = FileLock(target.with_suffix(".lock")), -1
+    while True:
+        try:
+            lock.acquire(timeout=PATIENCE)
+            break
+        except Timeout:
+            now = partial.stat().st_size if partial.exists() else 0
+            if now == before:
+                raise WeightsError(
+                    f"another program has been holding {shown(lock.lock_file)} for minutes and downloads nothing; end "
+                    "it, or set STYLETX_CACHE to another folder"
+                ) from None
+            before = now
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _trim(architecture: Architecture, published: Download, whole: Path, target: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import safetensors.torch
 import torch
@@ -15,7 +17,9 @@ from torch import Tensor
 
 from styletx.backbones.registry import Architecture
 from styletx.errors import WeightsError, field
-from styletx.files import reason, sha256_of, shown
+from styletx.files import check_readable, reason, sha256_of, shown
+
+PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def read(architecture: Architecture, path: str | os.PathLike[str], origin: str =
     """
     path = Path(path)
     try:
+        check_readable(path)
         sha256 = sha256_of(path)
         published = _tensors(path)
     except FileNotFoundError as error:
@@ -101,6 +106,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             if file.read(9)[8:] == b"{":
                 return safetensors.torch.load_file(path)
             file.seek(0)
+            _check_archive(file)
+            file.seek(0)
             warnings.simplefilter("ignore")
             loaded = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile file can make a parser raise anything
@@ -110,11 +117,23 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     if not isinstance(loaded, Mapping):
         kind = type(loaded).__name__
         raise WeightsError(f"{shown(path)} holds a {kind}, not a state dict; save model.state_dict() instead")
-    return {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
+    return {name: value for name, value in loaded.items() if isinstance(value, Tensor) and not value.is_nested}
+
+
+def _check_archive(file: BinaryIO) -> None:
+    """Refuse what is larger unpacked than it is; `torch.save` does not compress.
+
+    Raises:
+        ValueError: it is.
+    """
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > file.seek(0, os.SEEK_END):
+                raise ValueError("its entries are compressed")
 
 
 def _float32(path: Path, name: str, tensor: Tensor) -> Tensor:
-    if tensor.layout != torch.strided or tensor.is_meta or not tensor.is_floating_point():
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.dtype not in PLAIN:
         raise WeightsError(f"{shown(path)}: {name} does not hold plain numbers; use the weights as they were published")
     tensor = tensor.detach().to(torch.float32).contiguous()
     if not tensor.isfinite().all():

@@ -11,6 +11,7 @@ import dataclasses
 import errno
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -117,6 +118,7 @@ class Manifest:
             yield from self._parsed(self._text.splitlines())
         elif places.exists(self.path):
             try:
+                files.check_readable(self.path, sys.maxsize)
                 with open(self.path, "rb") as lines:
                     yield from self._parsed(lines)
             except OSError as error:

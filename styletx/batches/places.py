@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
-import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ SCHEMES = (
     *("abfs", "abfss", "adl", "az", "ftp", "gcs", "gs", "hdfs", "hf", "http", "https", "memory", "s3", "s3a", "sftp"),
     *("smb", "webhdfs"),
 )
-LARGEST = 2**32  # bytes of a file that are taken into memory
 
 
 @dataclass(frozen=True)
@@ -109,17 +107,12 @@ def read(path: str) -> bytes:
         except Exception as error:  # each of fsspec's file systems has exceptions of its own
             raise PictureError(f"{name} cannot be read ({reason(error)}); check the address") from error
     try:
-        about = os.stat(path)
-        if about.st_size > LARGEST:
-            raise PictureError(f"{name} has {about.st_size / 2**30:.0f} GiB and at most 4 are read; make it smaller")
-        # Reading a pipe could wait for ever.
-        if stat.S_ISREG(about.st_mode):
-            return Path(path).read_bytes()
+        files.check_readable(path)
+        return Path(path).read_bytes()
     except FileNotFoundError as error:
         raise PictureError(f"{name}: file not found; check the name") from error
     except (OSError, ValueError) as error:
         raise PictureError(f"{name} cannot be read ({reason(error)}); check the file and its permissions") from error
-    raise PictureError(f"{name} is not an ordinary file; save the picture to a file first")
 
 
 def write(path: str, data: bytes) -> None:

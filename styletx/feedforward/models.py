@@ -160,6 +160,7 @@ def read(path: str | os.PathLike[str]) -> Model:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     try:
+        files.check_readable(path)
         with safe_open(path, framework="pt") as file:
             if KEY not in (file.metadata() or {}):
                 raise WeightsError(
@@ -169,7 +170,12 @@ def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
             yield file, dict(json.loads(file.metadata()[KEY]))
     except FileNotFoundError:
         raise WeightsError(f"{files.shown(path)}: there is no such file; check the name") from None
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except OSError as error:
+        raise WeightsError(
+            f"{files.shown(path)} cannot be read ({files.reason(error)}); give a .safetensors file written by styletx "
+            "train"
+        ) from error
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise WeightsError(
             f"{files.shown(path)} is not a style that styletx can read; give a .safetensors file written by "
             "styletx train"

@@ -22,6 +22,7 @@ from styletx.images import decoding, encoding, opening
 from styletx.notes import Notes
 
 MAX_PIXELS = 250_000_000
+LARGEST = 2**30  # bytes of a picture that comes as a stream
 
 
 @dataclass(frozen=True)
@@ -162,13 +163,15 @@ def _opened(name: str) -> BinaryIO:
 
 def _buffered(stream: BinaryIO, name: str) -> BinaryIO:
     try:
-        data = stream.read()
+        data = stream.read(LARGEST + 1)
     except (OSError, ValueError) as error:
         raise PictureError(
             f"{shown(name)} cannot be read ({reason(error)}); open it for reading, in binary mode"
         ) from error
     if not isinstance(data, bytes):
         raise PictureError(f"{shown(name)} gives text; open it in binary mode")
+    if len(data) > LARGEST:
+        raise PictureError(f"{shown(name)} gives more than {LARGEST >> 30} GiB; save a smaller picture to a file")
     return io.BytesIO(data)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from styletx.feedforward.networks import Descriptor
 from styletx.feedforward.onnx.format import FLOAT, imported
 
 LARGEST = 2**29  # bytes of a file that is read
+SIDE = 64  # px of the picture for which a file's layers are measured
+MOST = 2**26  # numbers in a layer or a constant: sixteen times what any published network has
 
 
 class ExportedNetwork:
@@ -91,15 +94,11 @@ def read(path: str | os.PathLike[str], device: torch.device | None = None) -> Ex
     """
     path = Path(path)
     try:
-        if path.stat().st_size > LARGEST:
-            raise WeightsError(
-                f"{files.shown(path)} is too large for a style; give a file of at most {LARGEST >> 20} MiB"
-            )
+        files.check_readable(path, LARGEST)
         data = path.read_bytes()
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
         raise WeightsError(
-            f"{files.shown(path)} cannot be read ({reason}); give a file written by styletx export"
+            f"{files.shown(path)} cannot be read ({files.reason(error)}); give a file written by styletx export"
         ) from error
     return ExportedNetwork(data, files.shown(path), device)
 
@@ -122,7 +121,24 @@ def _checked(data: bytes, name: str) -> Any:
             raise _unfit(name, "it has loops or branches")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(graph)):
         raise _unfit(name, "it refers to another file")
+    if (most := max(_sizes(onnx, proto), default=0)) > MOST:
+        raise _unfit(name, f"it makes {most:,} numbers of a picture of {SIDE}×{SIDE} px")
     return proto
+
+
+def _sizes(onnx: Any, proto: Any) -> Iterator[int]:
+    """How many numbers there are in each constant, and in what is made on the way from a small picture."""
+    for tensor in _tensors(proto.graph):
+        yield math.prod(tensor.dims)
+    tried = onnx.ModelProto()
+    tried.CopyFrom(proto)
+    shape = tried.graph.input[0].type.tensor_type.shape.dim
+    for index, side in ((0, 1), (2, SIDE), (3, SIDE)):
+        if not shape[index].dim_value:
+            shape[index].dim_value = side
+    del tried.graph.value_info[:]
+    for value in onnx.shape_inference.infer_shapes(tried, data_prop=True).graph.value_info:
+        yield math.prod(one.dim_value for one in value.type.tensor_type.shape.dim if one.dim_value > 0)
 
 
 def _is_pictures(value: Any) -> bool:

@@ -36,6 +36,7 @@ def read(path: Path, identity: str) -> dict[str, Any]:
         TrainingError: it does not exist, is damaged, or belongs to another training.
     """
     try:
+        files.check_readable(path)
         state = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise TrainingError(
