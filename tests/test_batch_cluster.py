@@ -85,11 +85,11 @@ def pixels(data: bytes) -> np.ndarray:
 def test_sources_and_outputs_may_be_addresses(memory: Any) -> None:
     for path in Path("photos").rglob("*.png"):
         memory.pipe_file(f"/bucket/{path}", path.read_bytes())
-    memory.pipe_file("/bucket/photos/out/p0.png", b"of an earlier batch")
     memory.pipe_file("/bucket/photos/.hidden.png", b"")
     memory.pipe_file("/bucket/photos/bad.jpg", b"no picture")
     memory.pipe_file("/bucket/painting.png", Path("painting.png").read_bytes())
     local = list(styletx.batch("photos", "net.safetensors", "out", **SMALL))
+    memory.pipe_file("/bucket/photos/out/p0.png", Path("out/p0.png").read_bytes())  # of an earlier batch
     remote = list(
         styletx.batch(
             "memory://bucket/photos", "net.safetensors", "memory://bucket/photos/out", **SMALL, overwrite=True
@@ -248,3 +248,27 @@ def test_an_address_without_a_cluster_is_told() -> None:
         OptionError, match=r"^address nonsense: there is no Ray cluster \(.*\); check that one is running$"
     ):
         list(styletx.batch("photos", "net.safetensors", "out", executor="ray", address="nonsense", **SMALL))
+
+
+def test_a_dead_address_costs_itself(memory: Any) -> None:
+    pytest.importorskip("aiohttp")
+    dead = "http://127.0.0.1:1/a.jpg"
+    records = list(styletx.batch(["photos", dead], "net.safetensors", "out", **SMALL))
+    (failed,) = [record for record in records if record.error]
+    assert failed.source == dead and failed.error is not None and "cannot be reached" in failed.error
+    assert len(records) > 1
+    with pytest.raises(OptionError, match="cannot be reached"):
+        styletx.batch(dead, "net.safetensors", "out", **SMALL)
+
+
+@pytest.mark.parametrize("place", ["source", "list", "style", "output", "variable"])
+def test_offline_opens_no_address(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "_remote", lambda url: pytest.fail(f"{url} is opened"))
+    Path("list.txt").write_text("https://a.b/c.jpg\n")
+    given = {"source": "photos", "style": "net.safetensors", "output": "out"}
+    address = "@list.txt" if place == "list" else "https://a.b/c.jpg"
+    given["source" if place in ("list", "variable") else place] = address
+    if place == "variable":
+        monkeypatch.setenv("STYLETX_OFFLINE", "1")
+    with pytest.raises(OptionError, match=r"^https://a\.b/c\.jpg is in a network, which offline or STYLETX_OFFLINE"):
+        styletx.batch(given["source"], given["style"], given["output"], **SMALL, offline=place != "variable")

@@ -22,6 +22,7 @@ from styletx.backbones.registry import ARCHITECTURES, Architecture, Download
 from styletx.backbones.weights import Weights, reached, read
 from styletx.errors import OutputError, WeightsError, field
 from styletx.files import reason, shown, write
+from styletx.options import is_offline
 
 PATIENCE = 120  # seconds that another program's download may stand still
 RANDOM = "random"  # given as a file, it stands for weights that were never trained; ./random is a file of that name
@@ -51,7 +52,7 @@ class Listed:
 def cache_dir() -> Path:
     """The folder of downloaded weights: `STYLETX_CACHE`, else the platform's place for caches."""
     if chosen := os.environ.get("STYLETX_CACHE"):
-        return Path(chosen).expanduser()
+        return Path(os.path.expanduser(chosen))
     return platformdirs.user_cache_path("styletx", appauthor=False)
 
 
@@ -146,7 +147,7 @@ def fetch(architecture: Architecture, *, offline: bool | None = None, download: 
         if (bundled := _bundled(architecture)) is None:
             raise _no_download(architecture)
         return bundled
-    if _is_offline(offline):
+    if is_offline(offline):
         raise WeightsError(
             f"the weights of {architecture.name} are not on this machine, and {field('offline')} or STYLETX_OFFLINE "
             f"forbids downloading them; run `styletx weights fetch {architecture.name}` while online, or download "
@@ -223,12 +224,6 @@ def _cached(architecture: Architecture) -> Path:
 
 def _bundled(architecture: Architecture) -> Path | None:
     return Path(__file__).parent / architecture.bundled if architecture.bundled else None
-
-
-def _is_offline(offline: bool | None) -> bool:
-    if offline is not None:
-        return offline
-    return os.environ.get("STYLETX_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def _is_whole(architecture: Architecture, path: Path) -> bool:

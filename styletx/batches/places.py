@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from styletx import files
-from styletx.errors import OptionError, OutputError, PictureError
+from styletx.errors import OptionError, OutputError, PictureError, field
 from styletx.files import reason, shown
 
 # The beginnings of addresses that are opened.
@@ -44,6 +44,19 @@ def is_url(path: str) -> bool:
     """
     scheme, mark, _ = path.partition("://")
     return bool(mark) and scheme.lower() in SCHEMES and "::" not in path
+
+
+def check_offline(path: str) -> None:
+    """Refuse an address in a network.
+
+    Raises:
+        OptionError: the path is such an address.
+    """
+    if is_url(path) and not path.lower().startswith("memory://"):
+        raise OptionError(
+            f"{shown(path)} is in a network, which {field('offline')} or STYLETX_OFFLINE forbids; use a copy on this "
+            "machine"
+        )
 
 
 def join(folder: str, relative: str) -> str:

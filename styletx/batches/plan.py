@@ -61,6 +61,7 @@ def make(
     *,
     pattern: Sequence[str] = (),
     format: str = "png",
+    offline: bool = False,
     passed_over: Counter[str] | None = None,
 ) -> list[Job]:
     """Plan a batch, one style after another.
@@ -76,6 +77,7 @@ def make(
         pattern: which files to take from folders, such as "*.jpg"; one with a slash is matched against the path from
             the folder.
         format: of the results: png, jpg, webp or tif.
+        offline: refuse addresses in a network.
         passed_over: is given the endings of pictures in folders that are of no kind that is taken from them, and how
             many there are.
 
@@ -91,15 +93,18 @@ def make(
     folder = files.local(output)
     if not folder:
         raise OptionError(f"{field('output')} is empty; give the name of a folder")
+    names = [files.local(style) for style in styles]
+    for path in (folder, *names) if offline else ():
+        places.check_offline(path)
     others = Counter[str]() if passed_over is None else passed_over
-    found = list(_distinct(_collect([files.local(source) for source in sources], folder, pattern or PICTURES, others)))
+    given = [files.local(source) for source in sources]
+    found = list(_distinct(_collect(given, folder, pattern or PICTURES, offline, others)))
     if not found:
         where = ", ".join(shown(os.fsdecode(source)) for source in sources)
         raise PictureError(
             f"{where}: no pictures found (looked for {', '.join(pattern or PICTURES)}); "
             f"look for other files with {field('pattern')}"
         )
-    names = [files.local(style) for style in styles]
     if len(set(names)) < len(names):
         raise OptionError(f"the style {shown(Counter(names).most_common(1)[0][0])} is given twice; remove one of them")
     suffix, reserved = f".{format}", (MANIFEST, CONTACT_SHEET, REPORT)
@@ -114,15 +119,24 @@ def make(
 
 
 def _collect(
-    sources: Sequence[str], output: str, pattern: Sequence[str], passed_over: Counter[str]
+    sources: Sequence[str], output: str, pattern: Sequence[str], offline: bool, passed_over: Counter[str]
 ) -> Iterator[_Source]:
     """All sources, each with its place in the output folder."""
     singles: list[str] = []
     folders: list[str] = []
+    dead: dict[str, OptionError] = {}  # addresses that do not answer; each fails alone, if there is anything else
     for source in sources:
         listed = source.startswith("@") and not places.is_url(source)
         for path in lists.names(source[1:]) if listed else [source]:
-            if places.is_folder(path):
+            if offline:
+                places.check_offline(path)
+            try:
+                is_folder = places.is_folder(path)
+            except OptionError as error:
+                dead[path] = error
+                singles.append(path)
+                continue
+            if is_folder:
                 if (whole := places.whole(path)) and (listed or not places.is_written_out(path)):
                     raise PictureError(
                         f"{shown(path)} is all of {shown(whole)}, which is taken only where it is given by that very "
@@ -135,9 +149,14 @@ def _collect(
             else:
                 # A listed file that does not exist fails alone: the rest of the list is worth doing.
                 singles.append(path)
+    if len(dead) == len(singles) and dead and not folders:
+        raise next(iter(dead.values()))
     for single in _mirrored_files(singles):
-        is_there = places.is_url(single.path) or places.exists(single.path)
-        problem = None if is_there else f"{shown(single.path)}: file not found; check the name"
+        problem = None
+        if single.path in dead:
+            problem = dead[single.path].args[0]
+        elif not (places.is_url(single.path) or places.exists(single.path)):
+            problem = f"{shown(single.path)}: file not found; check the name"
         yield dataclasses.replace(single, problem=problem)
     rooms = _numbered([_name(folder if places.is_url(folder) else os.path.abspath(folder)) for folder in folders])
     for folder, room in zip(folders, rooms, strict=True):

@@ -16,7 +16,7 @@ from styletx.batches import places, plan
 from styletx.batches.manifest import Manifest, Recipe, Record
 from styletx.errors import OutputError, PictureError, StyletxError, field
 from styletx.notes import Note, Notes
-from styletx.options import Options
+from styletx.options import Options, is_offline
 
 if TYPE_CHECKING:
     from styletx.batches.painting import Painted, Task
@@ -65,7 +65,15 @@ class Batch:
         overwrite: bool = False,
     ) -> None:
         passed_over = Counter[str]()
-        self.jobs = plan.make(sources, styles, output, pattern=pattern, format=format, passed_over=passed_over)
+        self.jobs = plan.make(
+            sources,
+            styles,
+            output,
+            pattern=pattern,
+            format=format,
+            offline=is_offline(options.offline or None),
+            passed_over=passed_over,
+        )
         self.output = files.local(output)
         self.overwrite = overwrite
         self.format = {"jpg": "JPEG", "tif": "TIFF"}.get(format, format.upper())

@@ -128,7 +128,7 @@ def _print_plan(batch: Batch, as_json: bool) -> None:
 
 
 def _bar(total: int, quiet: bool) -> Any:
-    from tqdm import tqdm
+    from styletx.cli.progress import tqdm
 
     layout = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
     is_silent = quiet or sys.stderr is None  # it is None if the shell closed it

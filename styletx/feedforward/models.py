@@ -82,7 +82,7 @@ def find(style: str | os.PathLike[str]) -> Path | None:
     path = Path(style)
     if path.suffix.lower() in SUFFIXES:
         return path
-    if path.is_file():
+    if os.path.isfile(path):
         return None
     known = bundled()
     if str(style) in known:

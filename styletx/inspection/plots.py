@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RESOLUTION = 100  # px per inch
 SHOWN = 39  # maps on a sheet; with the photograph they make five rows of eight
+LEAST = 1e-12  # activation that is drawn as bright as any; a map may hold nothing above 0
 PLAIN, SKIPPING = "tab:red", "tab:blue"
 
 
@@ -51,7 +52,9 @@ def sheet(maps: Tensor, title: str, pixels: Tensor | None = None, shown: int = S
     Raises:
         OptionError: matplotlib is not installed.
     """
-    strongest = maps.flatten(1).std(1).argsort(descending=True, stable=True)[:shown].sort().values.tolist()
+    strongest = (
+        maps.flatten(1).std(1, correction=0).argsort(descending=True, stable=True)[:shown].sort().values.tolist()
+    )
     tiles: list[tuple[str, Any, str | None]] = [(str(one), maps[one].numpy(), "magma") for one in strongest]
     if pixels is not None:
         tiles.insert(0, ("photograph", pixels[0].permute(1, 2, 0).cpu().numpy(), None))
@@ -62,7 +65,8 @@ def sheet(maps: Tensor, title: str, pixels: Tensor | None = None, shown: int = S
     figure.suptitle(title, fontsize=11)
     for place, (name, values, colours) in enumerate(tiles, 1):
         axes = figure.add_subplot(rows, columns, place)
-        axes.imshow(values, cmap=colours, vmin=None if colours is None else 0, interpolation="nearest")
+        scale: dict[str, Any] = {} if colours is None else {"vmin": 0, "vmax": max(float(values.max()), LEAST)}
+        axes.imshow(values, cmap=colours, interpolation="nearest", **scale)
         axes.set_title(name, fontsize=7, pad=2)
         axes.set_axis_off()
     return _drawn(figure)

@@ -40,6 +40,7 @@ __all__ = [
     "defaults",
     "explained",
     "idle",
+    "is_offline",
     "layer_weights",
     "specs",
     "takes_fractions",
@@ -167,6 +168,13 @@ class Options:
             name: value for name, value in LOOKS[self.look].items() if getattr(self, name) is None
         }
         return dataclasses.replace(self, **missing) if missing else self
+
+
+def is_offline(asked: bool | None) -> bool:
+    """Whether the internet must not be used; None takes it from `STYLETX_OFFLINE`."""
+    if asked is not None:
+        return asked
+    return os.environ.get("STYLETX_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 class OptionKeywords(TypedDict, total=False):

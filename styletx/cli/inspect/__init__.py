@@ -10,6 +10,7 @@ from click.core import ParameterSource
 from styletx.cli.flags import GroupedCommand, flag, option_flags
 from styletx.errors import OptionError
 from styletx.files import shown
+from styletx.options import Options
 
 RESIDUAL = "residual"
 COMMON = ("output", "seed", "device", "quiet")  # what it shares with looking at a photograph
@@ -65,6 +66,7 @@ def command(backbone: str, photo: str | None, size: int, as_json: bool, **flags:
 
     'styletx inspect residual' trains small trunks with and without skip connections and plots what the skips do.
     """
+    Options(seed=flags["seed"])  # whose range is told
     if backbone == RESIDUAL:
         from styletx.cli.inspect import residual
 
