@@ -250,6 +250,7 @@ def test_an_address_without_a_cluster_is_told() -> None:
         list(styletx.batch("photos", "net.safetensors", "out", executor="ray", address="nonsense", **SMALL))
 
 
+@pytest.mark.usefixtures("online")
 def test_a_dead_address_costs_itself(memory: Any) -> None:
     pytest.importorskip("aiohttp")
     dead = "http://127.0.0.1:1/a.jpg"
