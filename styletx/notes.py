@@ -16,9 +16,11 @@ class Note:
 
     Attributes:
         message: the text; options in it are named by `errors.field`.
+        once: a name under which a person need be told it only once on a machine; None for what is told each time.
     """
 
     message: str
+    once: str | None = None
 
     def __str__(self) -> str:
         return self.rendered()

@@ -142,6 +142,8 @@ def test_random_weights_are_loud_and_follow_the_seed() -> None:
 def test_auto_looks_at_what_a_run_would_use_and_says_so() -> None:
     told = done("inspect", "auto", "photo.png", "-o", "maps.png").stderr
     assert told.startswith("Note: Using the bundled compact network.") and told.endswith("maps.png\n")
+    # Once on a machine is enough.
+    assert done("inspect", "auto", "photo.png", "-o", "maps.png").stderr == "maps.png\n"
     assert "compact at 224×224 px" in done("inspect", "auto").stdout
 
 

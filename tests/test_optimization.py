@@ -353,6 +353,19 @@ def test_each_scale_starts_from_the_last_one_enlarged() -> None:
     assert (last.pixels - 0.3).abs().max() < (starts[0] - 0.3).abs().max()
 
 
+def test_progress_counts_what_making_an_objective_takes() -> None:
+    def objective_at(size: tuple[int, int], earlier: Tensor | None) -> Objective:
+        return with_gradient(slope)
+
+    initial = torch.full((1, 3, 8, 8), 0.5)
+    steps = list(coarse_to_fine(objective_at, initial, [(8, 8), (16, 16)], iterations=2, preparation=3))
+    work = [count * area for count, area in [(4, 64), (5, 64), (6, 64), (7, 64), (8, 64), (9, 64)]]
+    coarse = (3 + 6) * 64
+    whole = coarse + (3 + 2) * 256
+    expected = [one / whole for one in work] + [(coarse + count * 256) / whole for count in (4, 5)]
+    assert [step.progress for step in steps] == pytest.approx(expected)
+
+
 def test_progress_rises_although_a_scale_settles_early() -> None:
     def objective_at(size: tuple[int, int], earlier: Tensor | None) -> Objective:
         return with_gradient(quadratic(torch.full((1, 3, *size), 0.9)) if size == (16, 16) else slope)

@@ -27,7 +27,7 @@ __all__ = ["bar", "download_bar", "notes", "tqdm"]
 def bar(run: Iterable[Step], quiet: bool) -> Iterator[Step]:
     """The steps of a run, with a bar that shows scale, loss and time left."""
     layout = "{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}"
-    with tqdm(total=1.0, bar_format=layout, disable=_is_silent(quiet), dynamic_ncols=True, smoothing=0.05) as shown:
+    with tqdm(total=1.0, bar_format=layout, disable=_is_silent(quiet), dynamic_ncols=True, smoothing=0) as shown:
         for step in run:
             height, width = step.pixels.shape[-2:]
             scale = f"scale {step.scale + 1}/{step.scales} " if step.losses else ""
@@ -64,4 +64,20 @@ def download_bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
 def notes(given: Iterable[Note], quiet: bool) -> None:
     """Print notes on stderr, a line each."""
     for note in () if quiet else given:
+        if note.once and not _is_news(note.once):
+            continue
         terminal.say(f"Note: {' '.join(note.rendered(flag).split())}", aside=True)
+
+
+def _is_news(name: str) -> bool:
+    """Whether a note was never told on this machine; from now on it was, if the cache can be written."""
+    from styletx import backbones
+
+    told = backbones.cache_dir() / "told" / name
+    with contextlib.suppress(OSError, ValueError):
+        told.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            told.touch(exist_ok=False)
+        except FileExistsError:
+            return False
+    return True

@@ -124,7 +124,7 @@ def command(
     if stopped:
         terminal.say(f"Stopped {run.stopped}; the best picture so far went to {where}", aside=True)
     elif not (quiet or to_stdout or as_json):
-        terminal.say(where, aside=True)
+        terminal.say(f"{where}: {run.size[1]}×{run.size[0]} px in {time.perf_counter() - started:.1f} s", aside=True)
     if film is not None and timelapse is not None:
         film.save(timelapse)
     click.get_current_context().exit(stop.code)

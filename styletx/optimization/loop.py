@@ -61,6 +61,7 @@ def coarse_to_fine(
     *,
     iterations: int,
     coarse_iterations: int = COARSE_ITERATIONS,
+    preparation: float = 0.0,
     optimizer: str = "lbfgs",
     axes: Tensor | None = None,
 ) -> Iterator[Step]:
@@ -73,6 +74,7 @@ def coarse_to_fine(
         sizes: (h, w) of each scale, coarse to fine.
         iterations: evaluations at the last scale.
         coarse_iterations: at each of the others, for each at the last one.
+        preparation: what making an objective takes, in evaluations of it.
         optimizer: a name in `OPTIMIZERS`.
         axes: of colour, see `Toned`; None for those of the channels.
 
@@ -81,14 +83,15 @@ def coarse_to_fine(
     """
     pixels = initial
     planned = [iterations * coarse_iterations] * (len(sizes) - 1) + [iterations]
-    work = [count * height * width for count, (height, width) in zip(planned, sizes, strict=True)]
+    areas = [height * width for height, width in sizes]
+    work = [(preparation + count) * area for count, area in zip(planned, areas, strict=True)]
     for scale, size in enumerate(sizes):
         pixels = images.resize(pixels, size).contiguous(memory_format=torch.channels_last)
         objective = objective_at(size, pixels if scale else None)
         steps = optimize(objective, pixels, iterations=planned[scale], optimizer=optimizer, axes=axes)
         for iteration, (losses, best) in enumerate(steps, 1):
             pixels = best
-            progress = (sum(work[:scale]) + work[scale] * iteration / planned[scale]) / sum(work)
+            progress = (sum(work[:scale]) + (preparation + iteration) * areas[scale]) / sum(work)
             yield Step(progress, pixels, losses, scale, len(sizes), iteration, planned[scale])
 
 

@@ -38,6 +38,7 @@ MOMENTS = 0.5
 # What the layer that sees strokes counts for more by at the last two scales, and the style with it. That draws their
 # edges: without it, lines of a drawing and the leads of stained glass are soft.
 STROKES = 3
+PREPARATION = 6  # evaluations that it takes to match at a scale
 MATCHED_COARSE_ITERATIONS = 2  # as `COARSE_ITERATIONS`; what is matched has its place already, and settles sooner
 QUERY = 0.75  # how much of the coarser scale's result, and not of the photograph, is in what is matched
 SHORTEST_STYLE = 32  # px of the painting's short side at the coarsest scale that show strokes
@@ -109,6 +110,7 @@ class OptimizingStylizer(Stylizer):
                 sizes,
                 iterations=self.options.iterations,
                 coarse_iterations=MATCHED_COARSE_ITERATIONS if self.match else optimization.COARSE_ITERATIONS,
+                preparation=PREPARATION if self.match else 1,
                 optimizer=self.options.optimizer,
                 axes=axes,
             )
