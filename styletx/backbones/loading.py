@@ -182,7 +182,8 @@ def _weights_notes(name: str, architecture: Architecture, weights: Weights, seed
         )
     if name == "auto" and architecture.name != FULL:
         yield Note(
-            f"Using the bundled {architecture.name} network. For the full VGG-19 (575 MB): styletx weights fetch {FULL}",
+            f"Using the bundled {architecture.name} network. For the full VGG-19 (575 MB): "
+            f"styletx weights fetch {FULL}",
             once=f"{architecture.name}-for-{FULL}",
         )
 
