@@ -89,7 +89,7 @@ def test_sources_and_outputs_may_be_addresses(memory: Any) -> None:
     memory.pipe_file("/bucket/photos/bad.jpg", b"no picture")
     memory.pipe_file("/bucket/painting.png", Path("painting.png").read_bytes())
     local = list(styletx.batch("photos", "net.safetensors", "out", **SMALL))
-    memory.pipe_file("/bucket/photos/out/p0.png", Path("out/p0.png").read_bytes())  # of an earlier batch
+    memory.pipe_file("/bucket/photos/out/net/p0.png", Path("out/net/p0.png").read_bytes())  # of an earlier batch
     remote = list(
         styletx.batch(
             "memory://bucket/photos", "net.safetensors", "memory://bucket/photos/out", **SMALL, overwrite=True
@@ -106,7 +106,7 @@ def test_sources_and_outputs_may_be_addresses(memory: Any) -> None:
     ):
         styletx.batch("memory://bucket/photos", "net.safetensors", "memory://bucket/photos/out", **SMALL | {"size": 24})
     painted = list(styletx.batch("photos/p1.png", "memory://bucket/painting.png", "other", iterations=1, **SMALL))
-    assert outcome(painted) == {"done": 1} and Path("other/p1.png").exists()
+    assert outcome(painted) == {"done": 1} and Path("other/painting/p1.png").exists()
 
 
 def test_a_manifest_behind_an_address_keeps_what_was_cut_off_apart(memory: Any) -> None:

@@ -33,7 +33,7 @@ def touched(*names: str) -> None:
 def planned(*sources: str, styles: tuple[str, ...] = ("s.jpg",), **options: object) -> dict[str, str]:
     """Where each source goes, of a plan for the folder out."""
     jobs = plan.make(sources, styles, "out", **options)  # type: ignore[arg-type]
-    return {job.source: job.output.removeprefix("out/") for job in jobs}
+    return {job.source: job.output.removeprefix("out/s/") for job in jobs}
 
 
 def test_a_folder_is_mirrored_without_what_is_not_a_picture() -> None:
@@ -121,7 +121,7 @@ def test_patterns_choose(pattern: list[str], taken: set[str]) -> None:
 def test_the_output_folder_inside_a_source_is_left_out() -> None:
     touched("p/a.jpg", "p/out/a.png", "p/out/sub/b.png")
     jobs = plan.make(["p"], ["s"], "p/out")
-    assert [(job.source, job.output) for job in jobs] == [("p/a.jpg", "p/out/a.png")]
+    assert [(job.source, job.output) for job in jobs] == [("p/a.jpg", "p/out/s/a.png")]
     os.symlink("p/out", "elsewhere")
     assert [job.source for job in plan.make(["p"], ["s"], "elsewhere")] == ["p/a.jpg"]
 
@@ -139,33 +139,46 @@ def refused_place(sources: list[str], styles: list[str], output: str, match: str
 
 
 def test_no_input_is_overwritten() -> None:
-    touched("p/a.png", "q/b.png", "q/s.png", "q/start.png", "w.png", "x/w.jpg")
-    for output in ("p", "link"):
+    touched("out/w/a.png", "q/w/b.png", "out/s/s.png", "out/w/start.png", "w.png", "x/w.jpg", "s.jpg", "start.jpg")
+    for output in ("out", "link"):
         if output == "link":
-            os.symlink(os.path.abspath("p"), output)
-        refused_place(
-            ["p/a.png"], ["w.png"], output, r"a.png is one of the inputs, which are never overwritten; choose"
-        )
-    touched("s.jpg", "start.jpg")
-    refused_place(["s.jpg"], ["q/s.png"], "q", "q/s.png is one of the inputs")
-    refused_place(["start.jpg"], ["w.png"], "q", "q/start.png is one of the inputs", init="q/start.png")
-    os.link("w.png", "p/w.png")
-    refused_place(["x/w.jpg"], ["w.png"], "p", "p/w.png is one of the inputs")
+            os.symlink(os.path.abspath("out"), output)
+        refused_place(["out/w/a.png"], ["w.png"], output, "a.png is one of the inputs, which are never overwritten;")
+    refused_place(["s.jpg"], ["out/s/s.png"], "out", "out/s/s.png is one of the inputs")
+    refused_place(["start.jpg"], ["w.png"], "out", "out/w/start.png is one of the inputs", init="out/w/start.png")
+    os.link("w.png", "q/w/w.png")
+    refused_place(["x/w.jpg"], ["w.png"], "q", "q/w/w.png is one of the inputs")
 
 
 def test_nothing_is_written_through_a_link_or_outside_the_folder() -> None:
-    touched("a.jpg", "w.png", "mine.png", "deep/b.jpg", "away/c.png")
-    os.mkdir("out")
-    os.symlink("../mine.png", "out/a.png")
-    refused_place(["a.jpg"], ["w.png"], "out", r"^out/a.png is a link, which is never written through; remove it$")
-    os.symlink("../away", "out/deep")
-    refused_place(["a.jpg", "deep"], ["w.png"], "out2/../out", "is a link|leads out of")
-    os.remove("out/a.png")
-    refused_place(
-        ["a.jpg", "deep/b.jpg"], ["w.png"], "out", r"^out/deep/b.png leads out of out; remove the link on its"
-    )
+    touched("a.jpg", "w.png", "mine.png", "deep/b.jpg", "away/c.png", "out/w/x.png")
+    os.symlink("../../mine.png", "out/w/a.png")
+    refused_place(["a.jpg"], ["w.png"], "out", r"^out/w/a.png is a link, which is never written through; remove it$")
+    os.symlink("../../away", "out/w/deep")
+    refused_place(["a.jpg"], ["w.png"], "out2/../out", "is a link")
+    os.remove("out/w/a.png")
+    refused_place(["a.jpg", "deep/b.jpg"], ["w.png"], "out", "^out/w/deep/b.png leads out of out; remove the link")
     os.symlink("../mine.png", "out/manifest.jsonl")
     refused_place(["a.jpg"], ["w.png"], "out", "^out/manifest.jsonl is a link")
+
+
+def test_what_is_there_keeps_its_place_whatever_is_added() -> None:
+    touched("p/a.jpg", "p/b.jpg", "p/deep/c.jpg")
+
+    def places_of(*styles: str, earlier: dict[str, str]) -> list[str]:
+        return [job.output.removeprefix("out/") for job in plan.make(["p"], styles, "out", earlier=earlier)]
+
+    assert places_of("x/w.jpg", earlier={}) == ["w/a.png", "w/b.png", "w/deep/c.png"]
+    # Version 0.1 put the results of a style that was alone into the folder itself.
+    bare = {"a.png": "x/w.jpg", "deep/c.png": "w.jpg"}
+    assert places_of("w.jpg", earlier=bare) == ["a.png", "w/b.png", "deep/c.png"]
+    assert places_of("v.jpg", earlier=bare) == ["v/a.png", "v/b.png", "v/deep/c.png"]
+    # A style of another extension takes another folder, now or together.
+    there = {"w/a.png": "w.jpg"}
+    assert places_of("w.png", earlier=there)[0] == "w-2/a.png"
+    assert places_of("w.png", "w.jpg", earlier=there)[::3] == ["w-2/a.png", "w/a.png"]
+    assert places_of("w.png", "w.jpg", earlier=there | {"w-2/a.png": "w.png"})[::3] == ["w-2/a.png", "w/a.png"]
+    assert places_of("x/w.jpg", "y/w.jpg", earlier=there)[::3] == ["w.jpg/a.png", "w.jpg-2/a.png"]
 
 
 @pytest.mark.parametrize("relative", ["../../a.jpg", "a/../../../b.jpg", "./x//.jpg", "..", "/etc/a.jpg"])
@@ -269,7 +282,7 @@ def test_a_plan_is_made_without_torch(processes: Processes) -> None:
     code = """
 import sys
 from styletx.batches import Batch, places, plan
-assert [job.output for job in plan.make(["p"], ["mosaic"], "out")] == ["out/a.png"]
+assert [job.output for job in plan.make(["p"], ["mosaic"], "out")] == ["out/mosaic/a.png"]
 print("torch" in sys.modules)
 """
     assert processes.finish(sys.executable, "-c", code).stdout == "False\n"
@@ -339,7 +352,7 @@ def test_a_home_is_a_source_only_where_it_is_written_out(name: str, home: Path) 
     with pytest.raises(PictureError, match=rf"^{name} is all of {home}, which is taken only"):
         plan.make([name], ["s"], "out")
     for written in (str(home), f"{home}/"):
-        assert {job.output for job in plan.make([written], ["s"], "out")} == {"out/photos/a.png", "out/link.png"}
+        assert {job.output for job in plan.make([written], ["s"], "out")} == {"out/s/photos/a.png", "out/s/link.png"}
 
 
 def test_a_link_in_a_folder_to_a_root_or_a_home_is_not_followed(home: Path) -> None:

@@ -69,7 +69,7 @@ def test_it_repaints_a_folder_and_says_what_it_did(run: Run) -> None:
     assert (first.exit_code, first.stdout) == (0, "")
     assert first.stderr.splitlines()[-1] == "3 done; see out"
     assert "3/3" in first.stderr and "pictures" in first.stderr
-    assert found() == ["contact-sheet.jpg", "manifest.jsonl", "p0.png", "p1.png", "p2.png"]
+    assert found() == ["contact-sheet.jpg", "manifest.jsonl", "net", "net/p0.png", "net/p1.png", "net/p2.png"]
     assert run("photos").stderr.splitlines()[-1] == "3 already done; see out"
     assert (run("photos", "-q").stderr, run("photos", "-q").exit_code) == ("", 0)
 
@@ -102,13 +102,13 @@ def test_what_cannot_start_ends_with_2_and_one_line(run: Run) -> None:
 def test_a_dry_run_prints_the_plan_and_makes_nothing(run: Run) -> None:
     ended = run("photos", "--dry-run")
     assert ended.exit_code == 0 and not Path("out").exists()
-    assert ended.stdout.splitlines()[0] == "make    photos/p0.png in net.safetensors → out/p0.png"
+    assert ended.stdout.splitlines()[0] == "make    photos/p0.png in net.safetensors → out/net/p0.png"
     run("photos/p0.png")
     rows = [json.loads(line) for line in run("photos", "--dry-run", "--json").stdout.splitlines()]
     assert [(row["state"], row["output"]) for row in rows] == [
-        ("skip", "out/p0.png"),
-        ("make", "out/p1.png"),
-        ("make", "out/p2.png"),
+        ("skip", "out/net/p0.png"),
+        ("make", "out/net/p1.png"),
+        ("make", "out/net/p2.png"),
     ]
 
 
@@ -148,19 +148,19 @@ def test_a_batch_of_very_many_says_how_many_and_where_before_it_starts(
 
 
 def test_somebody_elses_file_is_never_replaced(run: Run) -> None:
-    Path("out").mkdir()
-    theirs = {name: name.encode() for name in ("p1.png", "contact-sheet.jpg", "report.html")}
-    Image.fromarray(photo()).save("out/p1.png")
-    theirs["p1.png"] = Path("out/p1.png").read_bytes()
+    Path("out/net").mkdir(parents=True)
+    theirs = {name: name.encode() for name in ("net/p1.png", "contact-sheet.jpg", "report.html")}
+    Image.fromarray(photo()).save("out/net/p1.png")
+    theirs["net/p1.png"] = Path("out/net/p1.png").read_bytes()
     for name, data in theirs.items():
         Path("out", name).write_bytes(data)
     ended = run("photos", "--overwrite")
-    assert ended.exit_code == 2 and "not made by styletx, such as out/p1.png; move them away" in ended.stderr
+    assert ended.exit_code == 2 and "not made by styletx, such as out/net/p1.png; move them away" in ended.stderr
     ended = run("photos/p0.png", "--overwrite", "--report")
     assert ended.exit_code == 0
     for name, data in theirs.items():
         assert Path("out", name).read_bytes() == data
-        assert name == "p1.png" or f"Note: out/{name} was not made by styletx and is left as it is." in ended.stderr
+        assert name == "net/p1.png" or f"Note: out/{name} was not made by styletx and is left as it is." in ended.stderr
     Path("out/manifest.jsonl").write_text('{"text": "training data"}\n')
     ended = run("photos/p2.png", "--overwrite")
     assert ended.exit_code == 2 and "out/manifest.jsonl is not a manifest that styletx wrote; move it" in ended.stderr
@@ -169,7 +169,7 @@ def test_somebody_elses_file_is_never_replaced(run: Run) -> None:
 
 def test_our_own_files_are_known_without_the_manifest(run: Run) -> None:
     run("photos", "--report")
-    names = ("p0.png", "contact-sheet.jpg", "report.html")
+    names = ("net/p0.png", "contact-sheet.jpg", "report.html")
     before = {name: Path("out", name).read_bytes() for name in names}
     Path("out/manifest.jsonl").unlink()
     ended = run("photos", "--report", "--overwrite", "--strength", "0.5")
@@ -189,7 +189,7 @@ def test_fail_fast_stops_at_the_first_failure(run: Run) -> None:
 def test_the_output_may_be_any_kind_the_writer_knows(run: Run) -> None:
     for name, kind in [("jpg", "JPEG"), ("webp", "WEBP"), ("tif", "TIFF")]:
         assert run("photos/p0.png", "--format", name, "--no-contact-sheet").exit_code == 0
-        assert Image.open(f"out/p0.{name}").format == kind
+        assert Image.open(f"out/net/p0.{name}").format == kind
 
 
 def test_the_contact_sheet_shows_every_result(run: Run) -> None:
@@ -200,7 +200,7 @@ def test_the_contact_sheet_shows_every_result(run: Run) -> None:
     for index in range(3):
         left, top = index % 2 * 200, index // 2 * 222
         cell = sheet[top : top + 200, left : left + 200]
-        result = np.asarray(Image.open(f"out/p{index}.png").convert("L")).astype(int)
+        result = np.asarray(Image.open(f"out/net/p{index}.png").convert("L")).astype(int)
         height, width = result.shape
         above, before = (200 - height) // 2, (200 - width) // 2
         assert np.abs(cell[above : above + height, before : before + width] - result).mean() < 12
@@ -271,7 +271,7 @@ def started(processes: Processes) -> Start:
 
 def wait_for(count: int, process: subprocess.Popen[bytes]) -> None:
     """Until so many results are there, or the process has ended."""
-    while process.poll() is None and len(list(Path("out").glob("*.png"))) < count:
+    while process.poll() is None and len(list(Path("out/net").glob("*.png"))) < count:
         time.sleep(0.005)
 
 
@@ -287,10 +287,10 @@ def test_sigkill_at_any_instant_leaves_whole_files_and_the_same_command_goes_on(
         process.kill()
         process.communicate()
         hashes = {one.output: one.output_sha256 for one in Manifest("out").records()}
-        for path in Path("out").glob("*.png"):
+        for path in Path("out/net").glob("*.png"):
             assert hashes[str(path)] == files.sha256(path.read_bytes())
             assert Image.open(path).convert("RGB").size == (32, 24)
-    kept = {path: path.stat().st_mtime_ns for path in Path("out").glob("*.png")}
+    kept = {path: path.stat().st_mtime_ns for path in Path("out/net").glob("*.png")}
     assert 0 < len(kept) < 153
     process = started("--json")
     out, _ = process.communicate(timeout=300)
@@ -298,7 +298,7 @@ def test_sigkill_at_any_instant_leaves_whole_files_and_the_same_command_goes_on(
     rows = [json.loads(line) for line in out.splitlines()]
     assert {row["output"] for row in rows if row["skipped"]} == set(map(str, kept))
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
-    assert len(list(Path("out").glob("*.png"))) == 153 and not list(Path("out").glob(".*.tmp"))
+    assert len(list(Path("out/net").glob("*.png"))) == 153 and not list(Path("out").glob(".*.tmp"))
     # One picture a kill may have its line already and not be in place yet.
     assert 153 <= len(list(Manifest("out").records())) <= 153 + 3
 
@@ -316,7 +316,7 @@ def test_a_batch_that_is_stopped_says_how_far_it_came(started: Start, number: in
     said = re.fullmatch(r"Stopped: (\d+) done, (\d+) left; run the same command to continue", told)
     assert process.returncode == 128 + number and said is not None, err
     assert int(said[1]) + int(said[2]) == 153
-    assert 5 <= int(said[1]) == len(list(Path("out").glob("*.png")))
+    assert 5 <= int(said[1]) == len(list(Path("out/net").glob("*.png")))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")

@@ -83,6 +83,9 @@ class Manifest:
     Args:
         folder: the output folder, or its address.
 
+    Attributes:
+        styles: of each result, by its way from the folder, as they were given.
+
     Raises:
         OutputError: it cannot be read or written there.
     """
@@ -94,6 +97,7 @@ class Manifest:
         self._unwritten: list[str] = []
         self._text = b""  # an address cannot be appended to, so the whole file is written again there
         # For each output, the hashes of its files so far, and what each was made from.
+        self.styles: dict[str, str] = {}
         self._made: dict[str, dict[str, tuple[str | None, str]]] = {}
         if places.is_url(self.path) and places.exists(self.path):
             self._text = places.read(self.path)
@@ -213,6 +217,7 @@ class Manifest:
     def _remember(self, record: Record) -> None:
         if record.output_sha256:
             key = _key(record.style, record.style_sha256, record.options)
+            self.styles[self._relative(record.output)] = record.style
             made = self._made.setdefault(self._relative(record.output), {})
             made.pop(record.output_sha256, None)
             made[record.output_sha256] = (record.source_sha256, key)

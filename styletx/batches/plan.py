@@ -12,7 +12,7 @@ import os
 import posixpath
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import PurePosixPath
@@ -62,13 +62,15 @@ def make(
     pattern: Sequence[str] = (),
     format: str = "png",
     offline: bool = False,
+    earlier: Mapping[str, str] | None = None,
     passed_over: Counter[str] | None = None,
 ) -> list[Job]:
     """Plan a batch, one style after another.
 
-    Folders are mirrored in the output folder. Several folders get a folder each there, and so do several styles.
+    Each style has a folder in the output folder, where folders are mirrored; several folders get a folder each there.
     Single files keep their path from the deepest folder that contains them all. A result has its source's name;
-    sources that differ only in their extension keep it in the name, and names that still collide are numbered.
+    sources that differ only in their extension keep it in the name, and names that still collide are numbered. What is
+    there keeps its place, whatever is added.
 
     Args:
         sources: files, folders, addresses and lists of them. A list is given as "@list.txt"; see `lists.names`.
@@ -78,6 +80,7 @@ def make(
             the folder.
         format: of the results: png, jpg, webp or tif.
         offline: refuse addresses in a network.
+        earlier: what the output folder has already: the way from there, with forward slashes, to the style.
         passed_over: is given the endings of pictures in folders that are of no kind that is taken from them, and how
             many there are.
 
@@ -94,7 +97,7 @@ def make(
     if not folder:
         raise OptionError(f"{field('output')} is empty; give the name of a folder")
     names = [files.local(style) for style in styles]
-    for path in (folder, *names) if offline else ():
+    for path in names if offline else ():
         places.check_offline(path)
     others = Counter[str]() if passed_over is None else passed_over
     given = [files.local(source) for source in sources]
@@ -107,15 +110,31 @@ def make(
         )
     if len(set(names)) < len(names):
         raise OptionError(f"the style {shown(Counter(names).most_common(1)[0][0])} is given twice; remove one of them")
-    suffix, reserved = f".{format}", (MANIFEST, CONTACT_SHEET, REPORT)
-    ways = [places.inside(one.relative) for one in found]
-    targets = _numbered(_told_apart(ways, suffix), suffix, reserved)
-    rooms = _numbered(_told_apart([places.inside(_name(style)) for style in names], ""), reserved=reserved)
-    return [
-        Job(source.path, style, places.join(folder, f"{room}/{target}" if len(names) > 1 else target), source.problem)
-        for style, room in zip(names, rooms, strict=True)
-        for source, target in zip(found, targets, strict=True)
-    ]
+    suffix, reserved, there = f".{format}", (MANIFEST, CONTACT_SHEET, REPORT), earlier or {}
+    targets = _numbered(_told_apart([places.inside(one.relative) for one in found], suffix), suffix, reserved)
+    jobs = []
+    for style, room in zip(names, _rooms(names, there, reserved), strict=True):
+        for source, target in zip(found, targets, strict=True):
+            # Version 0.1 had no folder for a style that was alone.
+            is_bare = _name(there.get(target, "")) == _name(style)
+            place = places.join(folder, target if is_bare else f"{room}/{target}")
+            jobs.append(Job(source.path, style, place, source.problem))
+    return jobs
+
+
+def _rooms(styles: Sequence[str], earlier: Mapping[str, str], reserved: Sequence[str]) -> list[str]:
+    """A folder for each style: the one that it has already, or else one of its name."""
+    names = [places.inside(_name(style)) for style in styles]
+    known: dict[str, str] = {}
+    for way, style in earlier.items():
+        room, mark, _ = way.partition("/")
+        if mark and names.count(_name(style)) < 2 and _folded(room).startswith(_folded(PurePosixPath(style).stem)):
+            known.setdefault(_name(style), room)
+    new = [name for name in names if name not in known]
+    made = dict(zip(new, _numbered(_told_apart(new, ""), reserved=(*reserved, *known.values())), strict=True))
+    if len(made) < len(new):  # styles of one name
+        return _numbered(_told_apart(names, ""), reserved=reserved)
+    return [known.get(name) or made[name] for name in names]
 
 
 def _collect(

@@ -64,6 +64,10 @@ class Batch:
         format: str = "png",
         overwrite: bool = False,
     ) -> None:
+        self.output, offline = files.local(output), is_offline(options.offline or None)
+        if offline:
+            places.check_offline(self.output)
+        self.manifest = Manifest(self.output)
         passed_over = Counter[str]()
         self.jobs = plan.make(
             sources,
@@ -71,14 +75,13 @@ class Batch:
             output,
             pattern=pattern,
             format=format,
-            offline=is_offline(options.offline or None),
+            offline=offline,
+            earlier=self.manifest.styles,
             passed_over=passed_over,
         )
-        self.output = files.local(output)
         self.overwrite = overwrite
         self.format = {"jpg": "JPEG", "tif": "TIFF"}.get(format, format.upper())
         self.options = dataclasses.asdict(options)
-        self.manifest = Manifest(self.output)
         self.guard = places.Guard(self.output, [*(job.source for job in self.jobs), *_files_of(styles, options)])
         for place in (self.manifest.path, *(job.output for job in self.jobs)):
             self.guard.check(place)
