@@ -32,6 +32,8 @@ def record(output: str, data: bytes = b"painted", **changes: object) -> Record:
         losses={"total": 0.25},
         output_sha256=hashlib.sha256(data).hexdigest(),
         notes=("a.jpg has two frames.",),
+        time="2026-11-29T12:00:00+00:00",
+        version="0.1.0",
     )
     return dataclasses.replace(values, **changes)  # type: ignore[arg-type]
 
@@ -65,6 +67,9 @@ def test_a_line_tells_everything_and_is_read_back(folder: Path) -> None:
         "output_sha256": hashlib.sha256(b"painted").hexdigest(),
         "error": None,
         "notes": ["a.jpg has two frames."],
+        "time": "2026-11-29T12:00:00+00:00",
+        "version": "0.1.0",
+        "gone": False,
     }
 
 
@@ -183,6 +188,8 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
         {"notes": "text"},
         {"notes": [1]},
         {"notes": 2},
+        {"time": 7},
+        {"version": None},
     ],
 )
 def test_a_line_of_other_types_is_left_out(tmp_path: Path, changed: dict[str, object]) -> None:
@@ -191,3 +198,32 @@ def test_a_line_of_other_types_is_left_out(tmp_path: Path, changed: dict[str, ob
     manifest = Manifest(str(tmp_path))
     manifest.check()
     assert not list(manifest.records())
+
+
+def test_what_was_superseded_is_taken_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "a.jpg").touch()
+    manifest = Manifest("out")
+    failed: dict[str, Any] = {"output_sha256": None, "error": "p/a.jpg is damaged; repair it"}
+    for name, changes in [
+        ("a.png", failed),
+        ("a.png", {"seconds": 1.0}),
+        ("b.png", {"seconds": 2.0, "source": "p/gone.jpg"}),
+        ("b.png", failed | {"source": "p/gone.jpg"}),
+        ("a.png", {"seconds": 3.0}),
+        ("c.png", {"source": "elsewhere/c.jpg"}),
+    ]:
+        manifest.append(record(f"out/{name}", **changes))
+    (tmp_path / "out" / "a.png").write_bytes(b"painted")
+    with open("out/manifest.jsonl", "a") as lines:
+        lines.write('{"source": "cut o')
+    manifest.tidy()
+    found = [(Path(one.output).name, one.seconds, one.error is None, one.gone) for one in Manifest("out").records()]
+    assert found == [
+        ("b.png", 2.0, True, True),
+        ("b.png", 1.5, False, True),
+        ("a.png", 3.0, True, False),
+        ("c.png", 1.5, True, False),
+    ]
+    assert made(tmp_path / "out") == "aa"

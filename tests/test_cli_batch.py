@@ -25,7 +25,7 @@ from PIL import Image
 from styletx import files
 from styletx.batches import running
 from styletx.batches.manifest import Manifest
-from styletx.cli import main
+from styletx.cli import main, progress
 from styletx.cli.batch import command
 from styletx.cli.flags import flag
 from styletx.options import Options, specs
@@ -64,7 +64,8 @@ def found(folder: str = "out") -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if not path.name.startswith("."))
 
 
-def test_it_repaints_a_folder_and_says_what_it_did(run: Run) -> None:
+def test_it_repaints_a_folder_and_says_what_it_did(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "is_watched", lambda: True)
     first = run("photos")
     assert (first.exit_code, first.stdout) == (0, "")
     assert first.stderr.splitlines()[-1] == "3 done; see out"
@@ -145,6 +146,29 @@ def test_a_batch_of_very_many_says_how_many_and_where_before_it_starts(
     assert "Note: Passed over for their format: 1 .cr2.\n" in run("photos").stderr
     Path("photos/bad.jpg").unlink()
     assert "Found" not in run("photos").stderr
+
+
+def test_each_picture_has_one_line_and_history_is_kept_on_request(run: Run) -> None:
+    def lines() -> int:
+        return len(Path("out/manifest.jsonl").read_text().splitlines())
+
+    run("photos")
+    run("photos", "--overwrite", "--strength", "0.5")
+    assert lines() == 3
+    run("photos", "--overwrite", "--strength", "0.25", "--history")
+    assert lines() == 6
+
+
+def test_a_log_has_notes_results_and_failures_with_their_time(run: Run) -> None:
+    Path("photos/bad.jpg").touch()
+    Path("photos/over.svg").touch()
+    for _ in range(2):
+        run("photos", "--log-file", "logs/batch.log", "-q")
+    told = Path("logs/batch.log").read_text(encoding="utf-8").splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d ", line) for line in told)
+    assert sum("photos/bad.jpg is empty" in line for line in told) == 2
+    assert sum(".svg" in line for line in told) == 2 and sum("out/net/p0.png" in line for line in told) == 2
+    assert run("photos", "--log-file", "photos/p0.png").exit_code == 2
 
 
 def test_somebody_elses_file_is_never_replaced(run: Run) -> None:

@@ -18,7 +18,7 @@ from conftest import possible
 from PIL import Image
 
 from styletx import stylizers
-from styletx.cli import main
+from styletx.cli import main, progress
 from styletx.cli.flags import flag
 from styletx.errors import OutputError
 from styletx.notes import Notes
@@ -172,7 +172,8 @@ def test_each_option_comes_from_its_flag_then_its_variable_then_its_default(
     assert seen[-1] == seen[0]
 
 
-def test_quiet_says_nothing_and_json_says_it_all(run: Run) -> None:
+def test_quiet_says_nothing_and_json_says_it_all(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "is_watched", lambda: True)
     quiet = run("--quiet", "-o", "a.png", "--save-every", "1")
     assert (quiet.exit_code, quiet.output) == (0, "")
     told = run("--json", "-o", "b.png")
@@ -181,6 +182,14 @@ def test_quiet_says_nothing_and_json_says_it_all(run: Run) -> None:
     assert report["options"]["iterations"] == 2 and report["seconds"] > 0
     bar = told.stderr.splitlines()[-1]
     assert "scale 1/1 (32×24)" in bar and f"loss {report['losses']['total']:.4f}" in bar and "<00:00" in bar
+
+
+def test_lines_take_the_bars_place_where_nobody_watches(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "%" not in run().stderr
+    monkeypatch.setattr(progress, "EVERY", 0)
+    told = run("--iterations", "4").stderr
+    assert re.search(r"^\d\d% done, about 0:\d\d left$", told, re.MULTILINE) and "|" not in told and "\r" not in told
+    assert "%" not in run("--quiet").stderr
 
 
 def test_a_stage_that_cannot_be_saved_costs_no_picture(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +220,7 @@ def test_content_comes_from_stdin_and_the_result_goes_to_stdout(run: Run) -> Non
     result = run(content="-", stdin=Path("photo.png").read_bytes())
     piped, named = Image.open(io.BytesIO(result.stdout_bytes)), Image.open("named.png")
     assert piped.format == "PNG" and np.array_equal(np.asarray(piped), np.asarray(named))
-    assert "scale 1/1" in result.stderr and "outputs" not in files()
+    assert "Note: " in result.stderr and "outputs" not in files()
     assert run("-o", "-").stdout_bytes[:4] == b"\x89PNG"
     assert run("-o", "in.jpg", content="-", stdin=Path("photo.png").read_bytes()).stdout == ""
     assert Image.open("in.jpg").format == "JPEG"

@@ -63,6 +63,7 @@ def batch(
     pattern: str | Sequence[str] = (),
     format: str = "png",
     overwrite: bool = False,
+    history: bool = False,
     **keywords: Unpack[OptionKeywords],
 ) -> Generator[Record, None, None]:
     """Repaint files and whole folders in one or several styles. Results that exist already are not made again.
@@ -78,6 +79,7 @@ def batch(
         pattern: which files to take from folders, such as "*.jpg", or several patterns; all pictures if empty.
         format: of the results: png, jpg, webp or tif.
         overwrite: redo results that were made with different settings.
+        history: keep every line of the manifest, not only the last of each picture.
         keywords: fields of `Options`, which change those of `options`:
 
     Returns:
@@ -97,6 +99,7 @@ def batch(
         pattern=[pattern] if isinstance(pattern, str) else pattern,
         format=format,
         overwrite=overwrite,
+        history=history,
     )
     whole.check()
     return whole.run(chosen)

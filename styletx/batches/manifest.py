@@ -1,7 +1,8 @@
-"""What a batch did: `manifest.jsonl` in the output folder, one line per picture, only ever appended to.
+"""What a batch did: `manifest.jsonl` in the output folder, a line for each picture.
 
-A line is written before its picture is put in place. A batch that is killed between the two leaves a line whose
-picture is missing or has another hash, but never a picture without a line.
+A line is appended before its picture is put in place. A batch that is killed between the two leaves a line whose
+picture is missing or has another hash, but never a picture without a line. At the end of a batch, what was superseded
+is taken out.
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ class Record:
         output_sha256: hash of the result's file; None if there is none.
         error: why there is no result; None if there is one.
         notes: what one should know about this picture though nothing is wrong.
+        time: when, in UTC, as ISO 8601 has it.
+        version: of styletx.
+        gone: whether the photograph was no longer there when the manifest was last tidied up.
         skipped: whether the result existed already, made from the same source with the same style and options.
     """
 
@@ -74,6 +78,9 @@ class Record:
     output_sha256: str | None = None
     error: str | None = None
     notes: tuple[str, ...] = ()
+    time: str = ""
+    version: str = ""
+    gone: bool = False
     skipped: bool = False
 
 
@@ -149,8 +156,7 @@ class Manifest:
         Raises:
             OutputError: it cannot be written. The record of a failure is kept and written with the next one.
         """
-        values = {name: value for name, value in dataclasses.asdict(record).items() if name != "skipped"}
-        line = json.dumps(values | {"output": self._relative(record.output)})
+        line = self._line(record)
         with self._lock:
             # A failure can be recorded later. A result without a line must not be put in place at all.
             try:
@@ -161,6 +167,31 @@ class Manifest:
                     self._unwritten.append(line)
                 raise
             self._remember(record)
+
+    def tidy(self) -> None:
+        """Leave of each picture's lines the last one, and the last one with a result if that is another.
+
+        Raises:
+            OutputError: the manifest cannot be written; it is left as it was.
+        """
+        with self._lock:
+            kept: dict[tuple[str, bool], Record] = {}
+            lines = 0
+            for record in self.records():
+                key = self._relative(record.output), record.error is None
+                kept.pop(key, None)
+                kept[key] = dataclasses.replace(record, gone=_is_gone(record.source))
+                if record.error is None:
+                    kept.pop((key[0], False), None)  # a failure that was made good
+                lines += 1
+            if lines:
+                data = "".join(f"{self._line(record)}\n" for record in kept.values()).encode()
+                places.write(self.path, data)
+                self._text = data if places.is_url(self.path) else b""
+
+    def _line(self, record: Record) -> str:
+        values = {name: value for name, value in dataclasses.asdict(record).items() if name != "skipped"}
+        return json.dumps(values | {"output": self._relative(record.output)})
 
     def _is_ours(self) -> bool:
         if next(self.records(), None) is not None or not places.exists(self.path):
@@ -228,9 +259,16 @@ class Manifest:
         return os.path.relpath(output, self.folder).replace(os.sep, "/")
 
 
+def _is_gone(source: str) -> bool:
+    """Whether a photograph is missing from a folder that is there; what is relative may be so from elsewhere."""
+    if places.is_url(source):
+        return False
+    return not os.path.lexists(source) and os.path.isdir(os.path.dirname(source))
+
+
 def _is_sound(record: Record) -> bool:
     """Whether a line with our field names also has values of our types."""
-    texts = (record.source, record.style, record.output, *record.notes)
+    texts = (record.source, record.style, record.output, record.time, record.version, *record.notes)
     perhaps = (record.source_sha256, record.style_sha256, record.output_sha256, record.error)
     numbers = (record.seconds, *record.losses.values())
     return (

@@ -8,10 +8,12 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from styletx import files
+from styletx._version import __version__
 from styletx.batches import places, plan
 from styletx.batches.manifest import Manifest, Recipe, Record
 from styletx.errors import OutputError, PictureError, StyletxError, field
@@ -63,6 +65,7 @@ class Batch:
         pattern: Sequence[str] = (),
         format: str = "png",
         overwrite: bool = False,
+        history: bool = False,
     ) -> None:
         self.output, offline = files.local(output), is_offline(options.offline or None)
         if offline:
@@ -79,7 +82,7 @@ class Batch:
             earlier=self.manifest.styles,
             passed_over=passed_over,
         )
-        self.overwrite = overwrite
+        self.overwrite, self.history = overwrite, history
         self.format = {"jpg": "JPEG", "tif": "TIFF"}.get(format, format.upper())
         self.options = dataclasses.asdict(options)
         self.guard = places.Guard(self.output, [*(job.source for job in self.jobs), *_files_of(styles, options)])
@@ -147,7 +150,12 @@ class Batch:
             if not places.is_url(self.output):
                 for folder in {os.path.dirname(job.output) for job in self.jobs}:
                     files.tidy(folder)
-            yield from executor(self.tasks, self._deliver)
+            try:
+                yield from executor(self.tasks, self._deliver)
+            finally:
+                if not self.history:
+                    with contextlib.suppress(OutputError):  # what is superseded does no harm
+                        self.manifest.tidy()
 
     def write_overviews(self, *, contact_sheet: bool, report: bool) -> None:
         """Write a contact sheet and a report of the results into the output folder.
@@ -203,6 +211,8 @@ class Batch:
             output_sha256=None if painted.data is None else files.sha256(painted.data),
             error=None if painted.error is None else " ".join(str(painted.error).split()),
             notes=tuple(map(str, painted.notes)),
+            time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            version=__version__,
             skipped=painted.skipped,
         )
         failure = painted.error

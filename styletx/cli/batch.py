@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import json
 import sys
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TextIO
 
 import click
 
@@ -33,6 +35,8 @@ from styletx.options import Options
 )
 @click.option("--format", type=Choice(plan.FORMATS), default="png", show_default=True, help="Format of the results.")
 @click.option("--overwrite", is_flag=True, help="Redo results made with different settings.")
+@click.option("--history", is_flag=True, help=f"Keep every line of {plan.MANIFEST}, not only each picture's last.")
+@click.option("--log-file", metavar="FILE", help="Also append notes and failures to FILE, each with the time.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first picture that fails.")
 @click.option("--executor", default="local", show_default=True, metavar="local|ray", help="What runs the batch.")
@@ -56,6 +60,8 @@ def command(
     pattern: tuple[str, ...],
     format: str,
     overwrite: bool,
+    history: bool,
+    log_file: str | None,
     dry_run: bool,
     fail_fast: bool,
     executor: str,
@@ -75,32 +81,73 @@ def command(
     pictures failed, 2 if the batch could not start, 130 after Ctrl-C, and 143 after SIGTERM.
     """
     chosen = executor_named(executor, workers=workers, address=address)
-    batch = Batch(sources, styles, output, Options(**options), pattern=pattern, format=format, overwrite=overwrite)
+    made = Options(**options)
+    batch = Batch(sources, styles, output, made, pattern=pattern, format=format, overwrite=overwrite, history=history)
     if dry_run:
         _print_plan(batch, as_json)
         return
     batch.check()
-    code = _run(batch, chosen, fail_fast=fail_fast, quiet=quiet, as_json=as_json)
+    with _Log(log_file, [job.source for job in batch.jobs]) as log:
+        code = _run(batch, chosen, log, fail_fast=fail_fast, quiet=quiet, as_json=as_json)
     _tell(batch, bool(code), quiet or as_json)
     if contact_sheet or report:
         _write_overviews(batch, contact_sheet=contact_sheet, report=report, quiet=quiet)
     click.get_current_context().exit(code or int(bool(batch.failures)))
 
 
-def _run(batch: Batch, executor: Executor, *, fail_fast: bool, quiet: bool, as_json: bool) -> int:
+class _Log:
+    """A file to which lines are appended, each with the time; without a name, nothing is.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+
+    def __init__(self, name: str | None, inputs: Sequence[str]) -> None:
+        self._file: TextIO | None = None
+        if name is not None:
+            files.check(name, inputs)
+            with files.output_errors(name):
+                self._file = open(name, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+
+    def __enter__(self) -> _Log:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def say(self, text: str) -> None:
+        """Append a line; if that fails, the batch is worth more."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                now = datetime.now().astimezone().isoformat(timespec="seconds")
+                print(now, files.printable(text), file=self._file, flush=True)
+
+    def notes(self, notes: Notes) -> None:
+        """Append notes, a line each."""
+        for note in notes:
+            self.say(note.rendered(flag))
+
+
+def _run(batch: Batch, executor: Executor, log: _Log, *, fail_fast: bool, quiet: bool, as_json: bool) -> int:
     """Run a batch with a bar, its notes and its lines of JSON; the exit code if a signal stopped it, else 0."""
     from styletx.cli import progress
 
-    stop = signals.Stop()
+    stop, lines = signals.Stop(), progress.Lines(quiet)
     with contextlib.ExitStack() as stack:
         progress.notes(batch.notes, quiet)
+        log.notes(batch.notes)
         told = len(batch.notes)
         bar = stack.enter_context(_bar(len(batch.jobs), quiet))
         records = stack.enter_context(contextlib.closing(batch.run(executor)))
         stack.enter_context(stop.interrupting())
-        for record in records:
-            _print_notes((*batch.notes[told:], *map(Note, record.notes)), bar, quiet)
+        for count, record in enumerate(records, 1):
+            notes = (*batch.notes[told:], *map(Note, record.notes))
+            _print_notes(notes, bar, quiet)
+            log.notes(notes)
             told = len(batch.notes)
+            lines.update(count / len(batch.jobs), f"{count} of {len(batch.jobs)} pictures")
+            log.say(f"{files.shown(record.source)} in {files.shown(record.style)}: {record.error or record.output}")
             if record.error:
                 bar.set_postfix_str(f"{batch.tally['failed']} failed")
             if as_json:
@@ -128,10 +175,10 @@ def _print_plan(batch: Batch, as_json: bool) -> None:
 
 
 def _bar(total: int, quiet: bool) -> Any:
-    from styletx.cli.progress import tqdm
+    from styletx.cli.progress import is_watched, tqdm
 
     layout = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
-    is_silent = quiet or sys.stderr is None  # it is None if the shell closed it
+    is_silent = quiet or not is_watched()
     return tqdm(total=total, unit=" pictures", bar_format=layout, disable=is_silent, dynamic_ncols=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -24,11 +25,42 @@ except ValueError as nonsense:  # it reads its variables when it is imported
 __all__ = ["bar", "download_bar", "notes", "tqdm"]
 
 
+EVERY = 10  # seconds between lines that take a bar's place
+
+
+class Lines:
+    """What takes a bar's place where nobody watches stderr: a line every ten seconds, and none from a short command.
+
+    Args:
+        quiet: say nothing.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        self.is_silent = quiet or is_watched()
+        self.began = self.said = time.monotonic()
+
+    def update(self, share: float, told: str = "") -> None:
+        """Tell how much of the work is done, from 0 to 1, and what else there is to tell, if it is time."""
+        now = time.monotonic()
+        if self.is_silent or not 0 < share < 1 or now - self.said < EVERY:
+            return
+        self.said = now
+        left = round((now - self.began) * (1 - share) / share)
+        terminal.say(f"{share:.0%} done, about {left // 60}:{left % 60:02} left{told and ', '}{told}", aside=True)
+
+
+def is_watched() -> bool:
+    """Whether stderr is a terminal, where a bar can move."""
+    return sys.stderr is not None and sys.stderr.isatty()  # it is None where the shell closed it
+
+
 def bar(run: Iterable[Step], quiet: bool) -> Iterator[Step]:
     """The steps of a run, with a bar that shows scale, loss and time left."""
     layout = "{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}"
-    with tqdm(total=1.0, bar_format=layout, disable=_is_silent(quiet), dynamic_ncols=True, smoothing=0) as shown:
+    lines, is_silent = Lines(quiet), quiet or not is_watched()
+    with tqdm(total=1.0, bar_format=layout, disable=is_silent, dynamic_ncols=True, smoothing=0) as shown:
         for step in run:
+            lines.update(step.progress)
             height, width = step.pixels.shape[-2:]
             scale = f"scale {step.scale + 1}/{step.scales} " if step.losses else ""
             shown.set_description_str(f"{scale}({width}×{height})", refresh=False)
@@ -40,10 +72,6 @@ def bar(run: Iterable[Step], quiet: bool) -> Iterator[Step]:
         shown.update(1 - shown.n)
 
 
-def _is_silent(quiet: bool) -> bool:
-    return quiet or sys.stderr is None  # it is None where the shell closed it
-
-
 @contextlib.contextmanager
 def download_bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """A function to call with bytes done and bytes in all; its bar appears with the first call."""
@@ -51,7 +79,9 @@ def download_bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
 
     def update(done: int, whole: int) -> None:
         if not shown:
-            shown.append(tqdm(total=whole, unit="B", unit_scale=True, desc="weights", disable=_is_silent(quiet)))
+            shown.append(
+                tqdm(total=whole, unit="B", unit_scale=True, desc="weights", disable=quiet or not is_watched())
+            )
         shown[0].update(done - shown[0].n)
 
     try:
