@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -23,8 +24,8 @@ from conftest import STYLETX, Processes, painting, photo, possible
 from PIL import Image
 
 from styletx import files
-from styletx.batches import running
-from styletx.batches.manifest import Manifest
+from styletx.batches import report, running
+from styletx.batches.manifest import Manifest, Record
 from styletx.cli import main, progress
 from styletx.cli.batch import command
 from styletx.cli.flags import flag
@@ -220,9 +221,9 @@ def test_the_contact_sheet_shows_every_result(run: Run) -> None:
     run("photos")
     # In grey, for JPEG keeps colours at half the size.
     sheet = np.asarray(Image.open("out/contact-sheet.jpg").convert("L")).astype(int)
-    assert sheet.shape == (2 * 222, 2 * 200)
+    assert sheet.shape == (2 * 238, 2 * 200)
     for index in range(3):
-        left, top = index % 2 * 200, index // 2 * 222
+        left, top = index % 2 * 200, index // 2 * 238
         cell = sheet[top : top + 200, left : left + 200]
         result = np.asarray(Image.open(f"out/net/p{index}.png").convert("L")).astype(int)
         height, width = result.shape
@@ -247,27 +248,52 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_the_report_needs_no_other_file_and_tells_all(run: Run) -> None:
+def test_the_report_shows_results_where_they_are_and_tells_all(run: Run) -> None:
     name = possible("<b>&\"'\n é\udcff.png")
     os.rename("photos/p1.png", os.path.join("photos", name))
     Path("photos/bad <i>.jpg").touch()
     assert run("photos", "--report").exit_code == 1
-    text = Path("out/report.html").read_text(encoding="utf-8")
-    page = Page(text)
-    assert not [tag for tag, _ in page.tags if tag in ("b", "i", "link", "iframe") and "caption" in tag]
-    sources = [str(attributes["src"]) for _, attributes in page.tags if "src" in attributes]
-    assert len(sources) == 6 and all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    page = Page(Path("out/report.html").read_text(encoding="utf-8"))
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(images) == 6 and {one["loading"] for one in images} == {"lazy"}
+    assert {Image.open(Path("out", unquote(str(one["src"]), errors="surrogateescape"))).size for one in images} == {
+        (32, 24),
+        (96, 72),
+    }
     assert not [tag for tag, attributes in page.tags if "href" in attributes or tag in ("link", "iframe", "object")]
-    sliders = [attributes for tag, attributes in page.tags if tag == "input"]
-    assert len(sliders) == 3 and all(one["type"] == "range" and one["aria-label"] for one in sliders)
-    assert (
-        "3 done, 1 failed" in page.text
-        and "bad <i>.jpg" in page.text
-        and "photos" not in page.text
-        and "size 32" in page.text
-    )
-    assert "32×24 px" in page.text
+    sliders = [attributes for tag, attributes in page.tags if attributes.get("type") == "range"]
+    assert len(sliders) == 3 and all(one["aria-label"] for one in sliders)
+    assert [tag for tag, attributes in page.tags if attributes.get("type") == "search"] == ["input"]
+    assert "3 done, 1 failed" in page.text and "bad <i>.jpg" in page.text and "photos" not in page.text.lower()
+    assert "size 32" in page.text and "32×24 px" in page.text
     assert ("i", {}) not in page.tags
+
+
+def test_the_report_groups_by_photograph_and_stays_small() -> None:
+    records = [
+        Record(
+            f"photos/{index}.jpg",
+            style,
+            f"out/{style}/{index}.png",
+            f"{index:032}" + "0" * 32,
+            output_sha256="a",
+            size=(32, 24),
+        )
+        for style in ("mosaic", "woodcut")
+        for index in range(300)
+    ]
+    for record in records:
+        Path(record.output).parent.mkdir(parents=True, exist_ok=True)
+        Path(record.output).touch()
+    *copies, (name, make) = report.page(records, "out")
+    assert name == "report.html" and len({way for way, _ in copies}) == 300
+    text = make().decode()
+    assert len(text) < 1_000_000
+    page = Page(text)
+    assert sum(tag == "section" for tag, _ in page.tags) == 300
+    assert [attributes["data-names"] for tag, attributes in page.tags if tag == "figure"][:3] == [
+        *("0.jpg mosaic", "0.jpg woodcut", "1.jpg mosaic")
+    ]
 
 
 def test_a_report_tells_the_losses_of_an_optimisation(tiny_weights: Path) -> None:

@@ -254,9 +254,7 @@ class Manifest:
             made[record.output_sha256] = (record.source_sha256, key)
 
     def _relative(self, output: str) -> str:
-        if places.is_url(self.folder):
-            return output.removeprefix(self.folder.rstrip("/") + "/")
-        return os.path.relpath(output, self.folder).replace(os.sep, "/")
+        return places.relative(output, self.folder)
 
 
 def _is_gone(source: str) -> bool:

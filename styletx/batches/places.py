@@ -176,6 +176,13 @@ class Guard:
             raise OutputError(f"{shown(path)} leads out of {shown(self.folder)}; remove the link on its way")
 
 
+def relative(path: str, folder: str) -> str:
+    """The way from a folder to what is in it, with forward slashes."""
+    if is_url(folder):
+        return path.removeprefix(folder.rstrip("/") + "/")
+    return os.path.relpath(path, folder).replace(os.sep, "/")
+
+
 def inside(relative: str) -> str:
     """A way from a folder, with forward slashes, that cannot lead out of it."""
     parts = (part if part not in ("", ".", "..") else "_" for part in relative.split("/"))

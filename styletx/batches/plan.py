@@ -25,6 +25,7 @@ from styletx.files import PASSED_OVER, PICTURE_EXTENSIONS, shown
 MANIFEST = "manifest.jsonl"
 CONTACT_SHEET = "contact-sheet.jpg"
 REPORT = "report.html"
+COPIES = "report"  # folder of the small pictures that it shows
 FORMATS = ("png", "jpg", "webp", "tif")
 # What is taken from a folder if no pattern is given.
 PICTURES = tuple(f"*{extension}" for extension in PICTURE_EXTENSIONS)
@@ -110,7 +111,7 @@ def make(
         )
     if len(set(names)) < len(names):
         raise OptionError(f"the style {shown(Counter(names).most_common(1)[0][0])} is given twice; remove one of them")
-    suffix, reserved, there = f".{format}", (MANIFEST, CONTACT_SHEET, REPORT), earlier or {}
+    suffix, reserved, there = f".{format}", (MANIFEST, CONTACT_SHEET, REPORT, COPIES), earlier or {}
     targets = _numbered(_told_apart([places.inside(one.relative) for one in found], suffix), suffix, reserved)
     jobs = []
     for style, room in zip(names, _rooms(names, there, reserved), strict=True):

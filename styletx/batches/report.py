@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
+import functools
 import html
 import io
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 from string import Template
 from typing import Any
+from urllib.parse import quote
 
 import PIL.Image
 import PIL.ImageDraw
@@ -22,12 +23,12 @@ from styletx import files, images
 from styletx._version import __version__
 from styletx.batches import places
 from styletx.batches.manifest import ELSEWHERE, Record
-from styletx.batches.plan import Job
+from styletx.batches.plan import COPIES, REPORT, Job
 from styletx.errors import PictureError
 from styletx.options import PLACES, Options, defaults
 
 CELL = 200  # px, of the contact sheet
-CAPTION = 22
+CAPTION = 38
 MOST_CELLS = 240  # more would be too small to see
 MARK = b'<meta name="generator" content="styletx">'  # of a page that `page` made
 PAGE_PICTURE = 640  # px, the long side of a picture in the page
@@ -42,49 +43,61 @@ def contact_sheet(records: Sequence[Record]) -> bytes:
     Raises:
         PictureError: there is no result.
     """
-    shown = [record for record in records if record.output_sha256]
-    if not shown:
+    done = [record for record in records if record.output_sha256]
+    if not done:
         raise PictureError("there is no result yet for a contact sheet; repaint a picture first")
-    shown = (
-        [shown[index * len(shown) // MOST_CELLS] for index in range(MOST_CELLS)] if len(shown) > MOST_CELLS else shown
-    )
-    columns = math.ceil(math.sqrt(len(shown) * 1.2))
-    rows = math.ceil(len(shown) / columns)
-    height = CELL + CAPTION
-    sheet = PIL.Image.new("RGB", (columns * CELL, rows * height), "white")
-    draw = PIL.ImageDraw.Draw(sheet)
-    font = _font(12)
+    count = min(len(done), MOST_CELLS)
+    shown = [done[index * len(done) // count] for index in range(count)]
+    columns = math.ceil(math.sqrt(count * 1.2))
+    rows, height = math.ceil(count / columns), CELL + CAPTION
+    top = 0 if count == len(done) else CAPTION
+    sheet = PIL.Image.new("RGB", (columns * CELL, top + rows * height), "white")
+    draw, font = PIL.ImageDraw.Draw(sheet), _font(12)
+    if top:
+        draw.text((columns * CELL / 2, top / 2), f"{count} of {len(done)}", "#333333", font, "mm")
     for index, record in enumerate(shown):
-        left, top = index % columns * CELL, index // columns * height
+        left, upper = index % columns * CELL, top + index // columns * height
         if (picture := _small(record.output, CELL - 12)) is not None:
-            sheet.paste(picture, (left + (CELL - picture.width) // 2, top + (CELL - picture.height) // 2))
-        name = _name(record.output)
-        while draw.textlength(name, font) > CELL - 12:
-            name = f"{name.rstrip('…')[:-1]}…"
-        draw.text((left + CELL / 2, top + CELL), name, "#333333", font, "ma")
-    stream = io.BytesIO()
-    pixels = images.read(sheet).pixels
-    images.write(stream, pixels, metadata={"styletx": __version__}, format="JPEG")
-    return stream.getvalue()
+            sheet.paste(picture, (left + (CELL - picture.width) // 2, upper + (CELL - picture.height) // 2))
+        for line, path in enumerate((record.source, record.style)):
+            name = _name(path)
+            while draw.textlength(name, font) > CELL - 12:
+                name = f"{name.rstrip('…')[:-1]}…"
+            draw.text((left + CELL / 2, upper + CELL + 16 * line), name, ("#333333", "#777777")[line], font, "ma")
+    return _jpeg(sheet)
 
 
-def page(records: Sequence[Record], folder: str) -> bytes:
-    """An HTML page that needs no other file: summary, failures, and each result over its source.
+def page(records: Sequence[Record], folder: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """An HTML page with summary, failures, and each result over its photograph, which are loaded as they are seen.
 
-    It tells names, not where they are.
+    It tells names, not where they are. Results are shown where they are, small copies of the photographs beside it.
 
     Args:
         records: of a batch.
         folder: where the results are.
+
+    Yields:
+        Files for the folder: the way there, and what makes its contents. The page comes last.
     """
-    template = Template(resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
     done = [record for record in records if record.output_sha256]
+    for record in done:
+        for path, copy in ((record.source, _before(record)), (record.output, _after(record, folder))):
+            if copy.startswith(f"{COPIES}/"):
+                yield copy, functools.partial(_copied, path)
+    yield REPORT, functools.partial(_page, records, done, folder)
+
+
+def _page(records: Sequence[Record], done: Sequence[Record], folder: str) -> bytes:
+    template = Template(resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
     failed = [record for record in records if record.error]
+    photographs: dict[str, list[Record]] = {}
+    for record in done:
+        photographs.setdefault(record.source, []).append(record)
     text = template.substitute(
         title=f"styletx: {_escaped(_name(os.path.abspath(folder)))}",
         summary="".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in _summary(records, done, failed)),
         failures="" if not failed else f"<h2>Failed</h2><ul>{''.join(map(_failure, failed))}</ul>",
-        pairs="".join(map(_pair, done)),
+        photographs="".join(_photograph(source, some, folder) for source, some in photographs.items()),
     )
     return text.encode("utf-8", "backslashreplace")
 
@@ -108,28 +121,54 @@ def _failure(record: Record) -> str:
     return f"<li>{_escaped(_without_places(record.error or '', record))}</li>"
 
 
-def _pair(record: Record) -> str:
-    after = _small(record.output, PAGE_PICTURE)
-    if after is None:
-        return f'<figure class="pair"><p>{_escaped(_name(record.output))} no longer exists.</p></figure>'
-    before = _small(record.source, PAGE_PICTURE)
+def _photograph(source: str, records: Sequence[Record], folder: str) -> str:
+    pairs = "".join(_pair(record, folder) for record in records)
+    return f'<section class="photograph"><h3>{_escaped(_name(source))}</h3><div class="pairs">{pairs}</div></section>'
+
+
+def _pair(record: Record, folder: str) -> str:
     name, style = _escaped(_name(record.source)), _escaped(_name(record.style))
-    facts = [f"{record.size[0]}×{record.size[1]} px"] if record.size else []
-    facts += [f"{record.seconds:.1f} s"]
+    names = f'class="pair" data-names="{name.lower()} {style.lower()}"'
+    if record.size is None or not places.exists(record.output):
+        return f"<figure {names}><p>{_escaped(_name(record.output))} no longer exists.</p></figure>"
+    width, height = record.size
+    facts = [f"{width}×{height} px", f"{record.seconds:.1f} s"]
     facts += [f"{_escaped(name)} {value:.4g}" for name, value in record.losses.items()]
     notes = "".join(f"<br>{_escaped(_without_places(note, record))}" for note in record.notes)
-    slider = ""
-    if before is not None:
-        before = before.resize(after.size)
+    after, slider = quote(_after(record, folder), errors="surrogateescape"), ""
+    if places.exists(places.join(folder, _before(record))):
         slider = (
-            f'<img class="before" src="{_embedded(before)}" alt="{name}, the photograph">'
+            f'<img class="before" loading="lazy" src="{_before(record)}" alt="{name}, the photograph">'
             f'<input type="range" min="0" max="100" value="50" aria-label="Share of {name} that shows the photograph">'
         )
     return (
-        f'<figure class="pair"><div class="stage" style="aspect-ratio: {after.width} / {after.height}">'
-        f'<img src="{_embedded(after)}" alt="{name} in the style of {style}">{slider}</div>'
-        f"<figcaption><b>{name}</b> in {style}<br><small>{', '.join(facts)}{notes}</small></figcaption></figure>"
+        f'<figure {names}><div class="stage" style="aspect-ratio: {width} / {height}">'
+        f'<img loading="lazy" src="{after}" alt="{name} in the style of {style}">{slider}</div>'
+        f"<figcaption>{style}<br><small>{', '.join(facts)}{notes}</small></figcaption></figure>"
     )
+
+
+def _before(record: Record) -> str:
+    """The way to a photograph's small copy."""
+    return f"{COPIES}/{(record.source_sha256 or '')[:32]}.jpg"
+
+
+def _after(record: Record, folder: str) -> str:
+    """The way to what shows a result: itself, or a copy of one that browsers do not show."""
+    way = places.relative(record.output, folder)
+    return way if not way.endswith(".tif") else f"{COPIES}/{(record.output_sha256 or '')[:32]}.jpg"
+
+
+def _copied(path: str) -> bytes:
+    """A small copy of a picture.
+
+    Raises:
+        PictureError: it can no longer be read.
+    """
+    picture = _small(path, PAGE_PICTURE)
+    if picture is None:
+        raise PictureError(f"{files.shown(path)} can no longer be read, so the report does not show it")
+    return _jpeg(picture)
 
 
 def _small(path: str, side: int) -> PIL.Image.Image | None:
@@ -156,13 +195,10 @@ def _font(size: int) -> Any:
 
 
 def _jpeg(image: PIL.Image.Image) -> bytes:
+    """A file that says that it is ours."""
     stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=85)
+    images.write(stream, images.read(image).pixels, metadata={"styletx": __version__}, format="JPEG")
     return stream.getvalue()
-
-
-def _embedded(image: PIL.Image.Image) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(_jpeg(image)).decode()}"
 
 
 def _name(path: str) -> str:

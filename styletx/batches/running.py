@@ -165,20 +165,22 @@ class Batch:
         from styletx.batches import report as overviews
 
         records = overviews.latest(self.manifest.records(), self.jobs)
-        wanted: dict[str, Callable[[], bytes]] = {}
         if contact_sheet and any(record.output_sha256 for record in records):
-            wanted[plan.CONTACT_SHEET] = lambda: overviews.contact_sheet(records)
-        if report:
-            wanted[plan.REPORT] = lambda: overviews.page(records, self.output)
-        for name, make in wanted.items():
-            place = places.join(self.output, name)
-            try:
-                self.guard.check(place)
-                if places.exists(place) and not self._is_ours(place):
-                    raise OutputError(f"{files.shown(place)} was not made by styletx and is left as it is")
-                places.write(place, make())
-            except OutputError as error:
-                self._note((Note(f"{error.args[0]}."),))
+            self._write(plan.CONTACT_SHEET, lambda: overviews.contact_sheet(records))
+        for name, make in overviews.page(records, self.output) if report else ():
+            # A copy has its picture's hash for a name, so that one that is there needs no other.
+            if name == plan.REPORT or not places.exists(places.join(self.output, name)):
+                self._write(name, make)
+
+    def _write(self, name: str, make: Callable[[], bytes]) -> None:
+        place = places.join(self.output, name)
+        try:
+            self.guard.check(place)
+            if places.exists(place) and not self._is_ours(place):
+                raise OutputError(f"{files.shown(place)} was not made by styletx and is left as it is")
+            places.write(place, make())
+        except (OutputError, PictureError) as error:
+            self._note((Note(f"{error.args[0]}."),))
 
     def _is_ours(self, place: str) -> bool:
         """Whether styletx made the file at a place: the manifest knows it, or the file says so."""
