@@ -258,7 +258,7 @@ def test_the_report_shows_results_where_they_are_and_tells_all(run: Run) -> None
     assert len(images) == 6 and {one["loading"] for one in images} == {"lazy"}
     assert {Image.open(Path("out", unquote(str(one["src"]), errors="surrogateescape"))).size for one in images} == {
         (32, 24),
-        (96, 72),
+        (64, 48),
     }
     assert not [tag for tag, attributes in page.tags if "href" in attributes or tag in ("link", "iframe", "object")]
     sliders = [attributes for tag, attributes in page.tags if attributes.get("type") == "range"]
