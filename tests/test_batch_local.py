@@ -257,6 +257,8 @@ def test_what_has_no_end_or_is_too_large_is_not_read() -> None:
     ("options", "message"),
     [
         ({"sise": 3}, "no option is called 'sise'"),
+        ({"workers": 0}, r"^workers cannot be 0; it must be a whole number from 1$"),
+        ({"workers": "2"}, r"^workers cannot be '2'; it must be a whole number from 1$"),
         ({"executor": "lokal"}, r"^executor cannot be 'lokal'; did you mean 'local'\?$"),
         ({"address": "host:1"}, "^address is only for executor ray; use that executor, or remove it$"),
         ({"format": "gif"}, "^format cannot be 'gif'; choose one of png, jpg, webp, tif$"),

@@ -202,3 +202,24 @@ def test_metadata_that_is_not_there(tmp_path):
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(PictureError, match="not a picture"):
         images.read_metadata(path)
+
+
+ODD_TENSORS = {
+    "meta": lambda: torch.zeros(3, 40, 40, device="meta"),
+    "sparse": lambda: torch.zeros(3, 40, 40).to_sparse(),
+    "complex": lambda: torch.zeros(3, 40, 40, dtype=torch.complex64).conj(),
+    "quantised": lambda: torch.quantize_per_tensor(torch.zeros(3, 40, 40), 0.1, 0, torch.quint8),
+    "nested": lambda: torch.nested.nested_tensor([torch.zeros(3, 40, 40)]),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", ODD_TENSORS)
+def test_a_tensor_of_no_plain_numbers_is_refused(kind):
+    with pytest.raises(PictureError, match=r"^<tensor> does not hold plain numbers; give a dense one"):
+        images.read(ODD_TENSORS[kind]())
+
+
+def test_a_matrix_is_an_array():
+    values = random_values(20, 30, 1)[..., 0]
+    assert torch.equal(images.read(np.matrix(values)).pixels, images.read(values).pixels)

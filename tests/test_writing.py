@@ -246,3 +246,13 @@ def test_a_broken_exif_block_is_left_out():
         stream = io.BytesIO()
         images.write(stream, picture.pixels, metadata={"a": 1}, exif=picture.exif, format=rng.choice(["JPEG", "TIFF"]))
         assert images.read_metadata(stream.getvalue()) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [({"bits": 12}, "12 bits cannot be"), ({"format": 3}, "3 cannot be written")]
+)
+def test_what_cannot_be_written_so_is_told(tmp_path, options, said):
+    with pytest.raises(OutputError, match=said):
+        images.write(tmp_path / "a.png", torch.zeros(1, 3, 20, 20), **options)
+    with pytest.raises(TypeError, match="a path or a stream"):
+        images.write(None, torch.zeros(1, 3, 20, 20))

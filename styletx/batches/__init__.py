@@ -45,6 +45,8 @@ def executor_named(name: str, *, workers: int | None = None, address: str | None
     Raises:
         OptionError: there is no such executor, or it cannot work here.
     """
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise OptionError(f"{field('workers')} cannot be {workers!r}; it must be a whole number from 1")
     if name not in EXECUTORS:
         raise OptionError(f"{field('executor')} cannot be {name!r}; {hint(name, EXECUTORS)}")
     return EXECUTORS[name](workers, address)

@@ -177,6 +177,9 @@ def _buffered(stream: BinaryIO, name: str) -> BinaryIO:
 
 def _decode_tensor(tensor: Tensor, max_pixels: int) -> decoding.Decoded:
     name = "<tensor>"
+    is_dense = not tensor.is_nested and tensor.layout == torch.strided and not tensor.is_meta
+    if not is_dense or tensor.is_quantized or tensor.is_complex():
+        raise PictureError(f"{name} does not hold plain numbers; give a dense one of uint8, uint16 or float in [0,1]")
     values = tensor.detach().cpu()
     values = values[0] if values.ndim == 4 and len(values) == 1 else values
     if values.ndim != 3 or values.shape[0] not in (1, 3, 4):
@@ -186,7 +189,8 @@ def _decode_tensor(tensor: Tensor, max_pixels: int) -> decoding.Decoded:
 
 
 def _decode_array(array: npt.NDArray[Any], name: str, max_pixels: int) -> decoding.Decoded:
-    values = array[..., None] if array.ndim == 2 else array
+    values = np.asarray(array)  # a matrix has two dimensions whatever one does
+    values = values[..., None] if values.ndim == 2 else values
     if values.ndim != 3 or values.shape[-1] not in (1, 2, 3, 4):
         raise PictureError(f"{name} has the shape {array.shape}; use [H,W] or [H,W,C] with 1 to 4 channels")
     opening.check_size(values.shape[1], values.shape[0], name, max_pixels)

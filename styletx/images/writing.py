@@ -73,8 +73,12 @@ def write(
         OutputError: it cannot be written; a file that was there is left as it was.
     """
     path = target if isinstance(target, str | os.PathLike) else None
+    if path is None and not hasattr(target, "write"):
+        raise TypeError(f"a picture is written to a path or a stream, not {type(target)}")
     name = getattr(target, "name", "<stream>") if path is None else path
-    format = (format or (_format_of(path) if path is not None else "PNG")).upper()
+    format = str(format or (_format_of(path) if path is not None else "PNG")).upper()
+    if bits not in (8, 16):
+        raise OutputError(f"{files.shown(str(name))}: {bits!r} bits cannot be written; choose 8 or 16")
     if format not in encoding.FORMATS.values():
         known = ", ".join(sorted(set(encoding.FORMATS.values())))
         raise OutputError(f"{files.shown(str(name))}: {format} cannot be written; choose one of {known}")
