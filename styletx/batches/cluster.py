@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -88,17 +89,21 @@ class RayExecutor:
             yield
             return
         self._check_address()
-        try:
-            ray.init(address=self.address, logging_level=logging.ERROR, log_to_driver=False)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            where = "" if self.address is None else f"{field('address')} {self.address}: "
-            raise OptionError(
-                f"{where}there is no Ray cluster ({files.reason(error)}); check that one is running"
-            ) from error
-        try:
+        quietly: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        with contextlib.ExitStack() as stack:
+            try:
+                ray.init(address=self.address or "auto", **quietly)
+            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+                if self.address is not None:
+                    raise OptionError(
+                        f"{field('address')} {self.address}: there is no Ray cluster ({files.reason(error)}); check "
+                        "that one is running"
+                    ) from error
+                # One of our own, of which nothing is left afterwards.
+                folder = tempfile.TemporaryDirectory(prefix="styletx-", ignore_cleanup_errors=True)
+                ray.init(address="local", _temp_dir=stack.enter_context(folder), **quietly)
+            stack.callback(ray.shutdown)
             yield
-        finally:
-            ray.shutdown()
 
 
 class Actor:
@@ -141,9 +146,11 @@ class Actor:
                     yield ray.get(reference)
 
     def close(self) -> None:
-        """End the actor."""
+        """End the actor, which first removes what it put on its node's disk."""
         import ray
 
+        with contextlib.suppress(Exception):  # it may be gone, with its node
+            ray.get(self._actor.close.remote(), timeout=10)
         ray.kill(self._actor)
 
 

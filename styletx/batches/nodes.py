@@ -32,6 +32,10 @@ class Painter:
     def ready(self) -> None:
         """Answer as soon as the node runs it."""
 
+    def close(self) -> None:
+        """Remove what was put on this node's disk."""
+        self._load.close()
+
     def check(self, styles: Sequence[Recipe]) -> None:
         """As `Worker.check`."""
         for recipe in styles:
@@ -50,6 +54,10 @@ class SentLoader(Loader):
         self._sent = sent
         self._folder = tempfile.TemporaryDirectory(prefix="styletx-")
         self._placed: dict[str, str] = {}
+
+    def close(self) -> None:
+        """Remove the files that were placed."""
+        self._folder.cleanup()
 
     def _prepare(self, recipe: Recipe) -> Stylizer:
         try:

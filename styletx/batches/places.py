@@ -281,4 +281,6 @@ def _remote(url: str) -> tuple[Any, str]:
         system, place = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
         raise OptionError(f"{shown(url)} cannot be reached ({reason(error)}); check its beginning") from error
+    except Exception as error:  # some connect at once, and each has exceptions of its own
+        raise OptionError(f"{shown(url)} cannot be reached ({reason(error)}); check the address and network") from error
     return system, place

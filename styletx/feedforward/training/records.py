@@ -53,7 +53,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         return []
     records = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with contextlib.suppress(ValueError, TypeError, KeyError):
+        with contextlib.suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):
             record = json.loads(line)
             records.append({name: float(record[name]) for name in ("total", "content", "style", "tv")})
             records[-1]["step"] = int(record["step"])
