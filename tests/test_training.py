@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -216,9 +217,21 @@ def test_another_trainings_checkpoint_is_refused(make: Callable[..., Training]) 
     before = training.output.read_bytes()
     with pytest.raises(TrainingError, match=r"checkpoint.pt belongs to a training with other options"):
         make(steps=2, style_weight=3.0, resume=True)
-    (training.folder / "checkpoint.pt").write_bytes(b"nonsense")
-    with pytest.raises(TrainingError, match=r"checkpoint.pt is damaged or not a checkpoint"):
-        make(steps=2, resume=True)
+    path = training.folder / "checkpoint.pt"
+    whole = torch.load(path, weights_only=True)
+    for spoil in ("nonsense", "network", "average", "done"):
+        state = copy.deepcopy(whole)
+        if spoil == "network":
+            state["network"]["last.bias"] = torch.zeros(7)
+        elif spoil == "average":
+            state["optimisers"][0]["state"][0]["average"] = torch.zeros(2, 3)
+        elif spoil == "done":
+            state["done"] = float("inf")
+        torch.save(state, path)
+        if spoil == "nonsense":
+            path.write_bytes(b"nonsense")
+        with pytest.raises(TrainingError, match=r"checkpoint.pt is damaged or not a checkpoint"):
+            make(steps=2, resume=True)
     assert training.output.read_bytes() == before
 
 

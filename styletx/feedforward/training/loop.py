@@ -310,6 +310,9 @@ class Training:
             self.trained.load_state_dict(saved["network"])
             for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
                 optimiser.load_state_dict(state)
+                for parameter, kept in optimiser.state.items():
+                    if any(one.dim() and one.shape != parameter.shape for one in kept.values()):
+                        raise ValueError("an optimiser's state does not fit")
             self.done = self.saved = range(self.options.steps + 1)[saved["done"]]
             self.watch.lowest, self.watch.smoothed = float(saved["lowest"]), float(saved["smoothed"])
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
