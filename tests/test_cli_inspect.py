@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import re
+import signal
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,8 @@ from PIL import Image
 
 from styletx import backbones, inspection
 from styletx.backbones import downloads, places, weights
-from styletx.cli import main
+from styletx.cli import main, progress
+from styletx.optimization import Step
 from styletx.options import layer_weights
 
 
@@ -197,3 +202,16 @@ def test_what_cannot_work_is_one_line(arguments: str, told: str) -> None:
 def test_without_matplotlib_there_is_one_line(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "pip install 'styletx[plots]'" in refused("inspect", *arguments)
+
+
+@pytest.mark.parametrize(("after", "code"), [(3, 130), (0, 1)])
+def test_a_search_that_is_stopped_saves_what_it_found(monkeypatch: pytest.MonkeyPatch, after: int, code: int) -> None:
+    def stopped(steps: Iterable[Step], quiet: bool) -> Iterator[Step]:
+        yield from itertools.islice(steps, after)
+        os.kill(os.getpid(), signal.SIGINT)
+        yield from steps
+
+    monkeypatch.setattr(progress, "bar", stopped)
+    options = ["--texture", "--layer", "relu1_1", "--size", "32", "-o", "texture.png"]
+    ended = CliRunner().invoke(main, ["inspect", "compact", "photo.png", *options])
+    assert ended.exit_code == code and os.path.exists("texture.png") == bool(after)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import torch
 from torch import Tensor
 
 from styletx import backbones, devices, images, inspection
 from styletx.backbones import Backbone
-from styletx.cli import progress
+from styletx.cli import progress, signals
 from styletx.cli.inspect.report import OUTPUTS, say
 from styletx.errors import field
 from styletx.files import shown
@@ -74,16 +76,22 @@ def show(
         f"reduce {field('size')}",
     )
     report: dict[str, Any] = {"output": str(target), "backbone": architecture.name, "layer": layer, "way": way}
+    stop, drawn = signals.Stop(), None
     if way in PLOTS:
         drawn = _plot(found, pixels, layer, way)
     else:
         generator = torch.Generator().manual_seed(seed)
-        for step in progress.bar(_search(found, pixels, layer, way, iterations, generator), quiet):
-            report["losses"] = step.losses
-            drawn = step.pixels
+        with stop.interrupting():
+            for step in progress.bar(_search(found, pixels, layer, way, iterations, generator), quiet):
+                report["losses"] = step.losses
+                drawn = step.pixels
         report["layers"] = layers
-    progress.notes(images.write(target, drawn.cpu()), quiet)
+    if drawn is None:
+        raise click.Abort
+    with signals.handled(signal.SIG_IGN):
+        progress.notes(images.write(target, drawn.cpu()), quiet)
     say(report, target, as_json, quiet)
+    click.get_current_context().exit(stop.code)
 
 
 def _search(
