@@ -255,4 +255,4 @@ def test_what_cannot_be_written_so_is_told(tmp_path, options, said):
     with pytest.raises(OutputError, match=said):
         images.write(tmp_path / "a.png", torch.zeros(1, 3, 20, 20), **options)
     with pytest.raises(TypeError, match="a path or a stream"):
-        images.write(None, torch.zeros(1, 3, 20, 20))
+        images.write(None, torch.zeros(1, 3, 20, 20))  # type: ignore[arg-type]
