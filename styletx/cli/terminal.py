@@ -14,7 +14,7 @@ import click
 from styletx.errors import OutputError
 from styletx.files import printable, reason
 
-UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EINVAL, errno.EDQUOT)
+UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT)
 
 
 def say(text: str = "", *, aside: bool = False) -> None:
