@@ -33,6 +33,12 @@ def rendered(message: str, show: Callable[[str], str] = str) -> str:
     return _FIELD.sub(lambda match: show(match[1]), message)
 
 
+def told(value: object) -> str:
+    """A value as messages show it: on one line, and short."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that an unknown one was probably meant to be, or None."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)

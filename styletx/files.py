@@ -137,7 +137,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterat
                 os.chmod(file.name, mode)
             if sys.platform == "win32":
                 file.close()
-            (os.replace if overwrite else _claim)(file.name, target)
+            (_claim if overwrite is False else os.replace)(file.name, target)
 
 
 def check(path: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]] = ()) -> None:

@@ -59,7 +59,7 @@ def cache_dir() -> Path:
 def locate(architecture: Architecture) -> tuple[str, Path] | None:
     """Origin ("cache" or "bundled") and path of weights that are here without a download, if any are."""
     cached = _cached(architecture)
-    if cached.exists():
+    if os.path.exists(cached):
         return "cache", cached
     bundled = _bundled(architecture)
     return ("bundled", bundled) if bundled else None
@@ -108,7 +108,7 @@ def find(
     if file is not None:
         return read(architecture, file)
     cached = _cached(architecture)
-    if cached.exists():
+    if os.path.exists(cached):
         try:
             return read(architecture, cached, "cache")
         except WeightsError as error:
@@ -227,7 +227,7 @@ def _bundled(architecture: Architecture) -> Path | None:
 
 
 def _is_whole(architecture: Architecture, path: Path) -> bool:
-    if not path.exists():
+    if not os.path.exists(path):
         return False
     try:
         weights = read(architecture, path, "cache")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from styletx.batches.manifest import Record
 from styletx.batches.plan import Job
@@ -94,11 +94,11 @@ def batch(
     """
     chosen = executor_named(executor, workers=workers, address=address) if isinstance(executor, str) else executor
     whole = Batch(
-        _several(sources),
-        _several(styles),
+        _several("sources", sources),
+        _several("styles", styles),
         output,
         combined(options, keywords),
-        pattern=[pattern] if isinstance(pattern, str) else pattern,
+        pattern=_several("pattern", pattern),
         format=format,
         overwrite=overwrite,
         history=history,
@@ -107,5 +107,9 @@ def batch(
     return whole.run(chosen)
 
 
-def _several(given: Path | Sequence[Path]) -> Sequence[Path]:
-    return [given] if isinstance(given, str | os.PathLike) else given
+def _several(name: str, given: Path | Sequence[Path]) -> list[Any]:
+    several: list[Any] = [given] if isinstance(given, str | os.PathLike) else list(given)
+    for one in several:
+        if not isinstance(one, str | os.PathLike):
+            raise TypeError(f"{name} are paths or names, not {type(one)}")
+    return several

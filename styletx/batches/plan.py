@@ -19,7 +19,7 @@ from pathlib import PurePosixPath
 
 from styletx import files
 from styletx.batches import lists, places
-from styletx.errors import OptionError, OutputError, PictureError, field
+from styletx.errors import OptionError, OutputError, PictureError, field, told
 from styletx.files import PASSED_OVER, PICTURE_EXTENSIONS, shown
 
 MANIFEST = "manifest.jsonl"
@@ -90,8 +90,8 @@ def make(
         OptionError: nothing to do, or a style given twice.
         OutputError: the folder for the results is also a source.
     """
-    if format not in FORMATS:
-        raise OptionError(f"{field('format')} cannot be {format!r}; choose one of {', '.join(FORMATS)}")
+    if not isinstance(format, str) or format not in FORMATS:
+        raise OptionError(f"{field('format')} cannot be {told(format)}; choose one of {', '.join(FORMATS)}")
     if not sources or not styles:
         raise OptionError("there is nothing to do; give at least one source and one style")
     folder = files.local(output)

@@ -72,8 +72,8 @@ class Commands(click.Group):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """As click does it."""
-        terminal.prepare()
         with _explained():
+            terminal.prepare()
             return super().make_context(*args, **kwargs)
 
 

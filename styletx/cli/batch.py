@@ -175,7 +175,9 @@ def _print_plan(batch: Batch, as_json: bool) -> None:
 
 
 def _bar(total: int, quiet: bool) -> Any:
-    from styletx.cli.progress import is_watched, tqdm
+    from tqdm import tqdm
+
+    from styletx.cli.progress import is_watched
 
     layout = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
     is_silent = quiet or not is_watched()

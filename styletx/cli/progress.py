@@ -8,22 +8,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from tqdm import tqdm
+
 from styletx.cli import terminal
 from styletx.cli.flags import flag
-from styletx.errors import OptionError
-from styletx.files import reason
 from styletx.notes import Note
 from styletx.optimization import Step
-
-try:
-    from tqdm import tqdm
-except ValueError as nonsense:  # it reads its variables when it is imported
-    raise OptionError(
-        f"a variable TQDM_… of the environment cannot be read ({reason(nonsense)}); remove it"
-    ) from nonsense
-
-__all__ = ["bar", "download_bar", "notes", "tqdm"]
-
 
 EVERY = 10  # seconds between lines that take a bar's place
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import click
 
-from styletx.errors import OutputError
+from styletx.errors import OptionError, OutputError
 from styletx.files import printable, reason
 
 UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT)
@@ -22,11 +23,36 @@ def say(text: str = "", *, aside: bool = False) -> None:
     click.echo(printable(text), err=aside)
 
 
+class _Patient(io.TextIOWrapper):
+    """A stderr that may be full or broken: what cannot be said is not worth the work for."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
 def prepare() -> None:
-    """Have characters that the terminal's encoding lacks escaped, and not refused."""
-    for stream in (sys.stdout, sys.stderr):
-        if (reconfigure := getattr(stream, "reconfigure", None)) is not None:
-            reconfigure(errors="backslashreplace")
+    """Get the terminal ready: characters that its encoding lacks are escaped, and a full stderr is borne.
+
+    Raises:
+        OptionError: the environment has a variable for bars that makes no sense.
+    """
+    if (real := sys.__stderr__) is not None and sys.stderr is real:
+        sys.stderr = _Patient(real.buffer, real.encoding, errors="backslashreplace", line_buffering=True)
+    if (reconfigure := getattr(sys.stdout, "reconfigure", None)) is not None:
+        reconfigure(errors="backslashreplace")
+    if any(name.startswith("TQDM_") for name in os.environ):
+        try:
+            import tqdm  # noqa: F401
+        except ValueError as error:  # it reads its variables when it is imported, and torch imports it
+            raise OptionError(
+                f"a variable TQDM_… of the environment cannot be read ({reason(error)}); remove it"
+            ) from error
 
 
 @contextlib.contextmanager

@@ -48,6 +48,8 @@ def command(
     Beside the model FILE.safetensors, the folder FILE.training gets checkpoint, samples and loss curve. Ctrl-C and
     SIGTERM save a checkpoint and stop, with the exit code 130 or 143; the same command with --resume continues from it.
     """
+    from tqdm import tqdm
+
     from styletx import images
     from styletx.cli import progress
     from styletx.feedforward import models
@@ -84,7 +86,7 @@ def command(
     stop = signals.Stop()
     with stop.noting():
         try:
-            with progress.tqdm(total=chosen.steps, initial=training.done, unit="step", disable=quiet or None) as bar:
+            with tqdm(total=chosen.steps, initial=training.done, unit="step", disable=quiet or None) as bar:
                 for step in training:
                     bad.update(step.bad)
                     with bar.external_write_mode(file=sys.stderr):

@@ -81,7 +81,7 @@ def write(
         raise OutputError(f"{files.shown(str(name))}: {bits!r} bits cannot be written; choose 8 or 16")
     if format not in encoding.FORMATS.values():
         known = ", ".join(sorted(set(encoding.FORMATS.values())))
-        raise OutputError(f"{files.shown(str(name))}: {format} cannot be written; choose one of {known}")
+        raise OutputError(f"{files.shown(str(name))}: {files.shown(format)} cannot be written; choose one of {known}")
     deep = bits == 16 and format in ("PNG", "TIFF")
     with files.output_errors(str(name)):
         data, notes = encoding.encode(quantised(pixels, alpha, 16 if deep else 8), format, metadata, exif)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar
 
-from styletx.errors import OptionError, field, hint, rendered
+from styletx.errors import OptionError, field, hint, rendered, told
 from styletx.options.looks import LOOKS
 from styletx.options.specs import (
     ONE_PASS,
@@ -262,7 +262,7 @@ def combined(options: Options | None, keywords: Mapping[str, Any]) -> Options:
     """
     if options is not None and not isinstance(options, Options):
         raise OptionError(
-            f"options cannot be {options!r:.80}; make them by styletx.Options(size=768), or give keywords"
+            f"options cannot be {told(options)}; make them by styletx.Options(size=768), or give keywords"
         )
     known = defaults(Options)
     for name in keywords:

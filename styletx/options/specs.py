@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from styletx.errors import OptionError, field
+from styletx.errors import OptionError, field, told
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -105,12 +105,12 @@ def check(options: DataclassInstance) -> None:
         if one.name == "size" and value == "original":
             continue
         if spec.choices and value not in spec.choices:
-            raise OptionError(f"{field(one.name)} cannot be {value!r}; choose one of {', '.join(spec.choices)}")
+            raise OptionError(f"{field(one.name)} cannot be {told(value)}; choose one of {', '.join(spec.choices)}")
         if spec.minimum is not None:
             _check_number(one, spec, value)
         elif not isinstance(value, type(one.default) if one.default is not None else str):
             kind = {bool: "True or False", tuple: "whole numbers"}.get(type(one.default), "text")
-            raise OptionError(f"{field(one.name)} cannot be {value!r}; it must be {kind}")
+            raise OptionError(f"{field(one.name)} cannot be {told(value)}; it must be {kind}")
         if one.name in ("style_layers", "content_layers"):
             layer_weights(value)
 
@@ -123,6 +123,6 @@ def _check_number(one: dataclasses.Field[Any], spec: Spec, value: Any) -> None:
     if not finite:
         kind = "a number" if float in kinds else "a whole number"
         other = " or 'original'" if one.name == "size" else ""
-        raise OptionError(f"{field(one.name)} cannot be {value!r}; it must be {kind} {ends}{other}")
+        raise OptionError(f"{field(one.name)} cannot be {told(value)}; it must be {kind} {ends}{other}")
     if value < (spec.minimum or 0) or (spec.maximum is not None and value > spec.maximum):
-        raise OptionError(f"{field(one.name)} cannot be {value!r}; it must be {ends}")
+        raise OptionError(f"{field(one.name)} cannot be {told(value)}; it must be {ends}")

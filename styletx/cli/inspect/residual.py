@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from styletx import devices, images, inspection
 from styletx.cli import progress, terminal
 from styletx.cli.inspect.report import OUTPUTS, say
@@ -24,7 +26,7 @@ def train(*, depths: str, steps: int, output: str | None, seed: int, device: str
     images.check_output(target)
     training = inspection.train_trunks(chosen, steps=steps, seed=seed, device=devices.choose(device))
     done = []
-    with progress.tqdm(total=2 * len(chosen) * steps, disable=quiet or sys.stderr is None, dynamic_ncols=True) as bar:
+    with tqdm(total=2 * len(chosen) * steps, disable=quiet or sys.stderr is None, dynamic_ncols=True) as bar:
         for step in training:
             bar.set_description_str(f"{step.blocks} blocks, {'skip' if step.skip else 'plain'}", refresh=False)
             bar.set_postfix_str(f"error {step.error:.4f}", refresh=False)
