@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from styletx.batches.manifest import Record
 from styletx.batches.plan import Job
 from styletx.batches.running import Batch, Executor, Path
-from styletx.errors import OptionError, field, hint
+from styletx.errors import OptionError, field, hint, told
 from styletx.options import OptionKeywords, Options, combined, explained
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def executor_named(name: str, *, workers: int | None = None, address: str | None
         OptionError: there is no such executor, or it cannot work here.
     """
     if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise OptionError(f"{field('workers')} cannot be {workers!r}; it must be a whole number from 1")
+        raise OptionError(f"{field('workers')} cannot be {told(workers)}; it must be a whole number from 1")
     if name not in EXECUTORS:
         raise OptionError(f"{field('executor')} cannot be {name!r}; {hint(name, EXECUTORS)}")
     return EXECUTORS[name](workers, address)

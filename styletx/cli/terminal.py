@@ -23,17 +23,13 @@ def say(text: str = "", *, aside: bool = False) -> None:
     click.echo(printable(text), err=aside)
 
 
-class _Patient(io.TextIOWrapper):
+class _Patient(io.FileIO):
     """A stderr that may be full or broken: what cannot be said is not worth the work for."""
 
-    def write(self, text: str) -> int:
+    def write(self, data: Any) -> int:
         with contextlib.suppress(OSError):
-            return super().write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError):
-            super().flush()
+            return super().write(data) or 0
+        return len(data)
 
 
 def prepare() -> None:
@@ -42,8 +38,11 @@ def prepare() -> None:
     Raises:
         OptionError: the environment has a variable for bars that makes no sense.
     """
-    if (real := sys.__stderr__) is not None and sys.stderr is real:
-        sys.stderr = _Patient(real.buffer, real.encoding, errors="backslashreplace", line_buffering=True)
+    real: Any = sys.__stderr__
+    # A Windows console is no such file.
+    if real is not None and sys.stderr is real and type(getattr(real.buffer, "raw", real.buffer)) is io.FileIO:
+        stream = io.BufferedWriter(_Patient(real.fileno(), "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(stream, real.encoding, "backslashreplace", line_buffering=True)
     if (reconfigure := getattr(sys.stdout, "reconfigure", None)) is not None:
         reconfigure(errors="backslashreplace")
     if any(name.startswith("TQDM_") for name in os.environ):

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, cast
 from torch import Tensor
 
 from styletx import files
-from styletx.errors import OutputError
+from styletx.errors import OutputError, told
 from styletx.images import encoding
 from styletx.images.pixels import quantised
 from styletx.notes import Notes
@@ -76,9 +76,11 @@ def write(
     if path is None and not hasattr(target, "write"):
         raise TypeError(f"a picture is written to a path or a stream, not {type(target)}")
     name = getattr(target, "name", "<stream>") if path is None else path
-    format = str(format or (_format_of(path) if path is not None else "PNG")).upper()
-    if bits not in (8, 16):
-        raise OutputError(f"{files.shown(str(name))}: {bits!r} bits cannot be written; choose 8 or 16")
+    if format is None:
+        format = "PNG" if path is None else _format_of(path)
+    format = str(format).upper()
+    if not isinstance(bits, int) or bits not in (8, 16):
+        raise OutputError(f"{files.shown(str(name))}: {told(bits)} bits cannot be written; choose 8 or 16")
     if format not in encoding.FORMATS.values():
         known = ", ".join(sorted(set(encoding.FORMATS.values())))
         raise OutputError(f"{files.shown(str(name))}: {files.shown(format)} cannot be written; choose one of {known}")

@@ -81,7 +81,7 @@ class Result:
             alpha=self.alpha,
             metadata=None if self.is_stripped else self.metadata,
             exif=None if self.is_stripped else self.exif,
-            bits=bits or self.bits,
+            bits=self.bits if bits is None else bits,
             format=format,
             overwrite=overwrite,
         )

@@ -234,7 +234,7 @@ class OptimizingStylizer(Stylizer):
         if init in INITIALS:
             return None
         if not os.path.exists(init) and (near := nearest(init, INITIALS)):
-            raise OptionError(f"{field('init')} {init}: there is no such file; did you mean {near!r}?")
+            raise OptionError(f"{field('init')} {shown(init)}: there is no such file; did you mean {near!r}?")
         return images.read(init, max_pixels=self.options.max_pixels).pixels
 
     def _initial(self, run: Run, photo: Tensor, coarsest: tuple[int, int]) -> Tensor:
