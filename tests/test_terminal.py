@@ -103,3 +103,30 @@ def test_an_encoding_without_arrows_gets_them_escaped(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
     done = subprocess.run([*STYLETX, *arguments], capture_output=True, cwd=tmp_path, env=environment)
     assert done.returncode == 0 and rb"\u2192" in done.stdout and b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["run", "photo.png", "mosaic", "--size", "24", "-o", "out.png"], 0), (["nope"], 2)]
+)
+def test_a_full_stderr_costs_no_work(tmp_path: Path, encoding: str, arguments: list[str], code: int) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "photo.png")
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*STYLETX, *arguments], stdout=full, stderr=full, cwd=tmp_path, env=environment)
+    assert done.returncode == code and (tmp_path / "out.png").exists() == (code == 0)
+
+
+@pytest.mark.parametrize("variable", ["TQDM_MININTERVAL", "TQDM_NCOLS"])
+def test_a_variable_of_bars_that_makes_no_sense_is_told(variable: str) -> None:
+    done = subprocess.run([*STYLETX, "styles"], capture_output=True, env=os.environ | {variable: "soon"}, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("Error: a variable TQDM_… of the environment cannot be")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", ["a" * 300, "~nobody-at-all/a", "/dev/null"])
+def test_a_cache_that_cannot_be_is_no_reason_to_fail(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLETX_CACHE", place)
+    done = CliRunner().invoke(main, ["weights"])
+    assert done.exit_code == 0 and "compact" in done.stdout
