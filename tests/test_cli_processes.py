@@ -111,7 +111,7 @@ def test_it_runs_as_a_module_without_loading_torch(processes: Processes) -> None
 def test_it_speaks_utf8_in_any_locale(processes: Processes) -> None:
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     ended = processes.finish(*STYLETX, "batch", "photo.png", "-s", "painting.png", "-o", "out", "--dry-run", env=locale)
-    assert (ended.returncode, ended.stdout) == (0, "make    photo.png in painting.png → out/photo.png\n")
+    assert (ended.returncode, ended.stdout) == (0, "make    photo.png in painting.png → out/painting/photo.png\n")
 
 
 def test_the_command_is_installed() -> None:

@@ -123,7 +123,7 @@ def test_a_loss_term(document: str, scratch: Path) -> None:
     program = """
 import json, styletx
 options = dict(size=64, iterations=20, match=0, device="cpu", precision="float32", backbone="compact")
-for weight in (0.001, 600):
+for weight in (0.001, 6000):
     stylizer = styletx.load_stylizer("assets/styles/impasto.jpg", mean_weight=weight, **options)
     *_, last = stylizer.start("assets/content/coffee.jpg")
     print(json.dumps(last.losses))

@@ -220,6 +220,7 @@ def test_a_tensor_of_no_plain_numbers_is_refused(kind):
         images.read(ODD_TENSORS[kind]())
 
 
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 def test_a_matrix_is_an_array():
     values = random_values(20, 30, 1)[..., 0]
     assert torch.equal(images.read(np.matrix(values)).pixels, images.read(values).pixels)

@@ -108,8 +108,10 @@ def batch(
 
 
 def _several(name: str, given: Path | Sequence[Path]) -> list[Any]:
-    several: list[Any] = [given] if isinstance(given, str | os.PathLike) else list(given)
+    several: Any = [given] if isinstance(given, str | os.PathLike) else given
+    if not isinstance(several, Sequence):
+        raise TypeError(f"{name} are a path or name or a list of them, not {type(several)}")
     for one in several:
         if not isinstance(one, str | os.PathLike):
             raise TypeError(f"{name} are paths or names, not {type(one)}")
-    return several
+    return list(several)

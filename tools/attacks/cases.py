@@ -29,7 +29,7 @@ TEXTS = (
     *("None", "true", "original", "auto", "random", "cpu", "cuda:99", "mps", "mosaic", "compact", "vgg19", "relu1_1"),
     *("relu1_1=nan", "relu1_1=1,relu1_1", ",", "=", "9" * 400, "9" * 5000, "x" * 5000, "é" * 300, "写真", "\udcff"),
     *("\x1b[2J", "a\rb", "a\nError: b", "\x9b31m", "\u202egnp", "\ue000size\ue001", "%s", "{0}", "$(touch x)", "~"),
-    *(".", "..", "/", "../..", "/dev/null", "/dev/full", "/proc/self/mem", "photo.png", "photo.png/a.png", "a.png"),
+    *(".", "..", "../..", "/dev/null", "/dev/full", "/proc/self/mem", "photo.png", "photo.png/a.png", "a.png"),
     *("s3://none.invalid/a.png", "http://none.invalid/a.png", "file:///photo.png", "file://localhost/%00", "-q.png"),
 )
 
@@ -381,7 +381,7 @@ def library(random: Random, folder: Path) -> Case:
 
 
 NAMES = (
-    *("photo.png", "painting.png", "model.safetensors", ".", "..", "../outside", VICTIM, "out", "out/photo.png", "/"),
+    *("photo.png", "painting.png", "model.safetensors", ".", "..", "../outside", VICTIM, "out", "out/photo.png"),
     *("~", "", " ", "a\x1b[2J.png", "a\rb.png", "a\nb.png", "\u202egnp.png", "../" * 9 + "nowhere.png", "x" * 300),
     *("/dev/zero", "/proc/self/environ", "s3://none.invalid/a.png", "https://none.invalid/a.png", "zip://a::b.png"),
     *("file:///etc/hostname", "photo.png/.", "./photo.png", "*.png", "loop", "-s", "写真.png", "@list.txt"),
