@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
+import signal
 import sys
 import threading
 import time
@@ -568,3 +570,16 @@ def test_a_plan_tells_what_will_be_done_of_each() -> None:
 def test_one_pattern_may_be_given_as_it_is() -> None:
     records = list(styletx.batch("photos", "net.safetensors", "out", pattern="p[12].png", **SMALL))
     assert sorted(Path(record.source).name for record in records) == ["p1.png", "p2.png"]
+
+
+@pytest.mark.slow(reason="starts a worker")
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
+def test_a_worker_does_not_hear_ctrl_c_even_while_it_starts() -> None:
+    worker = local.Process(None, 1)
+    try:
+        status = Path(f"/proc/{worker._process.pid}/status").read_text()
+        (blocked,) = re.findall(r"^SigBlk:\s+([0-9a-f]+)$", status, re.MULTILINE)
+        assert int(blocked, 16) & 1 << signal.SIGINT - 1
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    finally:
+        worker.close()

@@ -204,8 +204,8 @@ def test_without_matplotlib_there_is_one_line(arguments: list[str], monkeypatch:
     assert "pip install 'styletx[plots]'" in refused("inspect", *arguments)
 
 
-@pytest.mark.parametrize(("after", "code"), [(3, 130), (0, 1)])
-def test_a_search_that_is_stopped_saves_what_it_found(monkeypatch: pytest.MonkeyPatch, after: int, code: int) -> None:
+@pytest.mark.parametrize("after", [3, 0])
+def test_a_search_that_is_stopped_saves_what_it_found(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     def stopped(steps: Iterable[Step], quiet: bool) -> Iterator[Step]:
         yield from itertools.islice(steps, after)
         os.kill(os.getpid(), signal.SIGINT)
@@ -214,4 +214,4 @@ def test_a_search_that_is_stopped_saves_what_it_found(monkeypatch: pytest.Monkey
     monkeypatch.setattr(progress, "bar", stopped)
     options = ["--texture", "--layer", "relu1_1", "--size", "32", "-o", "texture.png"]
     ended = CliRunner().invoke(main, ["inspect", "compact", "photo.png", *options])
-    assert ended.exit_code == code and os.path.exists("texture.png") == bool(after)
+    assert ended.exit_code == 130 and os.path.exists("texture.png") == bool(after)

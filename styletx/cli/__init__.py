@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 import click
 
 from styletx._version import __version__
-from styletx.cli import terminal
+from styletx.cli import signals, terminal
 from styletx.cli.flags import flag
 from styletx.errors import StyletxError, hint
 from styletx.files import printable
@@ -84,6 +85,10 @@ def _explained() -> Iterator[None]:
             yield
     except StyletxError as error:
         raise _Failure(error) from error
+    except KeyboardInterrupt:
+        stop = signals.Stop()
+        stop.number = signal.SIGINT
+        stop.leave()
 
 
 class _Failure(click.ClickException):

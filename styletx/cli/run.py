@@ -105,7 +105,7 @@ def command(
                 _save_stage(run.result, target.with_stem(f"{target.stem}-{count:04d}"))
     stopped = stop.number is not None
     if run.last is None:
-        raise click.Abort
+        stop.leave()
     # A second, impatient Ctrl-C must not cost the picture, nor a first one now.
     with signals.handled(signal.SIG_IGN):
         if to_stdout:

@@ -6,7 +6,11 @@ import contextlib
 import signal
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
+
+import click
+
+from styletx.cli import terminal
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -25,6 +29,11 @@ class Stop:
     def code(self) -> int:
         """The exit code that a shell gives a program which that signal ended; 0 without one."""
         return 0 if self.number is None else 128 + self.number
+
+    def leave(self) -> NoReturn:
+        """End the command, which has nothing to keep yet."""
+        terminal.say("Stopped before there was anything to keep", aside=True)
+        raise click.exceptions.Exit(self.code)
 
     @contextlib.contextmanager
     def interrupting(self) -> Iterator[None]:

@@ -87,7 +87,7 @@ def show(
                 drawn = step.pixels
         report["layers"] = layers
     if drawn is None:
-        raise click.Abort
+        stop.leave()
     with signals.handled(signal.SIG_IGN):
         progress.notes(images.write(target, drawn.cpu()), quiet)
     say(report, target, as_json, quiet)
