@@ -172,6 +172,7 @@ def test_what_is_there_keeps_its_place_whatever_is_added() -> None:
     # Version 0.1 put the results of a style that was alone into the folder itself.
     bare = {"a.png": "x/w.jpg", "deep/c.png": "w.jpg"}
     assert places_of("w.jpg", earlier=bare) == ["a.png", "w/b.png", "deep/c.png"]
+    assert places_of("style", earlier=bare) == ["style/a.png", "style/b.png", "style/deep/c.png"]
     assert places_of("v.jpg", earlier=bare) == ["v/a.png", "v/b.png", "v/deep/c.png"]
     # A style of another extension takes another folder, now or together.
     there = {"w/a.png": "w.jpg"}

@@ -117,7 +117,7 @@ def make(
     for style, room in zip(names, _rooms(names, there, reserved), strict=True):
         for source, target in zip(found, targets, strict=True):
             # Version 0.1 had no folder for a style that was alone.
-            is_bare = _name(there.get(target, "")) == _name(style)
+            is_bare = target in there and _name(there[target]) == _name(style)
             place = places.join(folder, target if is_bare else f"{room}/{target}")
             jobs.append(Job(source.path, style, place, source.problem))
     return jobs
