@@ -209,7 +209,9 @@ def test_a_cluster_gives_what_one_machine_gives_and_a_lost_node_costs_nothing(cl
     again = list(styletx.batch("photos", styles, "out", executor="ray", **options))
     assert outcome(again) == {"skipped": 40, "failed": 2}
     # Sources that the nodes fetch themselves.
-    fetched = list(styletx.batch(f"{served}/photos/deep/", "net.safetensors", "fetched", executor="ray", **SMALL))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("STYLETX_OFFLINE")
+        fetched = list(styletx.batch(f"{served}/photos/deep/", "net.safetensors", "fetched", executor="ray", **SMALL))
     assert outcome(fetched) == {"done": 4}
     for record in fetched:
         same = Path("one/net/deep") / Path(record.output).name
