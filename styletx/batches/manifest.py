@@ -103,8 +103,8 @@ class Manifest:
         self._lock = threading.Lock()
         self._unwritten: list[str] = []
         self._text = b""  # an address cannot be appended to, so the whole file is written again there
-        # For each output, the hashes of its files so far, and what each was made from.
         self.styles: dict[str, str] = {}
+        # For each output, the hashes of its files so far, and what each was made from.
         self._made: dict[str, dict[str, tuple[str | None, str]]] = {}
         if places.is_url(self.path) and places.exists(self.path):
             self._text = places.read(self.path)
@@ -176,15 +176,13 @@ class Manifest:
         """
         with self._lock:
             kept: dict[tuple[str, bool], Record] = {}
-            lines = 0
             for record in self.records():
-                key = self._relative(record.output), record.error is None
-                kept.pop(key, None)
-                kept[key] = dataclasses.replace(record, gone=_is_gone(record.source))
-                if record.error is None:
-                    kept.pop((key[0], False), None)  # a failure that was made good
-                lines += 1
-            if lines:
+                way, is_done = self._relative(record.output), record.error is None
+                kept.pop((way, is_done), None)
+                kept[way, is_done] = dataclasses.replace(record, gone=_is_gone(record.source))
+                if is_done:
+                    kept.pop((way, False), None)  # a failure that was made good
+            if kept:
                 data = "".join(f"{self._line(record)}\n" for record in kept.values()).encode()
                 places.write(self.path, data)
                 self._text = data if places.is_url(self.path) else b""
@@ -248,8 +246,9 @@ class Manifest:
     def _remember(self, record: Record) -> None:
         if record.output_sha256:
             key = _key(record.style, record.style_sha256, record.options)
-            self.styles[self._relative(record.output)] = record.style
-            made = self._made.setdefault(self._relative(record.output), {})
+            way = self._relative(record.output)
+            self.styles[way] = record.style
+            made = self._made.setdefault(way, {})
             made.pop(record.output_sha256, None)
             made[record.output_sha256] = (record.source_sha256, key)
 

@@ -86,9 +86,7 @@ def _explained() -> Iterator[None]:
     except StyletxError as error:
         raise _Failure(error) from error
     except KeyboardInterrupt:
-        stop = signals.Stop()
-        stop.number = signal.SIGINT
-        stop.leave()
+        signals.Stop(signal.SIGINT).leave()
 
 
 class _Failure(click.ClickException):

@@ -122,7 +122,7 @@ def command(
         report = {"output": where, "seconds": round(time.perf_counter() - started, 2), "stopped": stopped}
         terminal.say(json.dumps(report | run.metadata))
     if stopped:
-        terminal.say(f"Stopped {run.stopped}; the best picture so far went to {where}", aside=True)
+        terminal.say(f"Stopped {run.stopped or 'at its end'}; the best picture so far went to {where}", aside=True)
     elif not (quiet or to_stdout or as_json):
         terminal.say(f"{where}: {run.size[1]}×{run.size[0]} px in {time.perf_counter() - started:.1f} s", aside=True)
     if film is not None and timelapse is not None:

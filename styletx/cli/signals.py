@@ -22,8 +22,8 @@ class Stop:
         number: of the signal; None while there was none.
     """
 
-    def __init__(self) -> None:
-        self.number: int | None = None
+    def __init__(self, number: int | None = None) -> None:
+        self.number = number
 
     @property
     def code(self) -> int:

@@ -16,7 +16,6 @@ from styletx import context, devices, files
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field
 from styletx.feedforward import grain, models, onnx, strips
 from styletx.feedforward.networks import Repainter
-from styletx.files import shown
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import ONE_PASS, Options, idle
@@ -79,7 +78,7 @@ class TransformingStylizer(Stylizer):
         if needed > LITTLE:
             available = devices.available_memory(self.device) or needed
             largest = math.floor(0.95 * max(size) * math.sqrt(available / needed))
-            what = f"{shown(name)}: {size[1]}×{size[0]} px"
+            what = f"{files.shown(name)}: {size[1]}×{size[0]} px"
             devices.check_memory(needed, self.device, what, f"give {field('size')} {largest} or less")
         if min(size) < (minimum := self.network.descriptor.minimum):
             raise OptionError(
