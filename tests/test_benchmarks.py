@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-import torchvision
 from PIL import Image
+from torchvision.models import vgg
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -75,7 +75,7 @@ def test_the_cached_network_is_torchvisions(judge: ModuleType, tmp_path: Path, m
     monkeypatch.setenv("STYLETX_CACHE", str(tmp_path))
     assert judge.find(tmp_path).shallow is None
     torch.manual_seed(0)
-    whole = torchvision.models.vgg19().features[:30].eval().requires_grad_(False)
+    whole = vgg.make_layers(vgg.cfgs["E"], batch_norm=False)[:30].eval().requires_grad_(False)
     convolutions = [layer for layer in whole if isinstance(layer, torch.nn.Conv2d)]
     names = [f"relu{block}_{index}" for block, count in enumerate((2, 2, 4, 4, 1), 1) for index in range(1, count + 1)]
     for convolution in convolutions:

@@ -204,6 +204,15 @@ def test_without_matplotlib_there_is_one_line(arguments: list[str], monkeypatch:
     assert "pip install 'styletx[plots]'" in refused("inspect", *arguments)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C is heard, as it is not in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("after", [3, 0])
 def test_a_search_that_is_stopped_saves_what_it_found(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     def stopped(steps: Iterable[Step], quiet: bool) -> Iterator[Step]:

@@ -92,7 +92,7 @@ def test_no_picture_goes_to_or_comes_from_a_terminal(processes: Processes) -> No
 
 
 def test_streams_that_are_closed_or_break_are_no_bugs(processes: Processes, tiny_weights: Path) -> None:
-    fixed = shlex.join(["--weights", str(tiny_weights), "--iterations", "1", "-q"])
+    fixed = shlex.join(["--weights", str(tiny_weights), "--iterations", "1", "--size", "32", "-q"])
     for content, rest, told in [
         ("-", "-o a.png <&-", "Error: stdin holds no picture"),
         ("photo.png", "-o - >&-", "Error: stdout is closed"),

@@ -350,7 +350,14 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("size", [(150, 97), (97, 150), (64, 200), (40, 30)], ids=str)
+OTHER = pytest.mark.slow(reason="the same in other shapes")
+
+
+@pytest.mark.parametrize(
+    "size",
+    [(110, 67), (40, 30), pytest.param((97, 150), marks=OTHER), pytest.param((64, 200), marks=OTHER)],
+    ids=str,
+)
 @pytest.mark.parametrize("padding", ["reflect", "zeros"])
 @pytest.mark.parametrize("pooling", ["max", "average"])
 @pytest.mark.parametrize("name", NETWORKS)

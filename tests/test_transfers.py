@@ -99,7 +99,7 @@ def test_an_iteration_synchronises_once(
 ) -> None:
     monkeypatch.setattr(pyramid, "COARSEST_SIDE", 32)
     layers = {"style_layers": "relu1_1,relu2_1", "content_layers": "relu2_1"}
-    options = {"iterations": 23, "optimizer": optimizer, "tv_weight": 0.1, "match": match}
+    options = {"iterations": 8, "optimizer": optimizer, "tv_weight": 0.1, "match": match}
     stylizer = on_device(style_picture, tiny_weights, **options, **layers)
     # Losses of total, content, style, variation and matching, and the change of the picture.
     once = Counter({(6 if match else 5,): 1})
