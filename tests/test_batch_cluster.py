@@ -6,6 +6,8 @@ import functools
 import http.server
 import io
 import logging
+import os
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import painting, photo
+from conftest import STYLETX, Processes, painting, photo
 from PIL import Image
 
 import styletx
@@ -216,6 +218,16 @@ def test_a_cluster_gives_what_one_machine_gives_and_a_lost_node_costs_nothing(cl
     for record in fetched:
         same = Path("one/net/deep") / Path(record.output).name
         assert np.abs(pixels(Path(record.output).read_bytes()) - pixels(same.read_bytes())).max() <= 1
+
+
+@pytest.mark.slow(reason="starts a Ray cluster")
+def test_a_cluster_of_its_own_leaves_nothing_behind(processes: Processes) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed; it comes with styletx[cluster]")
+    command = ["batch", "photos/deep", "-s", "net.safetensors", "-o", "out", "--size", "32"]
+    with tempfile.TemporaryDirectory() as place:  # a short name, as Ray's sockets need
+        ended = processes.finish(*STYLETX, *command, "--executor", "ray", "--workers", "1", env={"TMPDIR": place})
+        assert ended.returncode == 0 and len(list(Path("out/net").rglob("*.png"))) == 4, ended.stderr
+        assert os.listdir(place) == []
 
 
 def test_a_node_that_lacks_a_file_uses_what_was_sent(monkeypatch: pytest.MonkeyPatch, tiny_weights: Path) -> None:

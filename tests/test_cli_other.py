@@ -178,7 +178,15 @@ def test_info_tells_options_seed_version_weights_and_sources(tiny_weights: Path)
         assert told in text
 
 
-@pytest.mark.parametrize("metadata", [{"options": [1]}, {"content": 3, "style": None}, {"note": "\x1b[31mred\x07"}])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"options": [1]},
+        {"options": {"look": {"a": 1}}},
+        {"content": 3, "style": None},
+        {"note": "\x1b[31mred\x07"},
+    ],
+)
 def test_info_survives_metadata_that_others_wrote(metadata: dict[str, Any]) -> None:
     information = PngImagePlugin.PngInfo()
     information.add_text("styletx", json.dumps(metadata))

@@ -156,7 +156,7 @@ def _type(one: dataclasses.Field[Any], spec: Spec) -> Any:
 def command(content: str, style: str, options: Mapping[str, Any]) -> str:
     """The shell command that repeats a run: what is not default, each value quoted where it must be."""
     look = options.get("look", Options.look)
-    plain = {**defaults(Options), **LOOKS.get(look, {})}
+    plain = {**defaults(Options), **LOOKS.get(str(look), {})}
     words: list[str] = []
     for name, value in options.items():
         if name in plain and value is not None and value != plain[name]:
