@@ -369,8 +369,10 @@ def library(random: Random, folder: Path) -> Case:
     world |= {"tensor": torch.from_numpy(array).permute(2, 0, 1), "photo": read("photo.png"), "Path": Path}
     world |= {"Image": Image, "Fraction": Fraction}
     kind = TrainingOptions if (told := random.choice(CALLS.split(";")).strip()).startswith("Training") else Options
+    # None that is given already: Python takes no keyword twice.
+    fields = [name for name in defaults(kind) if name != "compile" and f"{name}=" not in told]
     words: dict[str, Callable[[], str]] = {
-        "FIELD": lambda: random.choice([name for name in defaults(kind) if name != "compile"]),
+        "FIELD": lambda: random.choice(fields),
         "SETTING": lambda: random.choice(("executor", "workers", "address", "pattern", "format", "overwrite")),
         "STYLE": lambda: random.choice(('"mosaic"', '"painting.png"', '"model.safetensors"')),
         "QUICK": lambda: '**{"size": 24, "iterations": 1, "device": "cpu"}',
