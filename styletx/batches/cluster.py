@@ -101,9 +101,7 @@ class RayExecutor:
                     ) from error
                 # One of our own, of which nothing is left afterwards.
                 folder = tempfile.TemporaryDirectory(prefix="styletx-", ignore_cleanup_errors=True)
-                ray.init(
-                    address="local", include_dashboard=False, _temp_dir=stack.enter_context(folder), **quietly
-                )
+                ray.init(address="local", include_dashboard=False, _temp_dir=stack.enter_context(folder), **quietly)
             stack.callback(ray.shutdown)
             yield
 

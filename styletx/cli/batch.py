@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TextIO
@@ -133,26 +132,23 @@ def _run(batch: Batch, executor: Executor, log: _Log, *, fail_fast: bool, quiet:
     """Run a batch with a bar, its notes and its lines of JSON; the exit code if a signal stopped it, else 0."""
     from styletx.cli import progress
 
-    stop, lines = signals.Stop(), progress.Lines(quiet)
+    stop = signals.Stop()
     with contextlib.ExitStack() as stack:
         progress.notes(batch.notes, quiet)
         log.notes(batch.notes)
         told = len(batch.notes)
-        bar = stack.enter_context(_bar(len(batch.jobs), quiet))
+        shown = stack.enter_context(progress.Count(len(batch.jobs), "pictures", quiet))
         records = stack.enter_context(contextlib.closing(batch.run(executor)))
         stack.enter_context(stop.interrupting())
-        for count, record in enumerate(records, 1):
+        for record in records:
             notes = (*batch.notes[told:], *map(Note, record.notes))
-            _print_notes(notes, bar, quiet)
+            shown.notes(notes)
             log.notes(notes)
             told = len(batch.notes)
-            lines.update(count / len(batch.jobs), f"{count} of {len(batch.jobs)} pictures")
             log.say(f"{files.shown(record.source)} in {files.shown(record.style)}: {record.error or record.output}")
-            if record.error:
-                bar.set_postfix_str(f"{batch.tally['failed']} failed")
             if as_json:
                 terminal.say(json.dumps(dataclasses.asdict(record)))
-            bar.update()
+            shown.update(f"{failed} failed" if (failed := batch.tally["failed"]) else "")
             if fail_fast and record.error:
                 break
     return stop.code
@@ -172,24 +168,6 @@ def _print_plan(batch: Batch, as_json: bool) -> None:
             source, style, place = map(files.shown, (task.job.source, task.job.style, task.job.output))
             why = f": {' '.join(task.job.problem.split())}" if task.job.problem else ""
             terminal.say(f"{row['state']:6}  {source} in {style} → {place}{why}")
-
-
-def _bar(total: int, quiet: bool) -> Any:
-    from tqdm import tqdm
-
-    from styletx.cli.progress import is_watched
-
-    layout = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
-    is_silent = quiet or not is_watched()
-    return tqdm(total=total, unit=" pictures", bar_format=layout, disable=is_silent, dynamic_ncols=True)
-
-
-def _print_notes(notes: Notes, bar: Any, quiet: bool) -> None:
-    if notes:
-        from styletx.cli import progress
-
-        with bar.external_write_mode(file=sys.stderr):
-            progress.notes(notes, quiet)
 
 
 def _tell(batch: Batch, is_stopped: bool, quiet: bool) -> None:

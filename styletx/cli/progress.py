@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from styletx.cli import terminal
 from styletx.cli.flags import flag
-from styletx.notes import Note
+from styletx.notes import Note, Notes
 from styletx.optimization import Step
 
 EVERY = 10  # seconds between lines that take a bar's place
@@ -23,20 +23,63 @@ class Lines:
 
     Args:
         quiet: say nothing.
+        share: of the work, from 0 to 1, that was done before.
     """
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, share: float = 0.0) -> None:
         self.is_silent = quiet or is_watched()
         self.began = self.said = time.monotonic()
+        self.first = share
 
     def update(self, share: float, told: str = "") -> None:
         """Tell how much of the work is done, from 0 to 1, and what else there is to tell, if it is time."""
         now = time.monotonic()
-        if self.is_silent or not 0 < share < 1 or now - self.said < EVERY:
+        if self.is_silent or not self.first < share < 1 or now - self.said < EVERY:
             return
         self.said = now
-        left = round((now - self.began) * (1 - share) / share)
+        left = round((now - self.began) * (1 - share) / (share - self.first))
         terminal.say(f"{share:.0%} done, about {left // 60}:{left % 60:02} left{told and ', '}{told}", aside=True)
+
+
+class Count(contextlib.AbstractContextManager["Count"]):
+    """How many of several things are done, as a bar, or as lines where nobody watches.
+
+    Args:
+        total: how many there are.
+        unit: what they are called.
+        quiet: show nothing.
+        done: how many were done before.
+    """
+
+    def __init__(self, total: int, unit: str, quiet: bool, done: int = 0) -> None:
+        layout = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+        self._quiet, self._lines = quiet, Lines(quiet, done / total)
+        self._bar = tqdm(
+            total=total,
+            initial=done,
+            unit=f" {unit}",
+            bar_format=layout,
+            disable=quiet or not is_watched(),
+            dynamic_ncols=True,
+        )
+        self.done, self.total, self._unit = done, total, unit
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def update(self, told: str = "") -> None:
+        """One more is done, and this is to be told of it."""
+        self.done += 1
+        self._bar.set_postfix_str(told, refresh=False)
+        self._bar.update()
+        count = f"{self.done} of {self.total} {self._unit}"
+        self._lines.update(self.done / self.total, f"{count}{told and ', '}{told}")
+
+    def notes(self, given: Notes) -> None:
+        """Print notes above the bar."""
+        if given:
+            with self._bar.external_write_mode(file=sys.stderr):
+                notes(given, self._quiet)
 
 
 def is_watched() -> bool:

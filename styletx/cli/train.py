@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +47,6 @@ def command(
     Beside the model FILE.safetensors, the folder FILE.training gets checkpoint, samples and loss curve. Ctrl-C and
     SIGTERM save a checkpoint and stop, with the exit code 130 or 143; the same command with --resume continues from it.
     """
-    from tqdm import tqdm
-
     from styletx import images
     from styletx.cli import progress
     from styletx.feedforward import models
@@ -86,14 +83,12 @@ def command(
     stop = signals.Stop()
     with stop.noting():
         try:
-            with tqdm(total=chosen.steps, initial=training.done, unit="step", disable=quiet or None) as bar:
+            with progress.Count(chosen.steps, "steps", quiet, training.done) as counted:
                 for step in training:
                     bad.update(step.bad)
-                    with bar.external_write_mode(file=sys.stderr):
-                        progress.notes(step.notes, quiet)
+                    counted.notes(step.notes)
                     held = step.held or held
-                    bar.update()
-                    bar.set_postfix_str(" ".join(f"{name} {step.losses[name]:.3f}" for name in ("content", "style")))
+                    counted.update(" ".join(f"{name} {step.losses[name]:.3f}" for name in ("content", "style")))
                     if stop.number:
                         break
         except RuntimeError as error:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-from tqdm import tqdm
 
 from styletx import devices, images, inspection
 from styletx.cli import progress, terminal
@@ -26,11 +23,9 @@ def train(*, depths: str, steps: int, output: str | None, seed: int, device: str
     images.check_output(target)
     training = inspection.train_trunks(chosen, steps=steps, seed=seed, device=devices.choose(device))
     done = []
-    with tqdm(total=2 * len(chosen) * steps, disable=quiet or sys.stderr is None, dynamic_ncols=True) as bar:
+    with progress.Count(2 * len(chosen) * steps, "steps", quiet) as shown:
         for step in training:
-            bar.set_description_str(f"{step.blocks} blocks, {'skip' if step.skip else 'plain'}", refresh=False)
-            bar.set_postfix_str(f"error {step.error:.4f}", refresh=False)
-            bar.update()
+            shown.update(f"{step.blocks} blocks, {'skip' if step.skip else 'plain'}, error {step.error:.4f}")
             done.append(step)
     trunks = inspection.trunks(done)
     progress.notes(images.write(target, inspection.learning(trunks)), quiet)
