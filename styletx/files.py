@@ -15,7 +15,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from styletx.errors import OutputError, StyletxError
+from styletx.errors import OptionError, OutputError, StyletxError
 
 if sys.platform != "win32":
     import fcntl
@@ -39,11 +39,24 @@ PASSED_OVER = (*RAW, *DRAWINGS, ".exr", ".hdr", ".jxr", ".psd", ".xcf")
 
 
 def local(name: str | os.PathLike[str]) -> str:
-    """A name as text; a file:// address becomes the path that it names."""
+    """A name as text; a file:// address becomes the path that it names.
+
+    Raises:
+        OptionError: no file can be called that.
+    """
     text = os.fsdecode(name)
-    if not text.lower().startswith(("file:///", "file://localhost/")):
-        return text
-    return url2pathname(urlsplit(text).path)
+    if text.lower().startswith(("file:///", "file://localhost/")):
+        text = url2pathname(urlsplit(text).path)
+    if not is_possible(text):
+        raise OptionError(f"no file can be called {shown(text)}; check the name")
+    return text
+
+
+def is_possible(name: str) -> bool:
+    """Whether the system can be asked for a file of that name."""
+    with contextlib.suppress(UnicodeEncodeError):
+        return b"\0" not in os.fsencode(name)
+    return False
 
 
 def shown(name: str | os.PathLike[str]) -> str:
@@ -145,7 +158,8 @@ def check(path: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]
 
     Args:
         path: where the file is to go.
-        sources: the files it is made from, none of which may be overwritten; names that are not files pass.
+        sources: the files it is made from, none of which may be overwritten, "-" for stdin; names that are not files
+            pass.
 
     Raises:
         OutputError: it is a folder, one of the sources, or cannot be written.
@@ -154,7 +168,8 @@ def check(path: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]
         raise OutputError(f"{shown(path)} is a folder; name a file in it")
     for source in sources:
         with contextlib.suppress(OSError, ValueError):
-            if os.path.samefile(source, path):
+            about = os.fstat(0) if source == "-" else os.stat(source)
+            if os.path.samestat(about, os.stat(path)):
                 raise OutputError(
                     f"{shown(path)} is one of the inputs, which are never overwritten; choose another name"
                 )

@@ -155,11 +155,26 @@ def test_a_source_that_changed_is_refused_alone_or_redone() -> None:
 def test_a_result_that_someone_edited_stays() -> None:
     assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL)) == {"done": 6}
     Path("out/net/p3.png").write_bytes(b"edited")
-    with pytest.raises(
-        OutputError, match=r"^1 of 6 results exist and were not made with these settings, such as out/net/p3.png"
-    ):
-        styletx.batch("photos", "net.safetensors", "out", **SMALL)
-    assert Path("out/net/p3.png").read_bytes() == b"edited"
+    for overwrite in (False, True):
+        records = list(styletx.batch("photos", "net.safetensors", "out", **SMALL, overwrite=overwrite))
+        assert outcome(records) == {"skipped": 5, "failed": 1}
+        (error,) = filter(None, (one.error for one in records))
+        assert error == "out/net/p3.png was not made by styletx, or was changed since; move it away"
+        assert Path("out/net/p3.png").read_bytes() == b"edited"
+
+
+def test_what_comes_there_meanwhile_stays() -> None:
+    def executor(tasks: Sequence[Task], deliver: Callable[[Painted], Record]) -> Iterator[Record]:
+        for task in tasks:
+            path = Path(task.job.output)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"mine")
+            yield deliver(Painted(task, "aa", b"ours"))
+
+    records = list(styletx.batch("photos", "net.safetensors", "out", executor=executor, **SMALL, overwrite=True))
+    assert outcome(records) == {"failed": 6}
+    assert all("cannot be written (file exists)" in str(one.error) for one in records)
+    assert all(Path(one.output).read_bytes() == b"mine" for one in records)
 
 
 def test_a_bad_picture_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:

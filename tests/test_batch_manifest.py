@@ -190,10 +190,25 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
         {"notes": 2},
         {"time": 7},
         {"version": None},
+        {"size": []},
+        {"size": [1, 2, 3]},
+        {"seconds": 10**400},
+        {"losses": {"a": -(10**400)}},
+        {"losses": {"a": float("nan")}},
+        {"source_sha256": '"><script src=//a.b></script>'},
+        {"output_sha256": "../p"},
+        {"options": {"init": 5}},
+        {"options": {"weights": [1]}},
+        {"options": {"seed": [[[1]]]}},
+        {"output": "a\0/p.png"},
+        {"output": "a\ud800/p.png"},
     ],
 )
 def test_a_line_of_other_types_is_left_out(tmp_path: Path, changed: dict[str, object]) -> None:
-    line = {"source": "a", "style": "b", "output": "p.png", "options": {}, "output_sha256": "q"} | changed
+    line: dict[str, object] = {"source": "a", "style": "b", "output": "p.png", "options": {}, "output_sha256": "cc"}
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(line) + "\n")
+    assert len(list(Manifest(str(tmp_path)).records())) == 1
+    line |= changed
     (tmp_path / "manifest.jsonl").write_text(json.dumps(line) + "\n" + "[" * 100_000 + "\n")
     manifest = Manifest(str(tmp_path))
     manifest.check()

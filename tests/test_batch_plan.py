@@ -165,8 +165,9 @@ def test_nothing_is_written_through_a_link_or_outside_the_folder() -> None:
 def test_what_is_there_keeps_its_place_whatever_is_added() -> None:
     touched("p/a.jpg", "p/b.jpg", "p/deep/c.jpg")
 
-    def places_of(*styles: str, earlier: dict[str, str]) -> list[str]:
-        return [job.output.removeprefix("out/") for job in plan.make(["p"], styles, "out", earlier=earlier)]
+    def places_of(*styles: str, earlier: dict[str, str], source: str = "elsewhere.jpg") -> list[str]:
+        made = {way: (source, style) for way, style in earlier.items()}
+        return [job.output.removeprefix("out/") for job in plan.make(["p"], styles, "out", earlier=made)]
 
     assert places_of("x/w.jpg", earlier={}) == ["w/a.png", "w/b.png", "w/deep/c.png"]
     # Version 0.1 put the results of a style that was alone into the folder itself.
@@ -180,6 +181,16 @@ def test_what_is_there_keeps_its_place_whatever_is_added() -> None:
     assert places_of("w.png", "w.jpg", earlier=there)[::3] == ["w-2/a.png", "w/a.png"]
     assert places_of("w.png", "w.jpg", earlier=there | {"w-2/a.png": "w.png"})[::3] == ["w-2/a.png", "w/a.png"]
     assert places_of("x/w.jpg", "y/w.jpg", earlier=there)[::3] == ["w.jpg/a.png", "w.jpg-2/a.png"]
+    # A style of the same name, or a photograph, that is added.
+    assert places_of("y/w.jpg", "x/w.jpg", earlier={"w/a.png": "x/w.jpg"})[::3] == ["w.jpg/a.png", "w/a.png"]
+    touched("p/a.jpeg")
+    assert places_of("w.jpg", earlier={})[:2] == ["w/a.jpeg.png", "w/a.jpg.png"]
+    assert places_of("w.jpg", earlier=there, source="p/a.jpg")[:2] == ["w/a.jpeg.png", "w/a.png"]
+    assert places_of("w.jpg", earlier={"w/a.jpeg.png": "w.jpg"}, source="p/a.jpg")[:2] == [
+        "w/a.jpeg-2.png",
+        "w/a.jpeg.png",
+    ]
+    assert "w/../../evil.png" not in places_of("w.jpg", earlier={"w/../../evil.png": "w.jpg"}, source="p/a.jpg")
 
 
 @pytest.mark.parametrize("relative", ["../../a.jpg", "a/../../../b.jpg", "./x//.jpg", "..", "/etc/a.jpg"])

@@ -168,8 +168,23 @@ def test_a_log_has_notes_results_and_failures_with_their_time(run: Run) -> None:
     told = Path("logs/batch.log").read_text(encoding="utf-8").splitlines()
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d ", line) for line in told)
     assert sum("photos/bad.jpg is empty" in line for line in told) == 2
-    assert sum(".svg" in line for line in told) == 2 and sum("out/net/p0.png" in line for line in told) == 2
-    assert run("photos", "--log-file", "photos/p0.png").exit_code == 2
+    assert sum(".svg" in line for line in told) == 2 and sum("out/net/p0.png" in line for line in told) == 1
+    Path("list").write_text("photos/p0.png\n")
+    for name in ("photos/p0.png", "net.safetensors", "list"):
+        ended = run("photos", "@list", "--log-file", name)
+        assert ended.exit_code == 2 and f"{name} is one of the inputs, which are never overwritten" in ended.stderr
+    for name in ("out/manifest.jsonl", "out/net/p1.png", "out/report.html"):
+        ended = run("photos", "--log-file", name)
+        assert ended.exit_code == 2 and f"{name} is another file of this batch" in ended.stderr
+
+
+def test_what_killed_writers_left_in_its_folders_goes(run: Run) -> None:
+    run("photos", "--report")
+    left = [Path("out", folder, ".styletx-0123456789abcdef.tmp") for folder in ("", "net", "report")]
+    for path in left:
+        path.touch()
+    run("photos", "--report")
+    assert not any(path.exists() for path in left)
 
 
 def test_somebody_elses_file_is_never_replaced(run: Run) -> None:
@@ -180,7 +195,7 @@ def test_somebody_elses_file_is_never_replaced(run: Run) -> None:
     for name, data in theirs.items():
         Path("out", name).write_bytes(data)
     ended = run("photos", "--overwrite")
-    assert ended.exit_code == 2 and "not made by styletx, such as out/net/p1.png; move them away" in ended.stderr
+    assert ended.exit_code == 1 and "Failed: out/net/p1.png was not made by styletx" in ended.stderr
     ended = run("photos/p0.png", "--overwrite", "--report")
     assert ended.exit_code == 0
     for name, data in theirs.items():

@@ -204,6 +204,14 @@ def test_without_matplotlib_there_is_one_line(arguments: list[str], monkeypatch:
     assert "pip install 'styletx[plots]'" in refused("inspect", *arguments)
 
 
+def test_a_name_that_is_taken_is_numbered_unless_it_was_given() -> None:
+    for options in ([], ["-o", "mine.png"]):
+        for _ in range(2):
+            done("inspect", "compact", "photo.png", "--size", "32", *options)
+    assert sorted(os.listdir("outputs")) == ["photo-compact-relu3_1-maps-2.png", "photo-compact-relu3_1-maps.png"]
+    assert Path("mine.png").exists()
+
+
 @pytest.fixture
 def interruptible() -> Iterator[None]:
     """Ctrl-C is heard, as it is not in the background of a shell."""

@@ -25,6 +25,7 @@ from PIL import Image, PngImagePlugin
 from styletx import __version__, backbones, images, optimization
 from styletx.cli import COMMANDS, main
 from styletx.cli.flags import flag
+from styletx.feedforward import models
 from styletx.options import Options, defaults, specs
 
 PICTURES = ["photo.png", "painting.png"]
@@ -193,6 +194,20 @@ def test_info_survives_metadata_that_others_wrote(metadata: dict[str, Any]) -> N
     Image.new("RGB", (20, 20)).save("odd.png", pnginfo=information)
     result = call("info", "odd.png", color=True)
     assert result.exit_code == 0 and "command" in result.stdout and "\x1b" not in result.stdout
+
+
+def test_info_tells_how_a_style_was_trained() -> None:
+    path = {style.name: style.path for style in models.styles()}["mosaic"]
+    facts = json.loads(call("info", str(path), "--json").stdout)
+    assert facts["style"] == "mosaic.jpg" and facts["training"]["steps"] > 0
+    assert re.search(r"^style +mosaic\.jpg$", call("info", str(path)).stdout, re.MULTILINE)
+    assert "file" in refused(call("info", "nowhere.safetensors"))
+
+
+def test_without_a_command_there_is_help() -> None:
+    for arguments in ([], ["weights", "fetch"]):
+        told = call(*arguments)
+        assert told.exit_code == 2 and "\\n" not in told.stderr and told.stderr.count("\n") > 1
 
 
 @pytest.mark.parametrize("file", ["photo.png", "text.jpg", "nowhere.png", "folder.png"])

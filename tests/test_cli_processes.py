@@ -102,6 +102,40 @@ def test_streams_that_are_closed_or_break_are_no_bugs(processes: Processes, tiny
         assert (ended.returncode, ended.stderr.count("\n")) == (2, 1) and ended.stderr.startswith(told), ended.stderr
 
 
+def test_what_stdin_comes_from_is_never_overwritten(processes: Processes) -> None:
+    before = Path("photo.png").read_bytes()
+    ended = processes.finish("bash", "-c", f"{shlex.join(STYLETX)} run - mosaic --size 32 -o photo.png < photo.png")
+    assert ended.returncode == 2 and "photo.png is one of the inputs" in ended.stderr
+    assert Path("photo.png").read_bytes() == before
+
+
+IMPORTING = """
+import os, signal, sys, threading, types
+torch = types.ModuleType("torch")
+torch.__spec__ = types.SimpleNamespace(_initializing=True)
+sys.modules["torch"] = torch
+def imported():
+    torch.__spec__._initializing = False
+from styletx.cli import signals
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with signals.deferred():
+        os.kill(os.getpid(), signal.SIGINT)
+        print("still importing")
+        threading.Timer(0.3, imported).start()
+        signal.pause()
+        while True:
+            pass
+except KeyboardInterrupt:
+    print(torch.__spec__._initializing)
+"""
+
+
+def test_ctrl_c_waits_while_torch_is_imported(processes: Processes) -> None:
+    ended = processes.finish(sys.executable, "-c", IMPORTING)
+    assert ended.stdout == "still importing\nFalse\n", ended.stderr
+
+
 def test_it_runs_as_a_module_without_loading_torch(processes: Processes) -> None:
     assert processes.finish(*STYLETX, "--version").stdout == f"styletx {__version__}\n"
     code = "import sys, styletx.cli; styletx.cli.main(['-h'], standalone_mode=False); sys.exit('torch' in sys.modules)"

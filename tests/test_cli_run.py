@@ -129,8 +129,21 @@ def test_a_source_is_never_overwritten(run: Run, tmp_path: Path, source: str, wa
         os.symlink(source, "link.png")
     if way == "hardlink":
         os.link(source, "link.png")
-    assert "one of the inputs" in refused(run("--init", "start.png", "-o", names.get(way, "link.png")))
+    for start in ("start.png", f"file://{tmp_path}/start.png"):
+        assert "one of the inputs" in refused(run("--init", start, "-o", names.get(way, "link.png")))
     assert Path(source).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["out-0001.webp", "out-0003-2.webp", "./out-12345.webp"])
+def test_a_timelapse_is_not_named_like_a_picture_on_the_way(run: Run, name: str) -> None:
+    told = refused(run("-o", "out.webp", "--save-every", "1", "--timelapse", name))
+    assert told.endswith("is named like a picture on the way; choose another name for the timelapse")
+    assert files() == ["painting.png", "photo.png"]
+
+
+def test_a_timelapse_may_have_an_address(run: Run, tmp_path: Path) -> None:
+    assert run("-o", "out.png", "--timelapse", f"file://{tmp_path}/film-1.gif").exit_code == 0
+    assert files() == ["film-1.gif", "out.png", "painting.png", "photo.png"]
 
 
 def test_stages_and_results_keep_what_has_their_name_even_a_source(run: Run) -> None:

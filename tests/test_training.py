@@ -127,6 +127,14 @@ def test_what_a_training_leaves(make: Callable[..., Training]) -> None:
         torch.testing.assert_close(tensor, state(training)[name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["log.jsonl", "curve.png", "samples-000001.png"])
+def test_another_programs_files_are_never_replaced(make: Callable[..., Training], tmp_path: Path, name: str) -> None:
+    (tmp_path / "mine.training").mkdir()
+    (tmp_path / "mine.training" / name).write_text("notes")
+    with pytest.raises(TrainingError, match=f"mine.training already holds {name}; move it away"):
+        make("mine")
+
+
 def test_bad_photographs_are_skipped_and_counted(photographs: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no picture")
@@ -288,7 +296,7 @@ def train(*arguments: str | Path) -> Result:
     ("photos", "output", "said"),
     [
         ("missing", "m.safetensors", "missing is not a folder; give a folder of photographs"),
-        ("empty", "m.safetensors", "--photos: 0 photographs are too few to train on; give a folder of at least 8"),
+        ("empty", "m.safetensors", "--photos: 0 are too few to train on; give a folder of at least 8"),
         ("empty", "m.pth", "m.pth does not end in .safetensors"),
         ("empty", "file/m.safetensors", "cannot be written"),
     ],

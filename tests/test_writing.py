@@ -233,6 +233,25 @@ def test_what_is_still_true_of_the_photograph_is_kept(tmp_path, source, name, bi
     assert again.exif == picture.exif
 
 
+@pytest.mark.parametrize(("name", "notes"), [("a.jpg", 1), ("a.png", 0), ("a.webp", 0), ("a.tif", 0)])
+def test_only_what_is_too_long_for_a_jpeg_is_lost(tmp_path, name, notes):
+    exif = Image.Exif()
+    exif.load(photographed_exif := Image.open(io.BytesIO(photographed())).info["exif"])
+    assert photographed_exif
+    exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + b"x" * 64_000
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 30), "blue").save(stream, "PNG", exif=exif.tobytes())
+    picture = images.read(stream.getvalue())
+    told = images.write(tmp_path / name, picture.pixels, metadata={"note": "x" * 2000}, exif=picture.exif)
+    assert len(told) == notes and all("EXIF data is too long for JPEG, so one entry" in str(one) for one in told)
+    with Image.open(tmp_path / name) as written:
+        written.load()
+        exif = written.getexif()
+        assert exif[0x0110] == CAMERA[0x0110] and exif.get_ifd(0x8825)[1] == "N"
+        assert (0x9286 in exif.get_ifd(0x8769)) == (notes == 0)
+    assert images.read_metadata(tmp_path / name) == {"note": "x" * 2000}
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_a_broken_exif_block_is_left_out():
     data = bytearray(photographed())

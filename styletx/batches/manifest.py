@@ -11,7 +11,9 @@ import contextlib
 import dataclasses
 import errno
 import json
+import math
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -21,7 +23,7 @@ from typing import Any
 from styletx import files
 from styletx.batches import places, plan
 from styletx.errors import OutputError
-from styletx.options import Options, defaults
+from styletx.options import PLACES, Options, defaults
 
 BEGINNING = b'{"source": '  # of a line, be it truncated
 # They change where and how fast a picture is made, but not what it shows.
@@ -91,7 +93,7 @@ class Manifest:
         folder: the output folder, or its address.
 
     Attributes:
-        styles: of each result, by its way from the folder, as they were given.
+        pictures: source and style of each result, as they were given, by its way from the folder.
 
     Raises:
         OutputError: it cannot be read or written there.
@@ -103,7 +105,7 @@ class Manifest:
         self._lock = threading.Lock()
         self._unwritten: list[str] = []
         self._text = b""  # an address cannot be appended to, so the whole file is written again there
-        self.styles: dict[str, str] = {}
+        self.pictures: dict[str, tuple[str, str]] = {}
         # For each output, the hashes of its files so far, and what each was made from.
         self._made: dict[str, dict[str, tuple[str | None, str]]] = {}
         if places.is_url(self.path) and places.exists(self.path):
@@ -135,9 +137,10 @@ class Manifest:
             except OSError as error:
                 raise self._unfit("read", error) from error
 
-    def knows(self, output: str) -> bool:
-        """Whether a file at `output` was ever made here."""
-        return self._relative(output) in self._made
+    def knows(self, output: str, sha256: str | None = None) -> bool:
+        """Whether a file at `output` was ever made here; with a hash, whether that very file was."""
+        made = self._made.get(self._relative(output), {})
+        return bool(made) if sha256 is None else sha256 in made
 
     def source_of(self, output: str, recipe: Recipe) -> str | None:
         """The hash of the source from which this recipe made the file at `output`; None if it did not."""
@@ -238,7 +241,7 @@ class Manifest:
                 record = Record(**{name: value for name, value in values.items() if name in names})
                 sound = _is_sound(record)
                 output = places.join(self.folder, record.output)
-            except (ValueError, TypeError, AttributeError, RecursionError):
+            except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
                 continue  # truncated, or not ours
             if sound:
                 yield dataclasses.replace(record, output=output, notes=tuple(record.notes))
@@ -247,7 +250,7 @@ class Manifest:
         if record.output_sha256:
             key = _key(record.style, record.style_sha256, record.options)
             way = self._relative(record.output)
-            self.styles[way] = record.style
+            self.pictures[way] = record.source, record.style
             made = self._made.setdefault(way, {})
             made.pop(record.output_sha256, None)
             made[record.output_sha256] = (record.source_sha256, key)
@@ -266,15 +269,20 @@ def _is_gone(source: str) -> bool:
 def _is_sound(record: Record) -> bool:
     """Whether a line with our field names also has values of our types."""
     texts = (record.source, record.style, record.output, record.time, record.version, *record.notes)
-    perhaps = (record.source_sha256, record.style_sha256, record.output_sha256, record.error)
-    numbers = (record.seconds, *record.losses.values())
+    names = (record.source, record.style, record.output)
+    hashes = (record.source_sha256, record.style_sha256, record.output_sha256)
+    numbers = (record.seconds, *record.losses.values(), *(record.size or ()))
     return (
         all(isinstance(one, str) for one in texts)
-        and all(one is None or isinstance(one, str) for one in perhaps)
+        and all(map(files.is_possible, names))
+        and all(one is None or re.fullmatch(r"[0-9a-f]+", one) for one in hashes)
+        and (record.error is None or isinstance(record.error, str))
         and isinstance(record.options, dict)
+        and all(one is None or isinstance(one, str | int | float) for one in record.options.values())
+        and all(isinstance(record.options.get(name) or "", str) for name in PLACES)
         and not isinstance(record.notes, str)
-        and all(isinstance(one, int | float) for one in numbers)
-        and (record.size is None or all(isinstance(one, int) for one in record.size))
+        and all(isinstance(one, int | float) and math.isfinite(one) for one in numbers)
+        and (record.size is None or len(record.size) == 2)
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from styletx import errors, files, images, stylizers
+from styletx import files, images, stylizers
 from styletx.batches import places
 from styletx.batches.manifest import Recipe
 from styletx.batches.plan import Job
@@ -29,14 +29,16 @@ class Task:
         recipe: the style with its options.
         format: format of the result, by Pillow's name.
         made_from: hash of the source from which this recipe made the existing output, or None.
-        is_blocked: whether an output exists that must not be replaced.
+        is_there: whether an output exists.
+        obstacle: what it is, if it must not be replaced, and what to do.
     """
 
     job: Job
     recipe: Recipe
     format: str
     made_from: str | None = None
-    is_blocked: bool = False
+    is_there: bool = False
+    obstacle: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,12 +135,8 @@ def read(task: Task) -> bytes | Painted:
     digest = files.sha256(data)
     if task.made_from == digest:
         return Painted(task, digest, skipped=True)
-    if task.is_blocked:
-        how = (
-            "was made from another version of the photograph" if task.made_from else "was not made with these settings"
-        )
-        message = f"{files.shown(task.job.output)} {how}; redo it with {errors.field('overwrite')}"
-        return Painted(task, digest, error=OutputError(message))
+    if task.obstacle is not None:
+        return Painted(task, digest, error=OutputError(f"{files.shown(task.job.output)} {task.obstacle}"))
     return data
 
 

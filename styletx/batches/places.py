@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import posixpath
 from collections.abc import Iterable, Iterator
@@ -128,17 +129,24 @@ def read(path: str) -> bytes:
         raise PictureError(f"{name} cannot be read ({reason(error)}); check the file and its permissions") from error
 
 
-def write(path: str, data: bytes) -> None:
+def write(path: str, data: bytes, *, overwrite: bool = True) -> None:
     """Write a file whole or not at all; its folder is made if need be.
+
+    Args:
+        path: where to.
+        data: all of it.
+        overwrite: whether a file that is there already is replaced.
 
     Raises:
         OutputError: it cannot be written; a file that was there is left as it was.
     """
     if not is_url(path):
-        files.write(path, data)
+        files.write(path, data, overwrite=overwrite)
         return
     system, place = _remote(path)
     try:
+        if not overwrite and system.exists(place):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         system.makedirs(posixpath.dirname(place), exist_ok=True)
         system.pipe_file(place, data)
     except Exception as error:  # each of fsspec's file systems has exceptions of its own
@@ -164,8 +172,7 @@ class Guard:
         Raises:
             OutputError: it is one of the inputs or a link, or leads out of the folder.
         """
-        if not self._inputs.isdisjoint(_identities(path)):
-            raise OutputError(f"{shown(path)} is one of the inputs, which are never overwritten; choose another folder")
+        self.check_input(path)
         if is_url(path):
             return
         folder, name = os.path.split(path)
@@ -174,6 +181,15 @@ class Guard:
             raise OutputError(f"{shown(path)} is a link, which is never written through; remove it")
         if not Path(folder).is_relative_to(self._root):
             raise OutputError(f"{shown(path)} leads out of {shown(self.folder)}; remove the link on its way")
+
+    def check_input(self, path: str) -> None:
+        """Find out whether a place is none of the inputs.
+
+        Raises:
+            OutputError: it is one of them.
+        """
+        if not self._inputs.isdisjoint(_identities(path)):
+            raise OutputError(f"{shown(path)} is one of the inputs, which are never overwritten; choose another place")
 
 
 def relative(path: str, folder: str) -> str:

@@ -63,7 +63,7 @@ def make(
     pattern: Sequence[str] = (),
     format: str = "png",
     offline: bool = False,
-    earlier: Mapping[str, str] | None = None,
+    earlier: Mapping[str, tuple[str, str]] | None = None,
     passed_over: Counter[str] | None = None,
 ) -> list[Job]:
     """Plan a batch, one style after another.
@@ -81,7 +81,7 @@ def make(
             the folder.
         format: of the results: png, jpg, webp or tif.
         offline: refuse addresses in a network.
-        earlier: what the output folder has already: the way from there, with forward slashes, to the style.
+        earlier: what the output folder has already: the way from there, with forward slashes, to source and style.
         passed_over: is given the endings of pictures in folders that are of no kind that is taken from them, and how
             many there are.
 
@@ -112,30 +112,62 @@ def make(
     if len(set(names)) < len(names):
         raise OptionError(f"the style {shown(Counter(names).most_common(1)[0][0])} is given twice; remove one of them")
     suffix, reserved, there = f".{format}", (MANIFEST, CONTACT_SHEET, REPORT, COPIES), earlier or {}
-    targets = _numbered(_told_apart([places.inside(one.relative) for one in found], suffix), suffix, reserved)
+    targets = _told_apart([places.inside(one.relative) for one in found], suffix)
     jobs = []
     for style, room in zip(names, _rooms(names, there, reserved), strict=True):
-        for source, target in zip(found, targets, strict=True):
-            # Version 0.1 had no folder for a style that was alone.
-            is_bare = target in there and _name(there[target]) == _name(style)
-            place = places.join(folder, target if is_bare else f"{room}/{target}")
-            jobs.append(Job(source.path, style, place, source.problem))
+        for source, way in zip(found, _ways(found, targets, style, room, there, suffix, reserved), strict=True):
+            jobs.append(Job(source.path, style, places.join(folder, way), source.problem))
     return jobs
 
 
-def _rooms(styles: Sequence[str], earlier: Mapping[str, str], reserved: Sequence[str]) -> list[str]:
+def _ways(
+    sources: Sequence[_Source],
+    targets: Sequence[str],
+    style: str,
+    room: str,
+    earlier: Mapping[str, tuple[str, str]],
+    suffix: str,
+    reserved: Sequence[str],
+) -> list[str]:
+    """The way from the output folder to each source's result in one style: where it is, or else its target's."""
+    kept: dict[str, str] = {}
+    wanted = {one.path for one in sources}
+    for way, (source, made_in) in earlier.items():
+        is_here = way.startswith(f"{room}/") and way.endswith(suffix) and places.inside(way) == way
+        if is_here and source in wanted and made_in == style:
+            kept[source] = way
+    new = [target for one, target in zip(sources, targets, strict=True) if one.path not in kept]
+    there = [way.removeprefix(f"{room}/") for way in kept.values()]
+    free = iter(_numbered(new, suffix, (*reserved, *there)))
+    ways = []
+    for one in sources:
+        if one.path in kept:
+            ways.append(kept[one.path])
+            continue
+        target = next(free)
+        # Version 0.1 had no folder for a style that was alone.
+        is_bare = target in earlier and _name(earlier[target][1]) == _name(style)
+        ways.append(target if is_bare else f"{room}/{target}")
+    return ways
+
+
+def _rooms(styles: Sequence[str], earlier: Mapping[str, tuple[str, str]], reserved: Sequence[str]) -> list[str]:
     """A folder for each style: the one that it has already, or else one of its name."""
-    names = [places.inside(_name(style)) for style in styles]
-    known: dict[str, str] = {}
-    for way, style in earlier.items():
+    taken: dict[str, str] = {}  # folder to the style whose results it has
+    for way, (_, made_in) in earlier.items():
         room, mark, _ = way.partition("/")
-        if mark and names.count(_name(style)) < 2 and _folded(room).startswith(_folded(PurePosixPath(style).stem)):
-            known.setdefault(_name(style), room)
-    new = [name for name in names if name not in known]
-    made = dict(zip(new, _numbered(_told_apart(new, ""), reserved=(*reserved, *known.values())), strict=True))
-    if len(made) < len(new):  # styles of one name
-        return _numbered(_told_apart(names, ""), reserved=reserved)
-    return [known.get(name) or made[name] for name in names]
+        if mark and _folded(room).startswith(_folded(PurePosixPath(made_in).stem)):
+            taken[room] = made_in
+    known: dict[str, str] = {}
+    for told_by in (str, _name):  # by all of it, or else by the last part, if that tells them apart
+        for room, made_in in taken.items():
+            alike = [style for style in styles if told_by(style) == told_by(made_in)]
+            if len(alike) == 1 and room not in known.values():
+                known.setdefault(alike[0], room)
+    new = [style for style in styles if style not in known]
+    fresh = _told_apart([places.inside(_name(style)) for style in new], "")
+    made = dict(zip(new, _numbered(fresh, reserved=(*reserved, *taken)), strict=True))
+    return [known.get(style) or made[style] for style in styles]
 
 
 def _collect(

@@ -23,6 +23,9 @@ from styletx.options import Options, is_offline
 if TYPE_CHECKING:
     from styletx.batches.painting import Painted, Task
 
+# Why a result of ours is not made again.
+OTHER_SETTINGS = f"was not made with these settings; redo it with {field('overwrite')}"
+OTHER_VERSION = f"was made from another version of the photograph; redo it with {field('overwrite')}"
 MANY = 1000  # pictures beyond which a batch says before it starts how many there are
 
 Path: TypeAlias = str | os.PathLike[str]
@@ -79,13 +82,14 @@ class Batch:
             pattern=pattern,
             format=format,
             offline=offline,
-            earlier=self.manifest.styles,
+            earlier=self.manifest.pictures,
             passed_over=passed_over,
         )
         self.overwrite, self.history = overwrite, history
         self.format = {"jpg": "JPEG", "tif": "TIFF"}.get(format, format.upper())
         self.options = dataclasses.asdict(options)
-        self.guard = places.Guard(self.output, [*(job.source for job in self.jobs), *_files_of(styles, options)])
+        inputs = [*(job.source for job in self.jobs), *_lists(sources), *_files_of(styles, options)]
+        self.guard = places.Guard(self.output, inputs)
         for place in (self.manifest.path, *(job.output for job in self.jobs)):
             self.guard.check(place)
         self.tally: Counter[str] = Counter()
@@ -106,8 +110,12 @@ class Batch:
         for job in self.jobs:
             recipe, is_there = recipes[job.style], places.exists(job.output)
             made_from = self.manifest.source_of(job.output, recipe) if is_there else None
-            is_blocked = is_there and not (self.overwrite and self._is_ours(job.output))
-            tasks.append(Task(job, recipe, self.format, made_from, is_blocked))
+            obstacle = None
+            if is_there and not made_from and not self._is_ours(job.output):
+                obstacle = "was not made by styletx, or was changed since; move it away"
+            elif is_there and not self.overwrite:
+                obstacle = OTHER_VERSION if made_from else OTHER_SETTINGS
+            tasks.append(Task(job, recipe, self.format, made_from, is_there, obstacle))
         return tasks
 
     def state(self, task: Task) -> str:
@@ -117,7 +125,7 @@ class Batch:
         with contextlib.suppress(PictureError):
             if task.made_from and task.made_from == files.sha256(places.read(task.job.source)):
                 return "skip"
-        if task.is_blocked:
+        if task.obstacle is not None:
             return "refuse"
         return "remake" if places.exists(task.job.output) else "make"
 
@@ -127,18 +135,25 @@ class Batch:
         Raises:
             OutputError: something is in the way, or the folder cannot be written to.
         """
-        blocked = [task.job.output for task in self.tasks if task.is_blocked and task.made_from is None]
-        if blocked and self.overwrite:
-            raise OutputError(
-                f"{len(blocked)} of the files that are there were not made by styletx, such as "
-                f"{files.shown(blocked[0])}; move them away, or choose another folder"
-            )
+        blocked = [task.job.output for task in self.tasks if task.obstacle == OTHER_SETTINGS]
         if blocked:
             raise OutputError(
                 f"{len(blocked)} of {len(self.jobs)} results exist and were not made with these settings, such as "
                 f"{files.shown(blocked[0])}; redo them with {field('overwrite')}, or choose another folder"
             )
         self.manifest.check()
+
+    def check_log(self, path: str) -> None:
+        """Find out whether lines may be appended to a file of that name.
+
+        Raises:
+            OutputError: it is one of the inputs, or a file that the batch itself writes.
+        """
+        self.guard.check_input(path)
+        overviews = (places.join(self.output, name) for name in (plan.CONTACT_SHEET, plan.REPORT))
+        ours = (self.manifest.path, *overviews, *(job.output for job in self.jobs))
+        if os.path.realpath(path) in {os.path.realpath(one) for one in ours if not places.is_url(one)}:
+            raise OutputError(f"{files.shown(path)} is another file of this batch; choose another name")
 
     def run(self, executor: Executor) -> Generator[Record, None, None]:
         """Do the work with an executor; yields the record of each picture, in any order.
@@ -148,7 +163,8 @@ class Batch:
         """
         with self._locked():
             if not places.is_url(self.output):
-                for folder in {os.path.dirname(job.output) for job in self.jobs}:
+                copies = places.join(self.output, plan.COPIES)
+                for folder in {self.output, copies, *(os.path.dirname(job.output) for job in self.jobs)}:
                     files.tidy(folder)
             try:
                 yield from executor(self.tasks, self._deliver)
@@ -187,10 +203,12 @@ class Batch:
         from styletx import images
         from styletx.batches.report import MARK
 
-        if self.manifest.knows(place):
+        if places.is_url(place) and self.manifest.knows(place):  # fetching it could take as long as making it
             return True
         with contextlib.suppress(PictureError):
             data = places.read(place)
+            if self.manifest.knows(place, files.sha256(data)):
+                return True
             return MARK in data if place.endswith(plan.REPORT) else bool(images.read_metadata(data))
         return False
 
@@ -222,7 +240,7 @@ class Batch:
             self._note(painted.style_notes)
             if not painted.skipped:
                 try:
-                    self._place(record, painted.data)
+                    self._place(record, painted.data, task.is_there)
                 except OutputError as error:
                     failure = failure or error
                     if record.error is None:
@@ -233,10 +251,11 @@ class Batch:
             self.failures += [failure] if failure else []
         return record
 
-    def _place(self, record: Record, data: bytes | None) -> None:
+    def _place(self, record: Record, data: bytes | None, was_there: bool) -> None:
         self.manifest.append(record)
         if data is not None:
-            places.write(record.output, data)
+            # What came there meanwhile is somebody else's.
+            places.write(record.output, data, overwrite=was_there)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -277,6 +296,12 @@ def _others(passed_over: Counter[str]) -> Notes:
     return (Note(f"Passed over for their format: {kinds}."),)
 
 
+def _lists(sources: Sequence[Path]) -> Iterator[str]:
+    """The files of lists among the sources."""
+    names = map(files.local, sources)
+    yield from (name[1:] for name in names if name.startswith("@"))
+
+
 def _files_of(styles: Sequence[Path], options: Options) -> Iterator[str]:
     """The files that styles and options name, and other names."""
     from styletx.feedforward import models
@@ -284,7 +309,7 @@ def _files_of(styles: Sequence[Path], options: Options) -> Iterator[str]:
     for style in map(files.local, styles):
         model = None if places.is_url(style) else models.find(style)
         yield style if model is None else str(model)
-    yield from (name for name in (options.init, options.weights) if name)
+    yield from (files.local(name) for name in (options.init, options.weights) if name)
 
 
 def _style_sha256(style: str) -> str | None:

@@ -81,7 +81,7 @@ class Commands(click.Group):
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
     try:
-        with terminal.guarded():
+        with signals.deferred(), terminal.guarded():
             yield
     except StyletxError as error:
         raise _Failure(error) from error
@@ -105,7 +105,7 @@ def main() -> None:
     styletx run photo.jpg mosaic                a trained style, in a second
     styletx run photo.jpg painting.jpg -o my.jpg --size 1024
 
-    Every option of run can also be set in the environment: STYLETX_SIZE=1024.
+    How a picture is painted can also be set in the environment: STYLETX_SIZE=1024.
     """  # noqa: D301
     # What a person should know is a note; Python's warnings are for programmers, who ask for them with `python -W`.
     if not sys.warnoptions:

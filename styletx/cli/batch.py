@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
@@ -35,7 +34,7 @@ from styletx.options import Options
 @click.option("--format", type=Choice(plan.FORMATS), default="png", show_default=True, help="Format of the results.")
 @click.option("--overwrite", is_flag=True, help="Redo results made with different settings.")
 @click.option("--history", is_flag=True, help=f"Keep every line of {plan.MANIFEST}, not only each picture's last.")
-@click.option("--log-file", metavar="FILE", help="Also append notes and failures to FILE, each with the time.")
+@click.option("--log-file", metavar="FILE", help="Also append notes and what was done to FILE, with the time.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first picture that fails.")
 @click.option("--executor", default="local", show_default=True, metavar="local|ray", help="What runs the batch.")
@@ -86,7 +85,10 @@ def command(
         _print_plan(batch, as_json)
         return
     batch.check()
-    with _Log(log_file, [job.source for job in batch.jobs]) as log:
+    if log_file is not None:
+        log_file = files.local(log_file)
+        batch.check_log(log_file)
+    with _Log(log_file) as log:
         code = _run(batch, chosen, log, fail_fast=fail_fast, quiet=quiet, as_json=as_json)
     _tell(batch, bool(code), quiet or as_json)
     if contact_sheet or report:
@@ -101,10 +103,10 @@ class _Log:
         OutputError: it cannot be written.
     """
 
-    def __init__(self, name: str | None, inputs: Sequence[str]) -> None:
+    def __init__(self, name: str | None) -> None:
         self._file: TextIO | None = None
         if name is not None:
-            files.check(name, inputs)
+            files.check(name)
             with files.output_errors(name):
                 self._file = open(name, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
 
@@ -145,7 +147,8 @@ def _run(batch: Batch, executor: Executor, log: _Log, *, fail_fast: bool, quiet:
             shown.notes(notes)
             log.notes(notes)
             told = len(batch.notes)
-            log.say(f"{files.shown(record.source)} in {files.shown(record.style)}: {record.error or record.output}")
+            if not record.skipped:
+                log.say(f"{files.shown(record.source)} in {files.shown(record.style)}: {record.error or record.output}")
             if as_json:
                 terminal.say(json.dumps(dataclasses.asdict(record)))
             shown.update(f"{failed} failed" if (failed := batch.tally["failed"]) else "")

@@ -16,7 +16,15 @@ DEEPEST = 8  # of what is in one another; ours is half as deep
 @click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def command(file: str, as_json: bool) -> None:
-    """Tell how FILE, a picture that styletx wrote, was made, and the command that repeats it."""
+    """Tell how FILE was made: a picture that styletx wrote, with the command that repeats it, or a trained style.
+
+    The command has the names of the pictures, and where they were only if the run had --embed-paths.
+    """
+    from styletx.feedforward import models
+
+    if file.endswith(models.SUFFIXES[0]):
+        _tell(models.describe(file), as_json)
+        return
     from styletx import images
     from styletx.cli import flags
 
@@ -25,13 +33,16 @@ def command(file: str, as_json: bool) -> None:
     repeat = flags.command(
         _source(metadata.get("content")), _source(metadata.get("style")), chosen if isinstance(chosen, dict) else {}
     )
+    _tell({name: value for name, value in metadata.items() if name != "command"} | {"command": repeat}, as_json)
+
+
+def _tell(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        terminal.say(json.dumps(metadata | {"command": repeat}))
+        terminal.say(json.dumps(facts))
         return
-    for name, value in metadata.items():
-        told = name if name.isidentifier() and name != "command" else repr(name)  # none passes for the line below
-        terminal.say(f"{told:15} {_shown(value)}")
-    terminal.say(f"{'command':15} {repeat}")
+    for name, value in facts.items():
+        if value not in ({}, []):
+            terminal.say(f"{name if name.isidentifier() else repr(name):15} {_shown(value)}")
 
 
 def _source(name: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import time
@@ -11,15 +12,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from styletx.cli import signals, terminal
+from styletx.cli import outputs, signals, terminal
 from styletx.cli.flags import GroupedCommand, flag, option_flags
 from styletx.errors import OptionError, OutputError, PictureError, field
 
 if TYPE_CHECKING:
-    from styletx.notes import Notes
     from styletx.stylizers import Result
-
-OUTPUTS = Path("outputs")
 
 
 @click.command(cls=GroupedCommand)
@@ -73,12 +71,17 @@ def command(
     if to_stdout:
         _check_stdout(as_json, save_every)
     target = _default_output(content, style) if output is None else Path(output)
-    sources = [content, style, options["init"]]
+    sources = [content, style, *(files.local(name) for name in (chosen.init, chosen.weights) if name)]
     place = files.numbered(target) if output is None else target
     if not to_stdout:
         images.check_output(place, sources=sources)
     if timelapse is not None:
+        timelapse = files.local(timelapse)
         films.check(timelapse, [*sources, place])
+        if save_every and _is_stage(Path(timelapse), target):
+            raise OutputError(
+                f"{files.shown(timelapse)} is named like a picture on the way; choose another name for the timelapse"
+            )
 
     photo = _stdin() if content == "-" else content
     if content != "-":
@@ -102,7 +105,7 @@ def command(
             if film is not None:
                 film.add(step.pixels)
             if save_every and count % save_every == 0:
-                _save_stage(run.result, target.with_stem(f"{target.stem}-{count:04d}"))
+                _save_stage(run.result, _stage(target, count))
     stopped = stop.number is not None
     if run.last is None:
         stop.leave()
@@ -112,7 +115,7 @@ def command(
             notes = run.result.save(sys.stdout.buffer)
             sys.stdout.buffer.flush()
         elif output is None:
-            target, notes = _save_numbered(run.result, target)
+            target, notes = outputs.saved(target, lambda free: run.result.save(free, overwrite=False))
         else:
             notes = run.result.save(target)
     progress.notes(notes, quiet)
@@ -132,26 +135,24 @@ def command(
 
 def _default_output(content: str, style: str) -> Path:
     name = "stdin" if content == "-" else Path(content).stem
-    return OUTPUTS / f"{name}-{Path(style).stem}.png"
+    return outputs.FOLDER / f"{name}-{Path(style).stem}.png"
 
 
-def _save_numbered(result: Result, path: Path) -> tuple[Path, Notes]:
-    """Save under the first free name; another run may want the same one."""
-    from styletx import files
+def _stage(target: Path, count: int) -> Path:
+    return target.with_stem(f"{target.stem}-{count:04d}")
 
-    while True:
-        target = files.numbered(path)
-        try:
-            return target, result.save(target, overwrite=False)
-        except OutputError as error:
-            if not isinstance(error.__cause__, FileExistsError):
-                raise
+
+def _is_stage(path: Path, target: Path) -> bool:
+    """Whether a path has a name that `_stage` may give, numbered or not."""
+    number = path.stem.removeprefix(f"{target.stem}-").replace("-", "")
+    is_named_so = path.stem != target.stem and number.isdigit() and path.suffix.lower() == target.suffix.lower()
+    return is_named_so and os.path.realpath(path.parent) == os.path.realpath(target.parent)
 
 
 def _save_stage(result: Result, path: Path) -> None:
     """Save a picture on the way; a failure to do so is not worth losing the run for."""
     try:
-        _save_numbered(result, path)
+        outputs.saved(path, lambda free: result.save(free, overwrite=False))
     except OutputError as error:
         terminal.say(f"Note: {error.rendered(flag)}", aside=True)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
@@ -13,6 +16,7 @@ import click
 from styletx.cli import terminal
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+LATER = 0.1  # seconds
 
 
 class Stop:
@@ -61,6 +65,29 @@ class Stop:
     def _heard(self, handler: Any) -> Iterator[None]:
         with handled(handler) as self._before:
             yield
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Let Ctrl-C wait while torch is imported, which would abort the process."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if getattr(getattr(sys.modules.get("torch"), "__spec__", None), "_initializing", False):
+            later = threading.Timer(LATER, os.kill, (os.getpid(), number))
+            later.daemon = True
+            later.start()
+        else:
+            signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

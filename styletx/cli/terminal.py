@@ -63,6 +63,8 @@ def guarded() -> Iterator[None]:
     """
     try:
         yield
+    except click.exceptions.NoArgsIsHelpError:  # its message is the help
+        raise
     except click.ClickException as error:
         error.message = printable(error.message)  # type: ignore[misc]
         raise

@@ -11,7 +11,7 @@ import click
 from styletx.cli import signals, terminal
 from styletx.cli.flags import GroupedCommand, option_flags, training_flags
 from styletx.errors import OptionError, TrainingError, field
-from styletx.files import PICTURE_EXTENSIONS, check, shown
+from styletx.files import PICTURE_EXTENSIONS, check, local, shown
 from styletx.notes import Note
 
 LAYOUT = ("widths", "blocks", "expansion")
@@ -24,7 +24,12 @@ LAYOUT = ("widths", "blocks", "expansion")
 @click.option("--from", "start", metavar="MODEL", help="Start from a trained style, by name or file: much quicker.")
 @click.option("--resume", is_flag=True, help="Continue from the last checkpoint, exactly as if uninterrupted.")
 @click.option(
-    "--workers", type=click.IntRange(0, 64), default=1, show_default=True, help="Number of processes that read photos."
+    "--workers",
+    type=click.IntRange(0, 64),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Number of processes that read photos.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print a report as JSON on stdout.")
@@ -60,7 +65,7 @@ def command(
             f"{field('start')} takes the layout of its model; remove {', '.join(map(field, LAYOUT[:-1]))} and "
             f"{field(LAYOUT[-1])}"
         )
-    target = Path(output)
+    target = Path(local(output))
     if target.suffix != ".safetensors":
         raise OptionError(f"{field('output')}: {shown(output)} does not end in .safetensors; give a name that does")
     for place in (target, target.with_suffix(".training") / "curve.png"):

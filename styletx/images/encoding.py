@@ -66,8 +66,18 @@ def encode(
         options["pnginfo"] = PngImagePlugin.PngInfo()
         options["pnginfo"].add_text(_KEY, payload)
     if block is not None and format == "JPEG" and len(block) > _EXIF_LIMIT:
-        notes.append(Note("The metadata is too long for a JPEG file and was left out. PNG keeps it."))
-    elif block is not None:
+        block, dropped = exif.shortened(block, _EXIF_LIMIT)
+        if len(block) > _EXIF_LIMIT:
+            block = None
+            notes.append(Note("The metadata is too long for a JPEG file and was left out. PNG keeps it."))
+        else:
+            entries = "one entry" if dropped == 1 else f"{dropped} entries"
+            notes.append(
+                Note(
+                    f"The photograph's EXIF data is too long for JPEG, so {entries} of it were left out. PNG keeps all."
+                )
+            )
+    if block is not None:
         options["exif"] = block
     stream = io.BytesIO()
     image.save(stream, format, icc_profile=srgb_profile(), **options)

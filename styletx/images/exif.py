@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 from PIL.ExifTags import IFD
 
-LONGEST = 60_000  # bytes, so that it fits into a JPEG segment together with our own metadata
+LONGEST = 1 << 20  # bytes of what is kept of a photograph
 DESCRIPTION = 0x010E
 OURS = 65_000  # of TIFF's numbers for private use; other programs show descriptions, but not this
 # Description, make, model, software, date, artist, host, rating, copyright, and Windows' title to subject.
@@ -34,6 +34,25 @@ def block(given: bytes | None, payload: str | None) -> bytes | None:
     return given if payload is None else _written(entries(given) | {OURS: payload})
 
 
+def shortened(data: bytes, longest: int) -> tuple[bytes, int]:
+    """A block without the longest entries of the photograph, and how many were left out, so that it fits."""
+    found, dropped = entries(data), 0
+    while len(data) > longest:
+        parts = [found, *(found[part] for part in (IFD.Exif, IFD.GPSInfo) if part in found)]
+        lengths = [
+            (len(_written({tag: value})), index, tag)
+            for index, part in enumerate(parts)
+            for tag, value in part.items()
+            if not isinstance(value, dict) and tag != OURS
+        ]
+        if not lengths:
+            break
+        _, index, tag = max(lengths)
+        del parts[index][tag]
+        data, dropped = _written(found), dropped + 1
+    return data, dropped
+
+
 def entries(data: bytes | None) -> dict[int, Any]:
     """What a block says: tags and values, which are dictionaries for its parts."""
     exif = Image.Exif()
@@ -53,10 +72,20 @@ def metadata(image: Image.Image) -> dict[str, Any] | None:
 
 
 def _entries(exif: Image.Exif) -> dict[int, Any]:
-    found: dict[int, Any] = {tag: _encoded(exif[tag]) for tag in (*_KEPT, OURS) if tag in exif}
+    found: dict[int, Any] = _sound({tag: exif[tag] for tag in (*_KEPT, OURS) if tag in exif})
     for part in (IFD.Exif, IFD.GPSInfo):
-        if values := {tag: _encoded(value) for tag, value in exif.get_ifd(part).items() if tag not in _FALSE}:
+        if values := _sound({tag: value for tag, value in exif.get_ifd(part).items() if tag not in _FALSE}):
             found[part] = values
+    return found
+
+
+def _sound(values: dict[int, Any]) -> dict[int, Any]:
+    """Those that can be written; a camera's odd entry is no reason to lose the others."""
+    found = {}
+    for tag, value in values.items():
+        with contextlib.suppress(Exception):
+            _written({tag: (encoded := _encoded(value))})
+            found[tag] = encoded
     return found
 
 

@@ -27,7 +27,11 @@ COMMON = ("output", "seed", "device", "quiet")  # what it shares with looking at
     "--texture", "way", flag_value="texture", help="Make a texture from Gram matrices, down to the layer's depth."
 )
 @click.option(
-    "-o", "--output", metavar="FILE", show_default="outputs/PHOTO-BACKBONE-LAYER-ACTION.png", help="Output file."
+    "-o",
+    "--output",
+    metavar="FILE",
+    show_default="outputs/PHOTO-BACKBONE-LAYER-ACTION.png",
+    help="Output file; an existing one is replaced.",
 )
 @click.option(
     "--size",

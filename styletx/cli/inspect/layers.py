@@ -11,10 +11,10 @@ import click
 import torch
 from torch import Tensor
 
-from styletx import backbones, devices, images, inspection
+from styletx import backbones, devices, files, images, inspection
 from styletx.backbones import Backbone
-from styletx.cli import progress, signals
-from styletx.cli.inspect.report import OUTPUTS, say
+from styletx.cli import outputs, progress, signals
+from styletx.cli.inspect.report import say
 from styletx.errors import field
 from styletx.files import shown
 from styletx.optimization import Step
@@ -49,8 +49,8 @@ def show(
     if way in PLOTS:
         inspection.check()
     name = f"{Path(photo).stem}-{architecture.name}-{layer}-{way}.png"
-    target = Path(output) if output is not None else OUTPUTS / name
-    images.check_output(target, sources=[photo])
+    target = Path(files.local(output)) if output is not None else outputs.FOLDER / name
+    images.check_output(target if output is not None else files.numbered(target), sources=[photo])
     chosen = devices.choose(device)
     picture = images.read(photo)
     height, width = images.fit((picture.pixels.shape[-2], picture.pixels.shape[-1]), size)
@@ -75,7 +75,7 @@ def show(
         f"{shown(photo)}: {width}×{height} px",
         f"reduce {field('size')}",
     )
-    report: dict[str, Any] = {"output": str(target), "backbone": architecture.name, "layer": layer, "way": way}
+    report: dict[str, Any] = {"backbone": architecture.name, "layer": layer, "way": way}
     stop, drawn = signals.Stop(), None
     if way in PLOTS:
         drawn = _plot(found, pixels, layer, way)
@@ -89,8 +89,9 @@ def show(
     if drawn is None:
         stop.leave()
     with signals.handled(signal.SIG_IGN):
-        progress.notes(images.write(target, drawn.cpu()), quiet)
-    say(report, target, as_json, quiet)
+        target, notes = outputs.written(target, drawn.cpu(), is_named=output is not None)
+    progress.notes(notes, quiet)
+    say({"output": str(target), **report}, target, as_json, quiet)
     click.get_current_context().exit(stop.code)
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from styletx.cli import terminal
 
-OUTPUTS = Path("outputs")
-
 
 def say(report: dict[str, Any], target: Path, as_json: bool, quiet: bool) -> None:
     """Print a report as JSON on stdout, or else the name of the file that was written on stderr."""

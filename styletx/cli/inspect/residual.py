@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from styletx import devices, images, inspection
-from styletx.cli import progress, terminal
-from styletx.cli.inspect.report import OUTPUTS, say
+from styletx import devices, files, images, inspection
+from styletx.cli import outputs, progress, terminal
+from styletx.cli.inspect.report import say
 from styletx.errors import OptionError
 from styletx.inspection import Trunk
 
@@ -19,8 +19,8 @@ def train(*, depths: str, steps: int, output: str | None, seed: int, device: str
     """Train trunks of several depths, print how well they learnt, and write a plot of it."""
     chosen = _depths(depths)
     inspection.check()
-    target = Path(output) if output is not None else OUTPUTS / "residual.png"
-    images.check_output(target)
+    target = Path(files.local(output)) if output is not None else outputs.FOLDER / "residual.png"
+    images.check_output(target if output is not None else files.numbered(target))
     training = inspection.train_trunks(chosen, steps=steps, seed=seed, device=devices.choose(device))
     done = []
     with progress.Count(2 * len(chosen) * steps, "steps", quiet) as shown:
@@ -28,7 +28,8 @@ def train(*, depths: str, steps: int, output: str | None, seed: int, device: str
             shown.update(f"{step.blocks} blocks, {'skip' if step.skip else 'plain'}, error {step.error:.4f}")
             done.append(step)
     trunks = inspection.trunks(done)
-    progress.notes(images.write(target, inspection.learning(trunks)), quiet)
+    target, notes = outputs.written(target, inspection.learning(trunks), is_named=output is not None)
+    progress.notes(notes, quiet)
     if not (quiet or as_json):
         for line in _rows(trunks):
             terminal.say(line)

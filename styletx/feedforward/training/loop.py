@@ -101,6 +101,11 @@ class Training:
                 f"{files.shown(self.folder)} already holds a training; continue it with {field('resume')}, move it "
                 f"away, or choose another {field('output')}"
             )
+        if not resume and (others := sorted(files.shown(one.name) for one in records.written(self.folder))):
+            raise TrainingError(
+                f"{files.shown(self.folder)} already holds {others[0]}; move it away, or choose another "
+                f"{field('output')}"
+            )
         if output.exists() and not resume:
             raise TrainingError(
                 f"{files.shown(output)} exists, and a model is never replaced by another training; move it away, or "

@@ -94,7 +94,7 @@ def split(photographs: Sequence[Path], options: TrainingOptions) -> tuple[dict[P
     minimum = max(8, 2 * options.batch)
     if len(photographs) < minimum:
         raise TrainingError(
-            f"{field('photos')}: {len(photographs)} photographs are too few to train on; give a folder of at least "
+            f"{field('photos')}: {len(photographs)} are too few to train on; give a folder of at least "
             f"{minimum}, preferably a thousand"
         )
     share = len(photographs) // min(8, len(photographs) // 8)

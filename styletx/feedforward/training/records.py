@@ -35,6 +35,12 @@ def write(folder: Path, step: int, losses: dict[str, float], pictures: Sequence[
     curve(folder / "curve.png", log)
 
 
+def written(folder: Path) -> list[Path]:
+    """The files in a folder that have names of what `write` leaves."""
+    names = ("log.jsonl", "curve.png", "samples-*.png")
+    return [path for name in names for path in folder.glob(name)]
+
+
 def sheet(pictures: Sequence[Tensor], columns: int = 4) -> Tensor:
     """Pictures `[1, 3, H, W]` of any sizes on one white sheet, `[1, 3, rows × H, columns × W]`."""
     height = max(picture.shape[-2] for picture in pictures)
