@@ -296,6 +296,7 @@ def train(*arguments: str | Path) -> Result:
     ("photos", "output", "said"),
     [
         ("missing", "m.safetensors", "missing is not a folder; give a folder of photographs"),
+        ("x" * 300, "m.safetensors", "is not a folder; give a folder of photographs"),
         ("empty", "m.safetensors", "--photos: 0 are too few to train on; give a folder of at least 8"),
         ("empty", "m.pth", "m.pth does not end in .safetensors"),
         ("empty", "file/m.safetensors", "cannot be written"),

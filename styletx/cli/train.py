@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,6 @@ def command(
 
 
 def _photographs(folder: str) -> list[Path]:
-    if not folder or not Path(folder).is_dir():
+    if not os.path.isdir(folder):
         raise TrainingError(f"{field('photos')}: {shown(folder)} is not a folder; give a folder of photographs")
     return sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURE_EXTENSIONS)
