@@ -38,17 +38,18 @@ DRAWINGS = (".ai", ".eps", ".pdf", ".ps", ".svg", ".svgz")
 PASSED_OVER = (*RAW, *DRAWINGS, ".exr", ".hdr", ".jxr", ".psd", ".xcf")
 
 
-def local(name: str | os.PathLike[str]) -> str:
+def local(name: str | os.PathLike[str], error: type[StyletxError] = OptionError) -> str:
     """A name as text; a file:// address becomes the path that it names.
 
-    Raises:
-        OptionError: no file can be called that.
+    Args:
+        name: a path or an address.
+        error: what is raised if no file can be called that.
     """
     text = os.fsdecode(name)
     if text.lower().startswith(("file:///", "file://localhost/")):
         text = url2pathname(urlsplit(text).path)
     if not is_possible(text):
-        raise OptionError(f"no file can be called {shown(text)}; check the name")
+        raise error(f"no file can be called {shown(text)}; check the name")
     return text
 
 

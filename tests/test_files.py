@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import styletx
 from styletx import files, images
 from styletx.errors import OptionError, OutputError, field
 
@@ -210,3 +211,13 @@ def test_numbered(tmp_path):
     assert files.numbered(path) == tmp_path / "a.b-2.png"
     (tmp_path / "a.b-2.png").symlink_to("nowhere")
     assert files.numbered(path) == tmp_path / "a.b-3.png"
+
+
+@pytest.mark.parametrize("name", ["a\0b", "file:///a%00b", "\ud800.png"])
+def test_a_name_that_no_file_can_have_is_told(name):
+    with pytest.raises(OptionError, match=r"^no file can be called .*; check the name$"):
+        files.local(name)
+    with pytest.raises(OptionError):
+        styletx.batch("a.jpg", "mosaic", name)
+    with pytest.raises(OptionError):
+        styletx.batch("a.jpg", name, "out")

@@ -76,7 +76,7 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
     if isinstance(source, bytes | bytearray | memoryview):
         return _from_file(io.BytesIO(source), "<bytes>", max_pixels)
     if isinstance(source, str | os.PathLike):
-        name = files.local(source)
+        name = files.local(source, PictureError)
         with _opened(name) as file:
             return _from_file(file, name, max_pixels)
     if not hasattr(source, "read"):
@@ -121,7 +121,7 @@ def check(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> None
     Raises:
         PictureError: it is not; what is wrong further down in the file shows when it is read.
     """
-    name = files.local(path)
+    name = files.local(path, PictureError)
     with _opened(name) as file:
         opening.check_size(*opening.identify(file, name, max_pixels).size, name, max_pixels)
 
@@ -132,7 +132,7 @@ def read_metadata(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
     Raises:
         PictureError: it is not a picture, or has no metadata of ours.
     """
-    name = "<bytes>" if isinstance(source, bytes) else files.local(source)
+    name = "<bytes>" if isinstance(source, bytes) else files.local(source, PictureError)
     with io.BytesIO(source) if isinstance(source, bytes) else _opened(name) as file:
         found = encoding.embedded(opening.identify(file, name, sys.maxsize))
     if found is None:
