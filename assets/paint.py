@@ -13,14 +13,16 @@ import pathlib
 import zlib
 
 import numpy as np
-from painters import impasto, ink_wash, mosaic, pointillism, stained_glass, watercolor, woodcut
+from painters import impasto, ink_wash, mosaic, pen, pointillism, poster, stained_glass, watercolor, woodcut
 from PIL import Image
 
 STYLES = {
     "impasto": impasto.paint,
     "ink-wash": ink_wash.paint,
     "mosaic": mosaic.paint,
+    "pen": pen.paint,
     "pointillism": pointillism.paint,
+    "poster": poster.paint,
     "stained-glass": stained_glass.paint,
     "watercolor": watercolor.paint,
     "woodcut": woodcut.paint,
