@@ -40,7 +40,7 @@ def test_parameters_of_a_layout_counted_by_hand() -> None:
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 33), (23, 16), (19, 20), (61, 128)])
-@pytest.mark.parametrize("layout", [SMALL, Layout((4, 6, 8), 1, expansion=2), Layout((4, 4, 8), 1, 9, 1, smooth=False)])
+@pytest.mark.parametrize("layout", [SMALL, Layout((4, 6, 8), 1, expansion=2), Layout((4, 4, 8), 1, 9, 1, lowpass=True)])
 def test_any_size_comes_out_as_it_went_in(layout: Layout, size: tuple[int, int]) -> None:
     painted = Transformer(layout)(torch.rand(2, 3, *size))
     assert painted.shape == (2, 3, *size)

@@ -24,6 +24,7 @@ LAYOUTS = {
     "wide blocks": Layout(widths=(4, 8), blocks=2, expansion=2),
     "no skips": Layout(widths=(4, 8), blocks=1, skip=False),
     "one stage, no blocks": Layout(widths=(6,), blocks=0, kernel=3, stride=1),
+    "lowpass": Layout(widths=(4, 6, 8), blocks=1, lowpass=True),
     "four stages": Layout(widths=(4, 4, 6, 8), blocks=1, kernel=15),
 }
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from styletx.feedforward.networks import Repainter
-from styletx.feedforward.networks.layers import EPSILON, Normalise
+from styletx.feedforward.networks.layers import ENLARGING, EPSILON, THINNING, Normalise
 
 WHOLE = 2**23  # pixels: 4K, which takes about a gigabyte
 STRIP = 2**21  # pixels
@@ -127,8 +127,9 @@ class _LargePicture:
 
     def _down(self) -> Iterator[None]:
         layout = self.network.layout
-        # Of the first convolution and then of 3×3 ones, each at the scale of its input.
-        reach = layout.kernel // 2 + sum(layout.stride << index for index in range(len(layout.widths) - 1))
+        # Of the first convolution and then of 3×3 ones, each at the scale of its input, and of the blur before each.
+        strides = [1, *(layout.stride << index for index in range(len(layout.widths) - 1))]
+        reach = layout.kernel // 2 + sum(strides[1:]) + layout.lowpass * (len(THINNING) // 2) * sum(strides)
         for norm in self.network.stem_norms:
             for strip in self._strips(math.ceil(reach / self.scale)):
                 given = self.statistics.given_to(norm, self.network.down, self._photograph(strip))
@@ -175,7 +176,8 @@ class _LargePicture:
 
     def _back(self) -> Iterator[None]:
         layout = self.network.layout
-        reach = sum(self.scale >> index for index in range(len(self.network.head)))
+        scales = [self.scale >> index for index in range(len(self.network.head))]
+        reach = sum(scales) + layout.lowpass * (len(ENLARGING) // 2) * sum(scales) // 2  # after it was enlarged
         reach += layout.stride if layout.stride > 1 else layout.kernel // 2
         strips = list(self._strips(math.ceil(reach / self.scale)))
         for norm in self.network.head_norms:

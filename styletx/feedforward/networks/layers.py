@@ -62,6 +62,35 @@ class Convolution(nn.Conv2d):
         return F.conv2d(features, weight.to(precision), bias.to(precision), self.stride, groups=self.groups)
 
 
+# Binomial: of features that are thinned out next, and of features that were enlarged.
+THINNING = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+ENLARGING = torch.tensor([1.0, 2.0, 1.0]) / 4
+
+
+def blurred(features: Tensor, taps: Tensor) -> Tensor:
+    """Features `[B, C, H, W]`, each channel by itself under a kernel of these taps across and down."""
+    margin = len(taps) // 2
+    features = F.pad(features, [margin] * 4, mode="reflect")
+    return F.conv2d(features, blur_kernel(taps, features.shape[1]).to(features), groups=features.shape[1])
+
+
+def blur_kernel(taps: Tensor, channels: int) -> Tensor:
+    """The weight `[C, 1, k, k]` of the convolution that blurs each of C channels by itself."""
+    return torch.outer(taps, taps).expand(channels, 1, -1, -1)
+
+
+class LowpassConvolution(Convolution):
+    """A convolution that thins out features that are blurred first.
+
+    What is finer than the positions that are left would pass for something coarse, and for something else once the
+    picture moves by a pixel (Zhang 2019).
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`[B, C, H, W]` to `[B, C', H / stride, W / stride]`."""
+        return super().forward(blurred(features, THINNING))
+
+
 # Where a row of the enlarged features comes from: [phase, tap of the large kernel, tap of the small one].
 SMOOTH = torch.tensor(
     [
@@ -79,17 +108,24 @@ class ResizeConvolution(Convolution):
 
     Enlarging is linear too, so both are done at once by four convolutions of the small features, one for each pixel
     of a square of 2×2: the same result for a quarter of the work.
+
+    Attributes:
+        smooth: enlarge with bilinear interpolation instead of the nearest pixel.
+        lowpass: blur the result. Interpolation leaves pairs of pixels more alike than others, and what follows would
+            make a lattice of that.
     """
 
-    def __init__(self, inputs: int, outputs: int, smooth: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, smooth: bool, lowpass: bool = False) -> None:
         super().__init__(inputs, outputs, 3)
         self.smooth = smooth
+        self.lowpass = lowpass
 
     def forward(self, features: Tensor) -> Tensor:
         """`[B, C, H, W]` to `[B, C', 2 H, 2 W]`."""
         weight, bias = self.phases()
         weight = weight.contiguous(memory_format=torch.channels_last)
-        return F.pixel_shuffle(self.convolved(features, weight, bias), 2)
+        large = F.pixel_shuffle(self.convolved(features, weight, bias), 2)
+        return blurred(large, ENLARGING) if self.lowpass else large
 
     def phases(self) -> tuple[Tensor, Tensor]:
         """Weight `[4 C', C, 3, 3]` and bias of the four convolutions, whose results are shuffled into one."""

@@ -20,6 +20,7 @@ from styletx.feedforward.networks.descriptor import Descriptor, Network
 from styletx.feedforward.networks.layers import (
     Convolution,
     InstanceNorm,
+    LowpassConvolution,
     Normalise,
     ResidualBlock,
     ResizeConvolution,
@@ -45,6 +46,8 @@ class Layout:
             convolve each channel by itself, and narrow again (Sandler et al. 2018).
         smooth: enlarge with bilinear interpolation instead of the nearest pixel.
         skip: whether a block's input is added to its output, F(x) + x.
+        lowpass: whether features are blurred before they are made smaller and after they are enlarged, so that strokes
+            move with the picture and no lattice is left.
     """
 
     widths: tuple[int, ...] = (16, 48, 96)
@@ -54,6 +57,7 @@ class Layout:
     expansion: int = 0
     smooth: bool = True
     skip: bool = True
+    lowpass: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -66,7 +70,7 @@ class Layout:
             and self.kernel < MARGIN
             and self.stride in (1, 2)
             and len(self.widths) <= 4
-            and type(self.smooth) is type(self.skip) is bool
+            and type(self.smooth) is type(self.skip) is type(self.lowpass) is bool
         ):
             raise OptionError(
                 f"a network of this layout cannot be built; it takes 1 to 4 widths from 1 to {LARGEST}, an odd kernel "
@@ -96,8 +100,9 @@ class Transformer(Network):
         super().__init__()
         self.layout = layout
         widths = layout.widths
+        thinning = LowpassConvolution if layout.lowpass else Convolution
         self.stem = nn.ModuleList(
-            Convolution(inputs, outputs, layout.kernel if index == 0 else 3, layout.stride if index == 0 else 2)
+            thinning(inputs, outputs, layout.kernel if index == 0 else 3, layout.stride if index == 0 else 2)
             for index, (inputs, outputs) in enumerate(zip((3, *widths), widths, strict=False))
         )
         self.stem_norms = nn.ModuleList(InstanceNorm(width) for width in widths)
@@ -106,7 +111,8 @@ class Transformer(Network):
         )
         back = widths[::-1]
         self.head = nn.ModuleList(
-            ResizeConvolution(inputs, outputs, layout.smooth) for inputs, outputs in itertools.pairwise(back)
+            ResizeConvolution(inputs, outputs, layout.smooth, layout.lowpass)
+            for inputs, outputs in itertools.pairwise(back)
         )
         self.head_norms = nn.ModuleList(InstanceNorm(width) for width in back[1:])
         self.last = (

@@ -13,7 +13,14 @@ from styletx import files
 from styletx._version import __version__
 from styletx.errors import OptionError
 from styletx.feedforward.models import KEY, Model
-from styletx.feedforward.networks.layers import EPSILON, ResizeConvolution
+from styletx.feedforward.networks.layers import (
+    ENLARGING,
+    EPSILON,
+    THINNING,
+    LowpassConvolution,
+    ResizeConvolution,
+    blur_kernel,
+)
 from styletx.feedforward.networks.transformer import MARGIN
 from styletx.feedforward.onnx.format import FLOAT, IR, OPSET, imported
 
@@ -121,11 +128,24 @@ class _Graph:
         """As `Convolution.forward` or `ResizeConvolution.forward`."""
         enlarges = isinstance(convolution, ResizeConvolution)
         weight, bias = convolution.phases() if enlarges else (convolution.weight, convolution.bias)
-        margin = convolution.kernel_size[0] // 2
-        if margin:
-            around = self.constant([0, 0, margin, margin] * 2)
-            features = self.add("Pad", features, around, mode="reflect")
+        if isinstance(convolution, LowpassConvolution):
+            features = self.blurred(features, THINNING, convolution.in_channels)
         strides, group = list(convolution.stride), convolution.groups
-        inputs = features, self.constant(weight), self.constant(bias)
+        inputs = self.reflected(features, weight), self.constant(weight), self.constant(bias)
         features = self.add("Conv", *inputs, strides=strides, group=group)
-        return self.add("DepthToSpace", features, blocksize=2, mode="CRD") if enlarges else features
+        if not enlarges:
+            return features
+        features = self.add("DepthToSpace", features, blocksize=2, mode="CRD")
+        return self.blurred(features, ENLARGING, convolution.out_channels) if convolution.lowpass else features
+
+    def blurred(self, features: str, taps: Tensor, channels: int) -> str:
+        """As `layers.blurred`."""
+        weight = blur_kernel(taps, channels)
+        return self.add("Conv", self.reflected(features, weight), self.constant(weight), group=channels)
+
+    def reflected(self, features: str, weight: Tensor) -> str:
+        """The features with the margin around them that a weight `[C', C, k, k]` needs to keep their size."""
+        margin = weight.shape[-1] // 2
+        return (
+            self.add("Pad", features, self.constant([0, 0, margin, margin] * 2), mode="reflect") if margin else features
+        )
