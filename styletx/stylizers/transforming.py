@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styletx import context, devices, files
+from styletx import context, devices, files, images
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field
 from styletx.feedforward import grain, models, onnx, strips
 from styletx.feedforward.networks import Repainter
@@ -25,6 +25,9 @@ COMPILERS = (os.environ.get("CXX", "g++"), "g++", "c++", "clang++", "cl")
 # Bytes that a pixel takes: of a picture that goes through the network at once, and of one that goes in strips.
 WHOLE, STRIPS = 128, 60
 LITTLE = 2**29  # bytes that are not worth asking for
+# How much of the coarser scale's painting, and not of the photograph, a finer one repaints.
+MIX = 0.5
+NEAR = 1.25  # times the width that strokes have by themselves, up to which one scale will do
 BATCH = 8  # pictures that keep a GPU busy; one keeps a CPU busy
 
 
@@ -44,8 +47,12 @@ class TransformingStylizer(Stylizer):
         self.path = path
         is_onnx = options.runtime == "onnx" or path.suffix.lower() == ".onnx"
         self.dtype = torch.float32 if is_onnx else devices.dtype(options.precision, self.device)
-        self.notes = tuple(_notes(options, is_onnx))
         self.network, self.description = self._load()
+        training = self.description.get("training")
+        own = training.get("size") if isinstance(training, dict) else None
+        # Long side in px of a picture in which the strokes are as wide as they should be; version 0.1's have none.
+        self.own_size = own if type(own) is int and own > 0 else None
+        self.notes = tuple(_notes(options, is_onnx, self.own_size))
         self.style = path.stem if path in models.bundled().values() else str(path)
         self.sha256 = files.sha256_of(path)
         self.batch_size = BATCH if self.device.type == "cuda" else 1
@@ -112,15 +119,14 @@ class TransformingStylizer(Stylizer):
         return [run.result for run in runs]
 
     def _repaint(self, name: str, pixels: Tensor, *, in_place: bool) -> Iterator[Step]:
+        earlier = None
         try:
-            grained = grain.added(pixels, self.options.seed, in_place=in_place)
-            pixels, in_place = grained, in_place or grained is not pixels
-            for progress, painted in strips.repaint(self.network, pixels, in_place=in_place):
-                if progress == 1 and not bool(painted.isfinite().all()):
-                    raise WeightsError(
-                        f"{self.path}: these weights paint values that are not finite numbers; the file is damaged or "
-                        "its training went wrong, get it again"
-                    )
+            for scale in self._scales((pixels.shape[-2], pixels.shape[-1]))[:-1]:
+                small = _mixed(images.resize(pixels, scale), earlier)
+                *_, (_, earlier) = self._painted(small, in_place=True)
+            if earlier is not None:
+                pixels, in_place = _mixed(pixels if in_place else pixels.clone(), earlier), True
+            for progress, painted in self._painted(pixels, in_place=in_place):
                 yield Step(progress, painted)
         except (RuntimeError, MemoryError) as error:
             if not devices.is_out_of_memory(error):
@@ -131,13 +137,48 @@ class TransformingStylizer(Stylizer):
                 f"{field('size')}, or free some memory"
             ) from None
 
+    def _scales(self, size: tuple[int, int]) -> list[tuple[int, int]]:
+        """Sizes (h, w), coarse to fine, at which a picture of a size is painted; the last is that size.
+
+        A network's strokes have a width in px of their own. At the coarsest scale they are as wide as they should be
+        in the picture, or as wide as a scale can be that the network still takes.
+        """
+        wider = (self.options.style_size or max(size)) / (self.own_size or math.inf)
+        if wider <= NEAR:
+            return [size]
+        count = math.ceil(math.log2(wider))
+        sizes = [images.fit(size, round(max(size) / wider ** (index / count))) for index in range(count, 0, -1)]
+        return [one for one in sizes if min(one) >= self.network.descriptor.minimum] + [size]
+
+    def _painted(self, pixels: Tensor, *, in_place: bool) -> Iterator[tuple[float, Tensor]]:
+        grained = grain.added(pixels, self.options.seed, in_place=in_place)
+        for progress, painted in strips.repaint(self.network, grained, in_place=in_place or grained is not pixels):
+            if progress == 1 and not bool(painted.isfinite().all()):
+                raise WeightsError(
+                    f"{self.path}: these weights paint values that are not finite numbers; the file is damaged or "
+                    "its training went wrong, get it again"
+                )
+            yield progress, painted
+
     @property
     def about(self) -> dict[str, Any]:
         """As `Stylizer.about`."""
         return {"model": self.description, "precision": str(self.dtype).removeprefix("torch.")}
 
 
-def _notes(options: Options, is_onnx: bool) -> Iterator[Note]:
+def _mixed(photograph: Tensor, earlier: Tensor | None) -> Tensor:
+    """A photograph `[B, 3, H, W]` in which a coarser scale's painting is mixed, in place."""
+    if earlier is not None:
+        size = (photograph.shape[-2], photograph.shape[-1])
+        for channel in range(photograph.shape[1]):  # one at a time takes a third of the memory
+            part = slice(channel, channel + 1)
+            photograph[:, part].lerp_(images.resize(earlier[:, part], size), MIX)
+    return photograph
+
+
+def _notes(options: Options, is_onnx: bool, own_size: int | None) -> Iterator[Note]:
+    if options.style_size is not None and own_size is None:
+        yield Note(f"This style has strokes of one width, so it ignores {field('style_size')}.")
     if changed := [field(name) for name in idle(options, ONE_PASS)]:
         yield Note(f"A trained style's look is fixed by its training, so it ignores {', '.join(changed)}.")
     if is_onnx and (options.compile or options.precision == "bfloat16"):
