@@ -105,7 +105,7 @@ def quality(arguments: argparse.Namespace) -> None:
         training = model.about["training"]
         options = TrainingOptions(
             backbone="compact",
-            style_size=training["style_size"],
+            size=training["size"],
             style_weight=training["style_weight"],
             content_weight=training["content_weight"],
         )
@@ -122,7 +122,7 @@ def quality(arguments: argparse.Namespace) -> None:
             steps = [found for found, _ in optimization.optimize(losses, pixels, iterations=max(EVALUATIONS))]
             searched.append([steps[min(count, len(steps)) - 1]["total"] for count in EVALUATIONS])
         # The objective is the weighted mean of the losses; the table shows their weighted sum, as training reports it.
-        weight = options.content_weight + options.style_weight
+        weight = options.content_weight + options.style
         means = {key: statistics.fmean(one[key] for one in once) for key in ("total", "style", "content")}
         curve = [weight * statistics.fmean(values) for values in zip(*searched, strict=True)]
         rows.append((name, weight * means["total"], means["style"], means["content"], *curve))

@@ -14,6 +14,7 @@ from styletx import backbones, losses, matching
 from styletx.losses import (
     PIXELS,
     Content,
+    Difference,
     Gram,
     Matching,
     Objective,
@@ -446,9 +447,17 @@ def test_moments_add_means_and_deviations() -> None:
     assert term.loss(term.statistics(losses.terms.whole({"layer": features}))).item() == pytest.approx(wanted, rel=1e-6)
 
 
+def test_a_difference_is_the_mean_of_all_values() -> None:
+    pixels, target = uniform(2, 3, 6, 8), uniform(2, 3, 6, 8, seed=1)
+    term = Difference(target)
+    found = term.loss(term.statistics(losses.terms.whole({PIXELS: pixels})))
+    assert found.item() == pytest.approx(np.abs(pixels.numpy() - target.numpy()).mean(), rel=1e-12)
+
+
 def test_sums_of_parts_are_those_of_the_whole() -> None:
     features, target, pixels = normal(1, 4, 6, 8), normal(1, 4, 6, 8, seed=1), uniform(1, 3, 6, 8)
     terms: list[Term] = [Gram("layer", gram_statistics(target)), Content("layer", target), Variation()]
+    terms.append(Difference(uniform(1, 3, 6, 8, seed=1)))
     areas = [(slice(0, 2), slice(0, None)), (slice(2, None), slice(0, 5)), (slice(2, None), slice(5, None))]
     for term in terms:
         whole = term.statistics(losses.terms.whole({"layer": features, PIXELS: pixels}))

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from styletx.cli import signals, terminal
-from styletx.cli.flags import GroupedCommand, option_flags, training_flags
+from styletx.cli.flags import Choice, GroupedCommand, option_flags, training_flags
 from styletx.errors import OptionError, TrainingError, field
 from styletx.files import PICTURE_EXTENSIONS, check, local, shown
 from styletx.notes import Note
 
+if TYPE_CHECKING:
+    from styletx.feedforward.training import Training
+
 LAYOUT = ("widths", "blocks", "expansion")
+PRESETS = {
+    "quick": {"pairs": 40, "steps": 400},
+    "good": {"pairs": 120, "steps": 2400},
+    "best": {"pairs": 300, "steps": 8000},
+}
+LONG = 3600  # seconds left from which on presets are mentioned
+SURE = 20  # steps after which the time left is known well enough
 
 
 @click.command(cls=GroupedCommand)
@@ -23,6 +37,13 @@ LAYOUT = ("widths", "blocks", "expansion")
 @click.option("--photos", required=True, metavar="DIR", help="Folder of photographs to learn from.")
 @click.option("-o", "--output", required=True, metavar="FILE", help="Output model file: .safetensors.")
 @click.option("--from", "start", metavar="MODEL", help="Start from a trained style, by name or file: much quicker.")
+@click.option(
+    "--preset",
+    type=Choice(tuple(PRESETS)),
+    show_default="good",
+    help="Numbers of pairs and steps: quick takes 15 minutes on two cores and 1 on a GPU, and needs --from; good takes "
+    "1½ hours or 5 minutes, best 4½ hours or 15 minutes.",
+)
 @click.option("--resume", is_flag=True, help="Continue from the last checkpoint, exactly as if uninterrupted.")
 @click.option(
     "--workers",
@@ -41,6 +62,7 @@ def command(
     photos: str,
     output: str,
     start: str | None,
+    preset: str | None,
     resume: bool,
     workers: int,
     quiet: bool,
@@ -50,8 +72,11 @@ def command(
 ) -> None:
     """Train a network that repaints any photograph in the style of the painting STYLE in one pass.
 
-    Beside the model FILE.safetensors, the folder FILE.training gets checkpoint, samples and loss curve. Ctrl-C and
-    SIGTERM save a checkpoint and stop, with the exit code 130 or 143; the same command with --resume continues from it.
+    First, some of the photographs are painted as `styletx run` paints them; the network then learns from these pairs.
+
+    Beside the model FILE.safetensors, the folder FILE.training gets the pairs, checkpoint, samples and loss curve.
+    Ctrl-C and SIGTERM save a checkpoint and stop, with the exit code 130 or 143; the same command with --resume
+    continues from it.
     """
     from styletx import images
     from styletx.cli import progress
@@ -59,6 +84,11 @@ def command(
     from styletx.feedforward.training import Training
     from styletx.options import TrainingOptions, defaults
 
+    began = time.monotonic()
+    source = click.get_current_context().get_parameter_source
+    if preset is not None:
+        of_preset = {name: value for name, value in PRESETS[preset].items() if source(name) is ParameterSource.DEFAULT}
+        options |= of_preset
     chosen = TrainingOptions(**options)
     plain = defaults(TrainingOptions)
     if start is not None and any(options[name] != plain[name] for name in LAYOUT):
@@ -83,18 +113,25 @@ def command(
     )
     quiet = quiet or not training.accelerator.is_main_process
     progress.notes(training.notes, quiet)
+    stop = signals.Stop()
+    if training.to_paint:
+        _paint(training, style, device, stop, quiet)
+    is_long_unasked = preset is None and source("steps") is ParameterSource.DEFAULT
     bad: set[str] = set()
     held: dict[str, float] = {}
     # The current step is finished first, so that no update is half done; a second signal ends it at once.
-    stop = signals.Stop()
     with stop.noting():
         try:
             with progress.Count(chosen.steps, "steps", quiet, training.done) as counted:
+                first, since = training.done, time.monotonic()
                 for step in training:
                     bad.update(step.bad)
                     counted.notes(step.notes)
                     held = step.held or held
                     counted.update(" ".join(f"{name} {step.losses[name]:.3f}" for name in ("content", "style")))
+                    left = (time.monotonic() - since) / (step.step - first) * (step.steps - step.step)
+                    if step.step - first == SURE and left > LONG and is_long_unasked:
+                        counted.notes((_quicker(left),))
                     if stop.number:
                         break
         except RuntimeError as error:
@@ -110,8 +147,14 @@ def command(
     if as_json and training.accelerator.is_main_process:
         report = {"output": output, "steps": training.done, "stopped": bool(stop.number), "losses": held}
         terminal.say(json.dumps(report))
+    elif stop.number and not quiet:
+        terminal.say(f"Stopped at step {training.done}; continue with --resume", aside=True)
     elif not quiet:
-        terminal.say(f"Stopped at step {training.done}; continue with --resume" if stop.number else output, aside=True)
+        minutes = (time.monotonic() - began) / 60
+        terminal.say(
+            f"{output}: {training.done} steps in {minutes:.0f} min; samples and curve are in {training.folder}",
+            aside=True,
+        )
     click.get_current_context().exit(stop.code)
 
 
@@ -119,3 +162,47 @@ def _photographs(folder: str) -> list[Path]:
     if not os.path.isdir(folder):
         raise TrainingError(f"{field('photos')}: {shown(folder)} is not a folder; give a folder of photographs")
     return sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURE_EXTENSIONS)
+
+
+def _paint(training: Training, style: str, device: str, stop: signals.Stop, quiet: bool) -> None:
+    """Paint what the network is to learn from, but for what is painted already."""
+    from styletx.batches import Batch, executor_named
+    from styletx.cli import progress
+    from styletx.options import Options
+
+    asked = training.options
+    options = Options(size=asked.size, backbone=asked.backbone, weights=asked.weights, seed=asked.seed, device=device)
+    batch = Batch(training.to_paint, [style], training.folder / "pairs", options)
+    with _alone(training):
+        batch.check()
+        with contextlib.ExitStack() as stack:
+            counted = stack.enter_context(progress.Count(len(batch.jobs), "pairs painted", quiet))
+            records = stack.enter_context(contextlib.closing(batch.run(executor_named("local"))))
+            stack.enter_context(stop.interrupting())
+            for record in records:
+                counted.notes((Note(f"{record.error}."),) if record.error else ())
+                counted.update()
+        if stop.number:
+            done = batch.tally["done"] + batch.tally["skipped"]
+            terminal.say(
+                f"Stopped with {done} of {len(batch.jobs)} pairs painted; run it again to continue", aside=True
+            )
+            click.get_current_context().exit(stop.code)
+    training.learn_from({Path(job.source): Path(job.output) for job in batch.jobs if os.path.exists(job.output)})
+
+
+@contextlib.contextmanager
+def _alone(training: Training) -> Iterator[None]:
+    """Work that one process does for all of a training; the others wait for it, and find it done."""
+    if not training.accelerator.is_main_process:
+        training.accelerator.wait_for_everyone()
+    yield
+    if training.accelerator.is_main_process:
+        training.accelerator.wait_for_everyone()
+
+
+def _quicker(left: float) -> Note:
+    return Note(
+        f"About {left / 3600:.1f} hours are left. {field('preset')} quick with {field('start')} takes a quarter of an "
+        f"hour, and Ctrl-C keeps what was learnt."
+    )

@@ -5,6 +5,7 @@ on any network, and the optimiser sees numbers near one.
 """
 
 from styletx.losses.content import Content, content_loss
+from styletx.losses.difference import Difference
 from styletx.losses.gatys import gatys_terms
 from styletx.losses.gram import Gram, gram_matrix, gram_statistics, moments, relative_distance, style_loss
 from styletx.losses.matching import Matching
@@ -15,6 +16,7 @@ from styletx.losses.variation import Variation, total_variation_loss
 __all__ = [
     "PIXELS",
     "Content",
+    "Difference",
     "Gram",
     "Matching",
     "Objective",

@@ -57,10 +57,10 @@ class Options:
     """
 
     size: int | str = option(768, "Picture", "Long side of the result in px, or 'original'.", 16, 65_536, metavar="PX")
-    style_size: int | None = search(
+    style_size: int | None = option(
         None,
         "Picture",
-        "Long side of the style picture in px; smaller gives finer strokes.",
+        "Long side in px at which the painting is seen; smaller gives finer strokes.",
         *(16, 65_536),
         metavar="PX",
         default_text=f"as {field('size')}",
@@ -215,24 +215,57 @@ def _as_in_options(name: str) -> Any:
     return dataclasses.field(default=one.default, metadata=one.metadata)
 
 
+# Weight of a training's style: with what was painted first, which shows the strokes, and where only statistics do.
+LEARNT, TOLD = 0.5, 60.0
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """How a network is trained for a style. A value that cannot work raises `OptionError`."""
 
-    steps: int = option(4000, "Training", "Updates of the network.", 1, metavar="N")
-    batch: int = option(4, "Training", "Photographs per step and device.", 1, metavar="N")
-    crop: int = option(256, "Training", "Side of the square crops in px.", 64, 2048, metavar="PX")
-    style_size: int = option(512, "Training", "Long side of the style picture in px.", 16, 8192, metavar="PX")
-    style_weight: float = option(60.0, "Training", "Weight of the style loss: more is more painting.", 0, metavar="W")
+    pairs: int = option(
+        120,
+        "Training",
+        "Photographs that the optimisation paints first, for the network to learn from; 0 is none.",
+        0,
+        metavar="N",
+    )
+    size: int = option(
+        448,
+        "Training",
+        "Long side in px of the photographs that are painted first, and of the painting: the size at which the strokes "
+        "are as wide as in the painting.",
+        64,
+        8192,
+        metavar="PX",
+    )
+    steps: int = option(2400, "Training", "Updates of the network.", 1, metavar="N")
+    batch: int = option(3, "Training", "Photographs per step and device.", 1, metavar="N")
+    crop: int = option(208, "Training", "Side of the square crops in px.", 64, 2048, metavar="PX")
     content_weight: float = option(
-        1.0, "Training", "Weight of the content loss: more is more photograph.", 0, metavar="W"
+        1.0,
+        "Training",
+        "Weight of what is where: more is more like what was painted first, or like the photograph without that.",
+        0,
+        metavar="W",
+    )
+    style_weight: float | None = option(
+        None,
+        "Training",
+        "Weight of the style loss: more is more painting.",
+        0,
+        metavar="W",
+        default_text=f"{LEARNT:g}, or {TOLD:g} without pairs",
+    )
+    steadiness: float = option(
+        1.0, "Training", "Weight of strokes that move with the photograph: more is less lattice.", 0, metavar="W"
     )
     tv_weight: float = option(0.0, "Training", "Weight of the total variation loss: more is smoother.", 0, metavar="W")
     rate: float = option(
         0.02, "Training", "Learning rate; use a quarter of it if the training diverges.", 1e-6, 1, metavar="R"
     )
     ramp: float = option(
-        0.5, "Training", "Share of the steps until the style has its full weight, from 0 to 1.", 0, 1, metavar="S"
+        0.6, "Training", "Share of the steps until the style has its full weight, from 0 to 1.", 0, 1, metavar="S"
     )
     every: int = option(250, "Training", "Steps between checkpoints.", 1, metavar="N")
     seed: int = option(0, "Training", "Seed of first weights, order and crops.", 0, 2**63 - 1, metavar="N")
@@ -248,10 +281,17 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         check(self)
-        if not 0 < self.style_weight + self.content_weight < math.inf:
+        if not 0 < self.style + self.content_weight < math.inf:
             raise OptionError(
                 f"{field('style_weight')} and {field('content_weight')} make no loss; give one of them a weight above 0"
             )
+
+    @property
+    def style(self) -> float:
+        """The weight of the style loss."""
+        if self.style_weight is not None:
+            return self.style_weight
+        return LEARNT if self.pairs else TOLD
 
 
 def combined(options: Options | None, keywords: Mapping[str, Any]) -> Options:

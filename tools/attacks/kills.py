@@ -30,7 +30,7 @@ KILLED: dict[str, tuple[str, ...]] = {
     "batch": ("photos", "-s", "mosaic", "-s", "scream", "-o", "out", *SMALL, "--report"),
     "train": (
         *("painting.png", "--photos", "photos", "-o", "out/mine.safetensors", "--steps", "6", "--every", "1"),
-        *("--crop", "64", "--batch", "2", "--style-size", "48", "--backbone", "compact", "--widths", "4,8"),
+        *("--crop", "64", "--batch", "2", "--size", "48", "--pairs", "4", "--backbone", "compact", "--widths", "4,8"),
         *("--blocks", "1", "--device", "cpu"),
     ),
     "inspect": ("compact", "photo.png", "--texture", "--size", "48", "--iterations", "5", "-o", "out/texture.png"),

@@ -10,8 +10,31 @@ import torch
 
 from styletx import files
 from styletx.errors import TrainingError, field
+from styletx.feedforward.training import records
 
 NAME = "checkpoint.pt"
+
+
+def check_free(folder: Path, output: Path) -> None:
+    """Find out whether a new training can leave its files where it wants to.
+
+    Raises:
+        TrainingError: there is a training, or something that it would replace.
+    """
+    if (folder / NAME).exists():
+        raise TrainingError(
+            f"{files.shown(folder)} already holds a training; continue it with {field('resume')}, move it away, or "
+            f"choose another {field('output')}"
+        )
+    if others := sorted(files.shown(one.name) for one in records.written(folder)):
+        raise TrainingError(
+            f"{files.shown(folder)} already holds {others[0]}; move it away, or choose another {field('output')}"
+        )
+    if output.exists():
+        raise TrainingError(
+            f"{files.shown(output)} exists, and a model is never replaced by another training; move it away, or choose "
+            f"another {field('output')}"
+        )
 
 
 def write(path: Path, state: dict[str, Any]) -> None:

@@ -11,8 +11,10 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,14 @@ from torch.utils.data import DataLoader
 
 from styletx import devices, files, images
 from styletx.errors import OptionError, PictureError, StyletxError, TrainingError, field
-from styletx.feedforward import models
+from styletx.feedforward import grain, models
 from styletx.feedforward.networks import Layout, Transformer
 from styletx.feedforward.training import checkpoints, photographs, records
 from styletx.feedforward.training.divergence import Watch
+from styletx.feedforward.training.measuring import Measured, measured, total
 from styletx.feedforward.training.objective import TrainingObjective
 from styletx.feedforward.training.optimisers import optimisers
+from styletx.feedforward.training.steadiness import MOVED, unsteadiness, window
 from styletx.notes import Note, Notes
 from styletx.options import TrainingOptions
 
@@ -96,30 +100,23 @@ class Training:
             cpu=chosen.type == "cpu", mixed_precision="bf16" if bfloat16 else "no", step_scheduler_with_optimizer=False
         )
         self.device = self.accelerator.device
-        if (self.folder / checkpoints.NAME).exists() and not resume:
+        if not resume:
+            checkpoints.check_free(self.folder, output)
+        if options.pairs and options.size < options.crop + MOVED:
             raise TrainingError(
-                f"{files.shown(self.folder)} already holds a training; continue it with {field('resume')}, move it "
-                f"away, or choose another {field('output')}"
-            )
-        if not resume and (others := sorted(files.shown(one.name) for one in records.written(self.folder))):
-            raise TrainingError(
-                f"{files.shown(self.folder)} already holds {others[0]}; move it away, or choose another "
-                f"{field('output')}"
-            )
-        if output.exists() and not resume:
-            raise TrainingError(
-                f"{files.shown(output)} exists, and a model is never replaced by another training; move it away, or "
-                f"choose another {field('output')}"
+                f"a crop of {options.crop} px, and {MOVED} to move, does not fit into pictures of {options.size} px; "
+                f"reduce {field('crop')} or raise {field('size')}"
             )
         self.objective = TrainingObjective(style, options, self.device)
-        own = Layout(options.widths, blocks=options.blocks, expansion=options.expansion)
+        own = Layout(options.widths, blocks=options.blocks, expansion=options.expansion, lowpass=True)
         self.layout: Layout = own if start is None else start.network.layout
         network = _fresh(self.layout, options.seed)
         if start is not None:
             network.load_state_dict(start.network.state_dict())
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network, *self.optimisers = self.accelerator.prepare(network, *optimisers(network, options.rate))
-        each = sum(devices.bytes_per_pixel(module, self.device) for module in (self.trained, self.objective.network))
+        modules = (self.trained, *([self.trained] if options.steadiness else []), self.objective.network)
+        each = sum(devices.bytes_per_pixel(module, self.device) for module in modules)
         devices.check_memory(
             options.batch * options.crop**2 * each,
             self.device,
@@ -127,6 +124,7 @@ class Training:
             f"reduce {field('batch')} or {field('crop')}",
         )
         self.rates = [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers]
+        self.painted: Mapping[Path, Path] | None = None
         self.done = 0
         self.saved = 0  # how much of it the checkpoint has
         self.missed: Notes = ()  # what went wrong at the last checkpoint and was no reason to stop
@@ -145,11 +143,36 @@ class Training:
         network: Transformer = self.accelerator.unwrap_model(self.network)
         return network
 
+    @property
+    def to_paint(self) -> list[Path]:
+        """The photographs that should be painted first, of which `learn_from` is then told; the held-out ones too."""
+        pairs = self.options.pairs
+        chosen = random.Random(self.options.seed).sample(self.photographs, min(pairs, len(self.photographs)))
+        return [*self.held_out, *sorted(chosen)] if pairs else []
+
+    def learn_from(self, painted: Mapping[Path, Path]) -> None:
+        """Learn from what was painted.
+
+        Args:
+            painted: photograph to the file that shows how it was painted, at any size.
+
+        Raises:
+            TrainingError: too few of them.
+        """
+        held = {path: pixels for path, pixels in self.held_out.items() if path in painted}
+        rest = [path for path in self.photographs if path in painted]
+        if not held or not rest:
+            raise TrainingError(
+                f"{len(rest)} of the photographs were painted, which is too little; raise {field('pairs')}"
+            )
+        _ = self._identity  # of all the photographs, as they were given
+        self.painted, self.held_out, self.photographs = painted, held, rest
+
     def __iter__(self) -> Iterator[TrainingStep]:
         """Train; may be left at any step, where `save` then writes a checkpoint."""
         options = self.options
         world = self.accelerator.num_processes
-        crops = photographs.Crops(self.photographs, options.crop, options.seed)
+        crops = photographs.Crops(self.photographs, options.crop + MOVED, options.seed, self.painted)
         positions = range(self.done * options.batch * world, options.steps * options.batch * world)
         loader = self.accelerator.prepare(
             DataLoader(
@@ -169,7 +192,7 @@ class Training:
                         f"{field('photos')}: too many photographs give no crop, {files.shown(bad[-1])} for one, and "
                         "training stops; remove them from the folder"
                     )
-                found = self._update(pixels.contiguous(memory_format=torch.channels_last))
+                found = self._update(*pixels.unbind(1))
                 self.done += 1
                 held, self.missed = None, ()
                 if self.done % options.every == 0 or self.done == options.steps:
@@ -183,7 +206,13 @@ class Training:
                     self._checkpoint()
             raise
 
-    def _update(self, pixels: Tensor) -> dict[str, float]:
+    def _update(self, photograph: Tensor, painted: Tensor | None = None) -> dict[str, float]:
+        """One step.
+
+        Args:
+            photograph: crops `[B, 3, H, W]` of photographs, `MOVED` px larger than what the network is given.
+            painted: the same as they were painted.
+        """
         options, step = self.options, self.done + 1
         schedule = min(1.0, step / WARM_UP) * (1 + math.cos(math.pi * step / options.steps)) / 2
         for optimiser, rate in zip(self.optimisers, self.rates, strict=True):
@@ -193,11 +222,17 @@ class Training:
         # First it learns to reproduce the photograph, then to paint it: a network that paints and has lost the
         # photograph does not find it again.
         share = min(1.0, step / max(1.0, options.ramp * options.steps)) ** 2
-        found = self.objective.of(pixels, share).losses(_clamp(self.network(pixels)))
-        self.accelerator.backward(found["total"])
+        weights = self.objective.weights(share)
+        photograph = grain.added(photograph, step)
+        here = window(photograph)
+        output = self.network(here)
+        objective = self.objective.of(here) if painted is None else self.objective.like(window(painted))
+        found = objective.losses(_clamp(output))
+        if weights["steadiness"]:
+            found["steadiness"] = unsteadiness(self.network, photograph, output, options.seed + step)
+        self.accelerator.backward(total(found, weights))
         values = {name: float(loss.detach()) for name, loss in found.items()}
-        weights = {"content": options.content_weight, "style": options.style_weight, "tv": options.tv_weight}
-        values["total"] = sum(weights[name] * values[name] for name in weights) / sum(weights.values())
+        values["total"] = total(values, self.objective.weights())
         if self.watch.diverges(values["total"], is_warm=self.done >= WARM_UP):
             is_kept = (self.folder / checkpoints.NAME).exists()
             kept = f"the last checkpoint is in {files.shown(self.folder)}" if is_kept else "nothing was written"
@@ -210,17 +245,17 @@ class Training:
             optimiser.step()
         return values
 
-    @torch.no_grad()
-    def measure(self) -> tuple[dict[str, float], list[Tensor]]:
-        """Mean losses of the held-out photographs, and their repaintings, each `[1, 3, H, W]`."""
-        network = self.trained.eval()
-        found, painted = [], []
-        for pixels in self.held_out.values():
-            pixels = pixels.to(self.device).contiguous(memory_format=torch.channels_last)
-            output = network(pixels).clamp(0, 1)
-            found.append(self.objective.of(pixels).losses(output))
-            painted.append(output.cpu())
-        return {name: sum(float(one[name]) for one in found) / len(found) for name in found[0]}, painted
+    def measure(self) -> Measured:
+        """Look at the held-out photographs, as the network paints them now."""
+        return measured(
+            self.trained.eval(),
+            self.objective,
+            self.held_out,
+            self.painted,
+            label=f"network, step {self.done}",
+            seed=self.options.seed,
+            device=self.device,
+        )
 
     def save(self) -> dict[str, float] | None:
         """Write checkpoint and model, then samples, log and curve, as things stand.
@@ -244,11 +279,12 @@ class Training:
                 f"at step {self.done} the network has weights that are not finite numbers, and the last checkpoint "
                 f"stays; {smaller}"
             )
-        held, painted = dict[str, float](), list[Tensor]()
+        held = dict[str, float]()
         with self._going_on("The checkpoint was not written"):
             self._checkpoint()
         with self._going_on("The held-out photographs could not be measured"):
-            held, painted = self.measure()
+            seen = self.measure()
+            held = seen.losses
         if not all(map(math.isfinite, held.values())):
             raise TrainingError(f"at step {self.done} the network paints values that are not finite numbers; {smaller}")
         is_last = self.done == self.options.steps
@@ -256,7 +292,7 @@ class Training:
             models.write(self.output, self.trained, self.about(held))
         if held:
             with self._going_on("Samples, log or curve were not written"):
-                records.write(self.folder, self.done, held, painted)
+                records.write(self.folder, self.done, held, seen.rows, seen.photographs)
         return held or None
 
     def _checkpoint(self) -> None:
@@ -266,7 +302,7 @@ class Training:
             "smoothed": self.watch.smoothed,
             "network": self.trained.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "identity": self._identity(),
+            "identity": self._identity,
         }
         checkpoints.write(self.folder / checkpoints.NAME, checkpoint)
         self.saved = self.done
@@ -302,6 +338,7 @@ class Training:
         # The layout may be that of the network that the training started from.
         return dataclasses.asdict(self.options) | dataclasses.asdict(self.layout)
 
+    @cached_property
     def _identity(self) -> str:
         """What must be the same for a checkpoint to continue as if it had not been interrupted."""
         names = [*(path.name for path in self.held_out), *(path.name for path in self.photographs)]
@@ -310,7 +347,7 @@ class Training:
 
     def _resume(self) -> None:
         path = self.folder / checkpoints.NAME
-        saved = checkpoints.read(path, self._identity())
+        saved = checkpoints.read(path, self._identity)
         try:
             self.trained.load_state_dict(saved["network"])
             for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -10,8 +11,10 @@ from torch import Tensor
 from styletx import backbones, devices, images
 from styletx.errors import field
 from styletx.files import shown
-from styletx.losses import Objective, gatys_terms, gram_statistics
+from styletx.losses import Difference, Objective, Weighted, gatys_terms, gram_statistics
 from styletx.options import TrainingOptions
+
+MOMENTS = 0.5  # share of the means and deviations beside Gram's, as in the optimisation
 
 
 class TrainingObjective:
@@ -36,12 +39,12 @@ class TrainingObjective:
         self.backbone = backbones.load(options.backbone, weights=options.weights, seed=options.seed)
         self.network = self.backbone.module.to(device).to(memory_format=torch.channels_last)
         seen = images.visible(painting)
-        size = images.fit((seen.pixels.shape[-2], seen.pixels.shape[-1]), options.style_size)
+        size = images.fit((seen.pixels.shape[-2], seen.pixels.shape[-1]), options.size)
         devices.check_memory(
             math.prod(size) * devices.bytes_per_pixel(self.network, device),
             device,
             f"{shown(painting.name)}: {size[1]}×{size[0]} px",
-            f"reduce {field('style_size')}",
+            f"reduce {field('size')}",
         )
         features = self._features(images.resize(seen.pixels, size).to(device))
         self.style = {
@@ -49,24 +52,52 @@ class TrainingObjective:
             for layer in self.backbone.style_layers
         }
 
-    def of(self, photographs: Tensor, share: float = 1.0) -> Objective:
-        """The objective of repaintings of these photographs.
+    def weights(self, share: float = 1.0) -> dict[str, float]:
+        """Loss to weight.
 
         Args:
-            photographs: `[B, 3, H, W]` in [0, 1].
-            share: of the style weight that counts.
+            share: of the style's that counts.
         """
-        options, content = self.options, self._features(photographs)
+        options = self.options
+        weights = {"content": options.content_weight, "style": share * options.style}
+        return weights | {"tv": options.tv_weight, "steadiness": options.steadiness}
+
+    def of(self, photographs: Tensor) -> Objective:
+        """The objective of repaintings of these photographs `[B, 3, H, W]`, where nothing shows how to paint them."""
+        seen = self._features(photographs)
+        return self._objective(seen, self.style, self.backbone.content_layers)
+
+    def like(self, painted: Tensor) -> Objective:
+        """The objective of pictures that should be like these `[B, 3, H, W]`: place by place, and in their strokes.
+
+        Where strokes lie in an empty sky is chance. A network that had to know would paint their mean, a blur. So
+        the statistics of each picture count beside its places: they say what strokes belong into that very part.
+        """
+        seen, backbone = self._features(painted), self.backbone
+        strokes = {layer: gram_statistics(seen[layer]) for layer in backbone.style_layers}
+        layers = dict.fromkeys((*backbone.style_layers, *backbone.content_layers), 1.0)
+        return self._objective(seen, strokes, layers, Weighted("content", 1.0, Difference(painted)), moments=MOMENTS)
+
+    def _objective(
+        self,
+        content: Mapping[str, Tensor],
+        style: Mapping[str, Tensor],
+        content_layers: Mapping[str, float],
+        *more: Weighted,
+        moments: float = 0.0,
+    ) -> Objective:
+        # Weights that are 1 give each loss, which the training weighs itself.
         terms = gatys_terms(
             content,
-            self.style,
-            self.backbone.content_layers,
+            style,
+            content_layers,
             self.backbone.style_layers,
-            content_weight=options.content_weight,
-            style_weight=share * options.style_weight,
-            tv_weight=options.tv_weight,
+            content_weight=1.0,
+            style_weight=1.0,
+            tv_weight=1.0,
+            moments=moments,
         )
-        return Objective(self.network, terms)
+        return Objective(self.network, [*terms, *more])
 
     @torch.no_grad()
     def _features(self, pixels: Tensor) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from styletx.options import TrainingOptions
 ATTEMPTS = 20  # photographs to try before giving up on an item
 SCALE = (0.2, 1.0)  # share of a photograph that a crop shows
 RATIO = (0.8, 1.25)  # width of a crop to its height
+NOISE = 2.5 / 255  # standard deviation of the noise that a photograph gets at most, as a camera's sensor makes it
 # Long side to short side beyond which no crop shows the least share.
 LONGEST = RATIO[1] / SCALE[0]
 
@@ -30,24 +31,22 @@ class Crops(Dataset[tuple[Tensor, list[str]]]):
         paths: the photographs.
         crop: side of a crop, px.
         seed: together with an item's index, decides which part of which photograph the item is.
+        painted: photograph to the file that shows how it was painted; None for photographs alone.
     """
 
-    def __init__(self, paths: Sequence[Path], crop: int, seed: int) -> None:
-        self.paths = paths
+    def __init__(self, paths: Sequence[Path], crop: int, seed: int, painted: Mapping[Path, Path] | None = None) -> None:
+        self.paths, self.painted, self.crop = paths, painted, crop
         self.seed = seed
-        # From a detail to most of the picture, so that a network learns objects of many sizes.
-        self.augment = v2.Compose(
-            [
-                v2.RandomResizedCrop(crop, scale=SCALE, ratio=RATIO, antialias=True),
-                v2.RandomHorizontalFlip(),
-                v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
-            ]
-        )
+        # From a detail to most of the picture, so that a network learns objects of many sizes; but strokes have one.
+        part = v2.RandomCrop(crop) if painted else v2.RandomResizedCrop(crop, scale=SCALE, ratio=RATIO, antialias=True)
+        self.part = v2.Compose([part, v2.RandomHorizontalFlip()])
+        self.light = v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)
 
     def __getitem__(self, index: int) -> tuple[Tensor, list[str]]:
-        """Item `index`: `[3, crop, crop]` in [0, 1], and the photographs that were tried and gave no crop.
+        """Item `index`: `[1, 3, crop, crop]` in [0, 1], and the photographs that were tried and gave no crop.
 
-        If hardly any does, the crop is empty: an error would bring the traceback of the process that reads.
+        With what was painted, it is `[2, 3, crop, crop]`: the photograph, and the same part as it was painted.
+        If hardly any gives one, the crop is empty: an error would bring the traceback of the process that reads.
         """
         bad: list[str] = []
         with torch.random.fork_rng(devices=[]):
@@ -55,14 +54,27 @@ class Crops(Dataset[tuple[Tensor, list[str]]]):
             for _ in range(ATTEMPTS):
                 path = self.paths[int(torch.randint(len(self.paths), ()))]
                 try:
-                    return self.augment(readable(path)[0]), bad
+                    part = self.part(self._whole(path))
                 except StyletxError:
                     bad.append(path.name)
+                    continue
+                photograph = self.light(part[:1])
+                photograph += NOISE * float(torch.rand(())) * torch.randn_like(photograph)
+                return torch.cat([photograph.clamp(0, 1), part[1:]]), bad
         return torch.empty(0), bad
+
+    def _whole(self, path: Path) -> Tensor:
+        photograph = readable(path)
+        if self.painted is None:
+            return photograph
+        painted = images.read(self.painted[path]).pixels
+        if min(painted.shape[-2:]) < self.crop:
+            raise PictureError(f"{shown(path)} is too thin for a crop as it was painted")
+        return torch.cat([images.resize(photograph, (painted.shape[-2], painted.shape[-1])), painted])
 
     @staticmethod
     def collate(items: list[tuple[Tensor, list[str]]]) -> tuple[Tensor, tuple[str, ...]]:
-        """A batch of items: `[B, 3, crop, crop]`, empty if a crop is, and all that gave no crop for it."""
+        """A batch of items: `[B, 1 or 2, 3, crop, crop]`, empty if a crop is, and all that gave no crop for it."""
         crops = [pixels for pixels, _ in items]
         return torch.stack(crops) if all(map(len, crops)) else torch.empty(0), tuple(
             name for _, bad in items for name in bad

@@ -5,25 +5,39 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from styletx import files, images
 
+GAP = 8  # px between the pictures of a sheet
+LABEL = 32  # px that what they are takes above them
 
-def write(folder: Path, step: int, losses: dict[str, float], pictures: Sequence[Tensor]) -> None:
+
+def write(
+    folder: Path,
+    step: int,
+    losses: dict[str, float],
+    rows: Sequence[Mapping[str, Tensor]],
+    photographs: Mapping[str, float],
+) -> None:
     """Write what a checkpoint leaves to look at.
 
     Args:
         folder: of the training.
         step: updates done; what a longer training left of later steps goes from the log.
         losses: of the held-out photographs.
-        pictures: their repaintings, each `[1, 3, H, W]`.
+        rows: for each of them, what a picture `[1, 3, H, W]` is, and the picture.
+        photographs: the losses that they would have if they were left as they are.
 
     Raises:
         OutputError: a file cannot be written; one that was there is left as it was.
@@ -31,8 +45,8 @@ def write(folder: Path, step: int, losses: dict[str, float], pictures: Sequence[
     log = [record for record in read_log(folder / "log.jsonl") if record["step"] < step]
     log.append({"step": step, **losses})
     files.write(folder / "log.jsonl", "".join(json.dumps(one) + "\n" for one in log).encode())
-    images.write(folder / f"samples-{step:06d}.png", sheet(pictures))
-    curve(folder / "curve.png", log)
+    images.write(folder / f"samples-{step:06d}.png", sheet(rows))
+    curve(folder / "curve.png", log, photographs)
 
 
 def written(folder: Path) -> list[Path]:
@@ -41,16 +55,22 @@ def written(folder: Path) -> list[Path]:
     return [path for name in names for path in folder.glob(name)]
 
 
-def sheet(pictures: Sequence[Tensor], columns: int = 4) -> Tensor:
-    """Pictures `[1, 3, H, W]` of any sizes on one white sheet, `[1, 3, rows × H, columns × W]`."""
-    height = max(picture.shape[-2] for picture in pictures)
-    width = max(picture.shape[-1] for picture in pictures)
-    padded = [
-        F.pad(picture, (0, width - picture.shape[-1], 0, height - picture.shape[-2]), value=1.0) for picture in pictures
-    ]
-    padded += [torch.ones_like(padded[0])] * (-len(padded) % columns)
-    rows = [torch.cat(padded[start : start + columns], dim=3) for start in range(0, len(padded), columns)]
-    return torch.cat(rows, dim=2)
+def sheet(rows: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    """Rows of pictures `[1, 3, H, W]` under what they are, on one white sheet, two rows beside each other."""
+    pictures = [picture for row in rows for picture in row.values()]
+    height = max(picture.shape[-2] for picture in pictures) + GAP
+    width = max(picture.shape[-1] for picture in pictures) + GAP
+    columns = len(rows[0]) * min(2, len(rows))
+    canvas = torch.ones(1, 3, LABEL + math.ceil(len(pictures) / columns) * height, columns * width)
+    for index, picture in enumerate(pictures):
+        top, left = LABEL + index // columns * height, index % columns * width
+        canvas[..., top : top + picture.shape[-2], left : left + picture.shape[-1]] = picture
+    labels = PIL.Image.new("L", (columns * width, LABEL), "white")
+    font = PIL.ImageFont.load_default(LABEL / 2)
+    for index, label in enumerate([*rows[0]] * min(2, len(rows))):
+        PIL.ImageDraw.Draw(labels).text(((index + 0.5) * width, LABEL / 2), label, "black", font, "mm")
+    canvas[..., :LABEL, :] = torch.from_numpy(np.asarray(labels, np.float32) / 255)
+    return canvas
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -66,8 +86,8 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def curve(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Plot the held-out photographs' content and style losses over the steps.
+def curve(path: Path, records: Sequence[dict[str, Any]], photographs: Mapping[str, float]) -> None:
+    """Plot the held-out photographs' losses over the steps, with the photographs' own, where the training began.
 
     Raises:
         OutputError: it cannot be written.
@@ -78,8 +98,10 @@ def curve(path: Path, records: Sequence[dict[str, Any]]) -> None:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for name in ("content", "style"):
-        axes.plot([one["step"] for one in records], [one[name] for one in records], marker="o", label=name)
+    for name, colour in (("content", "tab:blue"), ("style", "tab:orange")):
+        axes.plot([one["step"] for one in records], [one[name] for one in records], colour, marker="o", label=name)
+        if photographs.get(name, 0.0) > 0:
+            axes.axhline(photographs[name], color=colour, linestyle=":", label=f"{name} of the photographs themselves")
     axes.set(xlabel="step", ylabel="loss of held-out photographs", yscale="log")
     axes.grid(alpha=0.3)
     axes.legend()
