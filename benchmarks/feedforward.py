@@ -105,8 +105,9 @@ def quality(arguments: argparse.Namespace) -> None:
         training = model.about["training"]
         options = TrainingOptions(
             backbone="compact",
-            size=training["size"],
-            style_weight=training["style_weight"],
+            pairs=0,
+            size=training.get("size") or training["style_size"],
+            style_weight=None if training.get("pairs") else training["style_weight"],
             content_weight=training["content_weight"],
         )
         objective = TrainingObjective(images.read(painting), options, device)

@@ -64,8 +64,8 @@ class TrainingObjective:
 
     def of(self, photographs: Tensor) -> Objective:
         """The objective of repaintings of these photographs `[B, 3, H, W]`, where nothing shows how to paint them."""
-        seen = self._features(photographs)
-        return self._objective(seen, self.style, self.backbone.content_layers)
+        layers, weight = self.backbone.content_layers, self.options.content_weight
+        return Objective(self.network, self._terms(self._features(photographs), self.style, layers, weight))
 
     def like(self, painted: Tensor) -> Objective:
         """The objective of pictures that should be like these `[B, 3, H, W]`: place by place, and in their strokes.
@@ -76,28 +76,28 @@ class TrainingObjective:
         seen, backbone = self._features(painted), self.backbone
         strokes = {layer: gram_statistics(seen[layer]) for layer in backbone.style_layers}
         layers = dict.fromkeys((*backbone.style_layers, *backbone.content_layers), 1.0)
-        return self._objective(seen, strokes, layers, Weighted("content", 1.0, Difference(painted)), moments=MOMENTS)
+        half = self.options.content_weight / 2
+        terms = self._terms(seen, strokes, layers, half, MOMENTS)
+        return Objective(self.network, [*terms, Weighted("content", half, Difference(painted))])
 
-    def _objective(
+    def _terms(
         self,
         content: Mapping[str, Tensor],
         style: Mapping[str, Tensor],
         content_layers: Mapping[str, float],
-        *more: Weighted,
+        content_weight: float,
         moments: float = 0.0,
-    ) -> Objective:
-        # Weights that are 1 give each loss, which the training weighs itself.
-        terms = gatys_terms(
+    ) -> list[Weighted]:
+        return gatys_terms(
             content,
             style,
             content_layers,
             self.backbone.style_layers,
-            content_weight=1.0,
-            style_weight=1.0,
-            tv_weight=1.0,
+            content_weight=content_weight,
+            style_weight=self.options.style,
+            tv_weight=self.options.tv_weight,
             moments=moments,
         )
-        return Objective(self.network, [*terms, *more])
 
     @torch.no_grad()
     def _features(self, pixels: Tensor) -> dict[str, Tensor]:
