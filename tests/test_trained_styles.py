@@ -298,6 +298,19 @@ def sized(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def painted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The long sides of what goes through a network, which changes nothing."""
+    sides: list[int] = []
+
+    def repaint(network: Any, pixels: torch.Tensor, *, in_place: bool) -> Iterator[tuple[float, torch.Tensor]]:
+        sides.append(max(pixels.shape[-2:]))
+        yield 1.0, pixels
+
+    monkeypatch.setattr(strips, "repaint", repaint)
+    return sides
+
+
 @pytest.mark.parametrize(
     ("size", "style_size", "sides"),
     [
@@ -313,33 +326,19 @@ def sized(tmp_path: Path) -> Path:
 def test_strokes_keep_their_width_relative_to_the_picture(
     sized: Path,
     content_picture: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    painted: list[int],
     size: int,
     style_size: int | None,
     sides: list[int],
 ) -> None:
-    painted: list[int] = []
-
-    def repaint(network: Any, pixels: torch.Tensor, *, in_place: bool) -> Iterator[tuple[float, torch.Tensor]]:
-        painted.append(max(pixels.shape[-2:]))
-        yield 1.0, pixels
-
-    monkeypatch.setattr(strips, "repaint", repaint)
     result = styletx.stylize(content_picture, sized, **EXACT | {"size": size, "style_size": style_size})
     assert painted == sides and max(result.pixels.shape) == size
 
 
 @pytest.mark.parametrize("training", [None, 5, {}, {"size": "32"}, {"size": 0}, {"size": -1}, {"size": None}])
 def test_a_network_without_a_width_of_its_own_paints_once(
-    tmp_path: Path, content_picture: Path, monkeypatch: pytest.MonkeyPatch, training: object
+    tmp_path: Path, content_picture: Path, painted: list[int], training: object
 ) -> None:
-    painted: list[int] = []
-
-    def repaint(network: Any, pixels: torch.Tensor, *, in_place: bool) -> Iterator[tuple[float, torch.Tensor]]:
-        painted.append(max(pixels.shape[-2:]))
-        yield 1.0, pixels
-
-    monkeypatch.setattr(strips, "repaint", repaint)
     models.write(tmp_path / "old.safetensors", Transformer(TINY), {"training": training})
     stylizer = styletx.load_stylizer(tmp_path / "old.safetensors", **EXACT | {"size": 96, "style_size": 200})
     stylizer(content_picture)
