@@ -95,9 +95,8 @@ class Training:
         self.folder = output.with_suffix(".training")
         self.held_out, self.photographs, self.left_out = photographs.split(photos, options)
         chosen = devices.choose(device)
-        bfloat16 = chosen.type == "cuda" and devices.has_bfloat16(chosen)
         self.accelerator = accelerate.Accelerator(
-            cpu=chosen.type == "cpu", mixed_precision="bf16" if bfloat16 else "no", step_scheduler_with_optimizer=False
+            cpu=chosen.type == "cpu", mixed_precision="no", step_scheduler_with_optimizer=False
         )
         self.device = self.accelerator.device
         if not resume:
@@ -114,6 +113,7 @@ class Training:
         if start is not None:
             network.load_state_dict(start.network.state_dict())
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.use(devices.dtype("auto", self.device))
         self.network, *self.optimisers = self.accelerator.prepare(network, *optimisers(network, options.rate))
         modules = (self.trained, *([self.trained] if options.steadiness else []), self.objective.network)
         each = sum(devices.bytes_per_pixel(module, self.device) for module in modules)

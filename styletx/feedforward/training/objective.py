@@ -37,7 +37,8 @@ class TrainingObjective:
     def __init__(self, painting: images.Picture, options: TrainingOptions, device: torch.device) -> None:
         self.options = options
         self.backbone = backbones.load(options.backbone, weights=options.weights, seed=options.seed)
-        self.network = self.backbone.module.to(device).to(memory_format=torch.channels_last)
+        dtype = devices.dtype("auto", device)
+        self.network = self.backbone.module.to(device, dtype).to(memory_format=torch.channels_last)
         seen = images.visible(painting)
         size = images.fit((seen.pixels.shape[-2], seen.pixels.shape[-1]), options.size)
         devices.check_memory(
