@@ -146,7 +146,7 @@ class TransformingStylizer(Stylizer):
         wider = (self.options.style_size or max(size)) / (self.own_size or math.inf)
         if wider <= NEAR:
             return [size]
-        count = math.ceil(math.log2(wider))
+        count = max(1, round(math.log2(wider)))
         sizes = [images.fit(size, round(max(size) / wider ** (index / count))) for index in range(count, 0, -1)]
         return [one for one in sizes if min(one) >= self.network.descriptor.minimum] + [size]
 
