@@ -1,7 +1,7 @@
 """Measures the fast mode: pictures a second against a plain network, and one pass against the optimisation.
 
     python benchmarks/feedforward.py speed     bundled styles, full width and the baseline, at 512×512 and 1920×1080
-    python benchmarks/feedforward.py quality   the objective of one pass and after up to 100 L-BFGS evaluations
+    python benchmarks/feedforward.py quality   the objective of one pass and after up to 80 L-BFGS evaluations
 
 The baseline is the network of Johnson et al. (2016) as it is usually written: eager float32, contiguous, 9×9 first
 and last convolutions, widths 32, 64, 128, five residual blocks, 1.68 M parameters. No training saw the photographs.
@@ -18,15 +18,14 @@ import measure
 import torch
 from torch import Tensor, nn
 
-from styletx import images, optimization
+from styletx import Options, images, optimization
 from styletx.feedforward import models
 from styletx.feedforward.networks import Layout, Transformer
-from styletx.feedforward.training.objective import TrainingObjective
-from styletx.options import TrainingOptions
+from styletx.stylizers import OptimizingStylizer, TransformingStylizer, optimizing
 
 SIZES = ((512, 512), (1080, 1920))
 FULL_WIDTH = Layout(widths=(32, 128))
-EVALUATIONS = (10, 25, 50, 100)
+EVALUATIONS = (10, 20, 40, 80)
 
 
 class Residual(nn.Module):
@@ -63,25 +62,26 @@ def speed(arguments: argparse.Namespace) -> None:
     """Median seconds a picture, the networks taking turns so that a slow minute hits all alike."""
     plain = baseline()
     assert sum(parameter.numel() for parameter in plain.parameters()) == 1_679_235
-    # All bundled styles have one layout, so one of them is timed.
-    path = next(iter(models.bundled().values()))
-    rounded = models.read(path).network
-    rounded.use(torch.bfloat16)
-    networks: dict[str, tuple[nn.Module, torch.memory_format]] = {
-        "baseline": (plain, torch.contiguous_format),
-        f"full width {FULL_WIDTH.widths}": (Transformer(FULL_WIDTH), torch.channels_last),
-        f"bundled ({path.stem}), float32": (models.read(path).network, torch.channels_last),
-        f"bundled ({path.stem}), bfloat16": (rounded, torch.channels_last),
+    # All bundled styles have one layout, so one of them is timed; a large picture is painted at several scales.
+    name, path = next(iter(models.bundled().items()))
+    rounded, exact = (
+        TransformingStylizer(path, Options(device=arguments.device, precision=precision))
+        for precision in ("bfloat16", "float32")
+    )
+    full = Transformer(FULL_WIDTH).to(arguments.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    networks: dict[str, Callable[[Tensor], object]] = {
+        "baseline": plain.to(arguments.device),
+        f"full width {FULL_WIDTH.widths}": lambda pixels: full(pixels.contiguous(memory_format=torch.channels_last)),
+        f"bundled ({name}), float32": lambda pixels: list(exact._repaint(name, pixels, in_place=False)),
+        f"bundled ({name}), bfloat16": lambda pixels: list(rounded._repaint(name, pixels, in_place=False)),
     }
-    for network, layout in networks.values():
-        network.to(arguments.device).to(memory_format=layout)  # type: ignore[call-overload]
     rows = []
     for height, width in [(arguments.size, arguments.size)] if arguments.size else SIZES:
         seconds: dict[str, list[float]] = {name: [] for name in networks}
         for _ in range(arguments.rounds + 1):
-            for name, (network, layout) in networks.items():
-                pixels = torch.rand(1, 3, height, width, device=arguments.device).to(memory_format=layout)
-                seconds[name].append(measure.seconds(network, pixels, device=arguments.device))
+            for name, paint in networks.items():
+                pixels = torch.rand(1, 3, height, width, device=arguments.device)
+                seconds[name].append(measure.seconds(paint, pixels, device=arguments.device))
         medians = {name: statistics.median(values[1:]) for name, values in seconds.items()}
         rows += [
             (f"{width}×{height}", name, 1 / median, medians["baseline"] / median) for name, median in medians.items()
@@ -91,9 +91,7 @@ def speed(arguments: argparse.Namespace) -> None:
 
 def quality(arguments: argparse.Namespace) -> None:
     """Mean objective of one pass, and of L-BFGS after so many evaluations, a row a style."""
-    device = torch.device(arguments.device)
     photographs = measure.photographs(arguments)[-arguments.photographs :]
-    size = arguments.size or 384
     rows = []
     for name, path in models.bundled().items():
         model = models.read(path)
@@ -101,35 +99,27 @@ def quality(arguments: argparse.Namespace) -> None:
         if painting is None:
             print(f"{name} is left out: its painting, {model.about['style']}, is part of the test data.\n")
             continue
-        network = model.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        training = model.about["training"]
-        options = TrainingOptions(
-            backbone="compact",
-            pairs=0,
-            size=training.get("size") or training["style_size"],
-            style_weight=None if training.get("pairs") else training["style_weight"],
-            content_weight=training["content_weight"],
-        )
-        objective = TrainingObjective(images.read(painting), options, device)
-        once, searched = [], []
+        options = Options(size=arguments.size or model.about["training"].get("size", 512), device=arguments.device)
+        loop, network = OptimizingStylizer(images.read(painting), options), TransformingStylizer(path, options)
+        once, searched, worth = [], [], []
         for photograph in photographs:
-            pixels = images.read(photograph).pixels
-            pixels = images.resize(pixels, images.fit((pixels.shape[-2], pixels.shape[-1]), size)).to(device)
-            pixels = pixels.contiguous(memory_format=torch.channels_last)
-            losses = objective.of(pixels)
+            picture = images.read(photograph)
+            run = loop.start(picture)
+            # What the loop would search at its last scale, were that the only one; no part of the library's front.
+            photo = optimizing._framed(loop._recoloured(run.photo))
+            losses = loop._objective(photo, run.size, None, [])
+            painted = optimizing._framed(network(picture).pixels)
             with torch.no_grad():
-                painted = network(pixels).clamp(0, 1)
                 once.append({key: float(loss) for key, loss in losses.losses(painted).items()})
-            steps = [found for found, _ in optimization.optimize(losses, pixels, iterations=max(EVALUATIONS))]
-            searched.append([steps[min(count, len(steps)) - 1]["total"] for count in EVALUATIONS])
-        # The objective is the weighted mean of the losses; the table shows their weighted sum, as training reports it.
-        weight = options.content_weight + options.style
-        means = {key: statistics.fmean(one[key] for one in once) for key in ("total", "style", "content")}
-        curve = [weight * statistics.fmean(values) for values in zip(*searched, strict=True)]
-        rows.append((name, weight * means["total"], means["style"], means["content"], *curve))
-    measure.print_table(
-        ("style", "one pass", "its style", "its content", *(f"L-BFGS {count}" for count in EVALUATIONS)), rows
-    )
+            steps = optimization.optimize(losses, photo, iterations=max(EVALUATIONS), axes=loop._axes(photo))
+            totals = [found["total"] for found, _ in steps]
+            searched.append([totals[min(count, len(totals)) - 1] for count in EVALUATIONS])
+            worth.append(sum(value > once[-1]["total"] for value in totals))
+        means = [statistics.fmean(one[key] for one in once) for key in ("total", "style", "content", "matching")]
+        curve = [statistics.fmean(values) for values in zip(*searched, strict=True)]
+        rows.append((name, *means, *curve, statistics.fmean(worth)))
+    losses_of = ("one pass", "its style", "its content", "its matching")
+    measure.print_table(("style", *losses_of, *(f"L-BFGS {count}" for count in EVALUATIONS), "is worth"), rows)
 
 
 def _painting(arguments: argparse.Namespace, name: str) -> Path | None:

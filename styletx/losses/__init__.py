@@ -6,7 +6,7 @@ on any network, and the optimiser sees numbers near one.
 
 from styletx.losses.content import Content, content_loss
 from styletx.losses.difference import Difference
-from styletx.losses.gatys import gatys_terms
+from styletx.losses.gatys import MOMENTS, gatys_terms
 from styletx.losses.gram import Gram, gram_matrix, gram_statistics, moments, relative_distance, style_loss
 from styletx.losses.matching import Matching
 from styletx.losses.objective import Objective, Weighted, layer_terms
@@ -14,6 +14,7 @@ from styletx.losses.terms import PIXELS, Part, Term, Tile
 from styletx.losses.variation import Variation, total_variation_loss
 
 __all__ = [
+    "MOMENTS",
     "PIXELS",
     "Content",
     "Difference",

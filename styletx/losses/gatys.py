@@ -11,6 +11,8 @@ from styletx.losses.gram import Gram
 from styletx.losses.objective import Weighted, layer_terms
 from styletx.losses.variation import Variation
 
+MOMENTS = 0.5  # share of the moments beside Gram, where a picture is matched or learnt place by place
+
 
 def gatys_terms(
     content: Mapping[str, Tensor],

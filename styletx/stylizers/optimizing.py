@@ -16,7 +16,7 @@ from torch import Tensor
 from styletx import backbones, colors, devices, images, optimization
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field, nearest
 from styletx.files import shown
-from styletx.losses import Matching, Objective, Weighted, gatys_terms
+from styletx.losses import MOMENTS, Matching, Objective, Weighted, gatys_terms
 from styletx.matching import CELL, Match, grid, hypercolumns, match
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
@@ -28,13 +28,11 @@ from styletx.stylizers.painting import Painting
 # Pixels painted beyond each edge and cut off at the end. Whatever a network takes to be beyond the border, it sees the
 # outermost pixels from fewer places than the others, and they stay a duller rim of about this width.
 MARGIN = 8
-# With everything matched: what the style's weight is multiplied by, and by what more at the last scale, and the share
-# of the moments in units of Gram's. Matching holds no shapes of the photograph that the painting does not have, so
-# content counts for more: little while strokes are laid out, which keeps them bold, and much where only details are
-# left to paint, which keeps eyes and edges.
+# With everything matched: what the style's weight is multiplied by, and by what more at the last scale. Matching holds
+# no shapes of the photograph that the painting does not have, so content counts for more: little while strokes are laid
+# out, which keeps them bold, and much where only details are left to paint, which keeps eyes and edges.
 MATCHED_STYLE = 1 / 15
 DETAILS = 1 / 4
-MOMENTS = 0.5
 # What the layer that sees strokes counts for more by at the last two scales, and the style with it. That draws their
 # edges: without it, lines of a drawing and the leads of stained glass are soft.
 STROKES = 3

@@ -11,10 +11,8 @@ from torch import Tensor
 from styletx import backbones, devices, images
 from styletx.errors import field
 from styletx.files import shown
-from styletx.losses import Difference, Objective, Weighted, gatys_terms, gram_statistics
+from styletx.losses import MOMENTS, Difference, Objective, Weighted, gatys_terms, gram_statistics
 from styletx.options import TrainingOptions
-
-MOMENTS = 0.5  # share of the means and deviations beside Gram's, as in the optimisation
 
 
 class TrainingObjective:
