@@ -447,11 +447,23 @@ def test_moments_add_means_and_deviations() -> None:
     assert term.loss(term.statistics(losses.terms.whole({"layer": features}))).item() == pytest.approx(wanted, rel=1e-6)
 
 
-def test_a_difference_is_the_mean_of_all_values() -> None:
-    pixels, target = uniform(2, 3, 6, 8), uniform(2, 3, 6, 8, seed=1)
+def test_a_difference_is_that_of_pixels_and_of_mean_colours() -> None:
+    pixels, target = uniform(2, 3, 16, 24), uniform(2, 3, 16, 24, seed=1)
     term = Difference(target)
     found = term.loss(term.statistics(losses.terms.whole({PIXELS: pixels})))
-    assert found.item() == pytest.approx(np.abs(pixels.numpy() - target.numpy()).mean(), rel=1e-12)
+    differences = pixels.numpy() - target.numpy()
+    squares = differences.reshape(2, 3, 2, 8, 3, 8).mean((3, 5))  # those of 32 px hold the whole picture
+    expected = np.abs(differences).mean() + 2 * np.abs(squares).mean() + 2 * np.abs(differences.mean((2, 3))).mean()
+    assert found.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_strokes_that_lie_otherwise_differ_less_than_another_colour() -> None:
+    strokes = torch.tensor([0.0, 1.0], dtype=torch.float64).repeat(1, 3, 32, 16)
+    found = []
+    for other in (strokes.flip(3), torch.full_like(strokes, 0.5) + 0.5):
+        term = Difference(strokes)
+        found.append(term.loss(term.statistics(losses.terms.whole({PIXELS: other}))).item())
+    assert found == pytest.approx([1.0, 0.5 + 4 * 0.5])
 
 
 def test_sums_of_parts_are_those_of_the_whole() -> None:
