@@ -60,7 +60,7 @@ def everything(content: Path, style: Path) -> dict[str, Tensor]:
     run = styletx.load_stylizer(style, rotations=True, **PLAIN).start(content)
     steps = [step.pixels.clone() for step in run]
     styletx.load_stylizer(style, match=0, tv_weight=1.0, optimizer="adam", **PLAIN)(content).save("saved.png")
-    record, *_ = styletx.batch(content, "impasto", "out", overwrite=True, **ONE_PASS)
+    record, *_ = styletx.batch(content, "mosaic", "out", overwrite=True, **ONE_PASS)
     assert record.error is None and [style.name for style in styletx.styles()]
     return {
         "painted": painted.pixels, "noisy": noisy.pixels, "one": one.pixels, "other": other.pixels, "first": steps[0],

@@ -45,7 +45,8 @@ def night() -> Image.Image:
     "style",
     [
         pytest.param(
-            name, marks=() if name in ("impasto", "mosaic") else pytest.mark.slow(reason="one bundled style of several")
+            name,
+            marks=() if name in ("mosaic", "starry-night") else pytest.mark.slow(reason="one bundled style of several"),
         )
         for name in sorted(bundled())
     ],

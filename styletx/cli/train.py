@@ -41,8 +41,8 @@ SURE = 20  # steps after which the time left is known well enough
     "--preset",
     type=Choice(tuple(PRESETS)),
     show_default="good",
-    help="Numbers of pairs and steps: quick takes 15 minutes on two cores and 1 on a GPU, and needs --from; good takes "
-    "1½ hours or 5 minutes, best 4½ hours or 15 minutes.",
+    help="Numbers of pairs and steps. On two cores, quick takes 7 to 15 minutes, and needs --from; good takes ½ to 1½ "
+    "hours, best 1½ to 4½ hours. A GPU takes a tenth of that.",
 )
 @click.option("--resume", is_flag=True, help="Continue from the last checkpoint, exactly as if uninterrupted.")
 @click.option(
