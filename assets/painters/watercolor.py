@@ -109,8 +109,8 @@ def paint(size: int, rng: Generator) -> Array:
             center = x + 0.5 * radius * np.cos(bearing), y + 0.36 * radius * np.sin(bearing)
             petal = ramp(rng.random(), colors)
             sheet.blot(center, radius * 0.62, radius * 0.5, bearing, petal, lift=0.72)
-        sheet.blot((x, y), radius * 0.2, radius * 0.17, 0, ramp(rng.random(), "#1b1a3a #3a2a1a"), wet=2.5)
-    for _ in range(90):
+        sheet.blot((x, y), radius * 0.2, radius * 0.17, 0, ramp(rng.random(), "#e0b83a #b89a4a"), wet=6)
+    for _ in range(40):
         drop, center = (
             (rng.exponential(2.6) + 1.5) * scale,
             (rng.uniform(0, width), rng.uniform(0.1, 1) * height),
