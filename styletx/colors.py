@@ -14,6 +14,7 @@ LUMINANCE = (0.299, 0.587, 0.114)  # the share of each channel
 TAILS = 0.02  # of the pixels that may be clipped at either end
 SHORTEST_STEP = 0.6  # of the longest, in any direction of colour
 GREY = torch.full((3, 3), 1 / 3, dtype=torch.float64)  # turns each colour into the grey that is its channels' mean
+NARROW = 0.1  # breadth of colours to their length, below which they lie on a line
 SAMPLES = 1 << 20  # pixels that are sorted at most
 
 
@@ -108,6 +109,19 @@ def axes(of: Colors) -> Tensor:
     values, vectors = torch.linalg.eigh(of.covariance + LEAST_VARIANCE * torch.eye(3, dtype=torch.float64))
     steps = (values / values.max()).pow(0.25).clamp_min(SHORTEST_STEP)
     return torch.as_tensor(vectors * steps @ vectors.mT)
+
+
+def line(of: Colors) -> tuple[Tensor, Tensor] | None:
+    """Where colours lie that differ in little but light and dark, as those of ink on paper do.
+
+    Returns:
+        A point of the line and its direction, of length 1, `[3]` each, float64 on the CPU; None if the colours are as
+        broad as `NARROW` of their length.
+    """
+    values, vectors = torch.linalg.eigh(of.covariance)  # ascending
+    if values[1] >= NARROW**2 * values[2]:
+        return None
+    return of.mean, vectors[:, 2]
 
 
 def _power(matrix: Tensor, power: float) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,9 @@ from conftest import painting, photo
 from torch import Tensor
 
 from styletx import images
-from styletx.colors import axes, colors, contrasted, transferred
+from styletx.colors import axes, colors, contrasted, line, transferred
+
+STYLES = Path(__file__).resolve().parents[1] / "assets" / "styles"
 
 
 def normal(mean: list[float], mixing: list[list[float]], seed: int = 0) -> Tensor:
@@ -97,3 +101,26 @@ def test_steps_are_longest_where_a_picture_varies_most_and_never_very_short() ->
     torch.testing.assert_close(found, found.mT)
     assert values.tolist() == pytest.approx([0.6, 0.6, 1])
     assert float(vectors[:, -1].sum().abs()) > 0.98 * 3**0.5
+
+
+def test_ink_on_paper_lies_on_a_line() -> None:
+    ink, paper = torch.tensor([0.2, 0.2, 0.3]), torch.tensor([0.95, 0.94, 0.9])
+    shares = torch.rand(1, 1, 24, 32, generator=torch.Generator().manual_seed(0))
+    drawing = ink.view(1, 3, 1, 1).lerp(paper.view(1, 3, 1, 1), shares)
+    found = line(colors(drawing))
+    assert found is not None
+    point, direction = found
+    expected = torch.nn.functional.normalize(paper - ink, dim=0).double()
+    assert abs(float(direction @ expected)) == pytest.approx(1, abs=1e-5)
+    away = point - ink.double()
+    torch.testing.assert_close(away, expected * (away @ expected), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["pen", "ink-wash", "woodcut", "poster"])
+def test_only_the_pens_colours_lie_on_a_line(name: str) -> None:
+    found = line(colors(images.read(STYLES / f"{name}.jpg").pixels))
+    assert (found is not None) == (name == "pen")
+
+
+def test_one_colour_is_no_line() -> None:
+    assert line(colors(torch.full((1, 3, 8, 8), 0.5))) is None

@@ -143,3 +143,20 @@ def test_statistics_can_be_given() -> None:
 def test_a_layout_that_cannot_be_built_says_so(wrong: dict[str, object]) -> None:
     with pytest.raises(OptionError, match="cannot be built"):
         Layout(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_network_confined_to_a_line_paints_the_nearest_colours_on_it() -> None:
+    torch.manual_seed(0)
+    network = Transformer(Layout(widths=(4, 8), blocks=1))
+    pixels = torch.rand(1, 3, 32, 48)
+    point, direction = (
+        torch.tensor([0.9, 0.8, 0.7]),
+        torch.nn.functional.normalize(torch.tensor([1.0, 1.0, 0.5]), dim=0),
+    )
+    with torch.no_grad():
+        before = network(pixels)
+        network.confine(point, direction)
+        after = network(pixels)
+    point, direction = point.view(1, 3, 1, 1), direction.view(1, 3, 1, 1)
+    nearest = point + direction * ((before - point) * direction).sum(1, keepdim=True)
+    torch.testing.assert_close(after, nearest, atol=1e-5, rtol=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from click.testing import CliRunner, Result
 from conftest import STYLETX, Machine, Processes
 from PIL import Image
 
+import styletx
 from styletx import images, losses
 from styletx.cli import main
 from styletx.errors import MemoryLimitError, OutputError, TrainingError
@@ -135,6 +137,17 @@ def test_what_was_painted_has_no_loss(make: Callable[..., Training]) -> None:
     difference = likeness.loss(likeness.statistics(losses.terms.whole({losses.PIXELS: pixels.flip(1)})))
     expected = (torch.stack(distances).mean() + difference) / 2
     torch.testing.assert_close(other["content"], expected, rtol=1e-4, atol=0)
+
+
+def test_a_drawing_teaches_no_colours(photographs: Path, tmp_path: Path) -> None:
+    drawing = images.read(STYLE)
+    grey = dataclasses.replace(drawing, pixels=drawing.pixels.mean(1, keepdim=True).expand(-1, 3, -1, -1))
+    options = TrainingOptions(**QUICK | {"steps": 2})
+    output = tmp_path / "grey.safetensors"
+    for _ in Training(grey, sorted(photographs.glob("*.png")), output, options, device="cpu", workers=0):
+        pass
+    pixels = styletx.stylize(torch.rand(1, 3, 48, 64), output, size="original", device="cpu").pixels
+    assert (pixels.amax(1) - pixels.amin(1)).max() < 0.5 / 255 and pixels.std() > 0.01
 
 
 def test_it_needs_something_to_learn_from(make: Callable[..., Training]) -> None:

@@ -258,7 +258,7 @@ class TrainingOptions:
         default_text=f"{LEARNT:g}, or {TOLD:g} without pairs",
     )
     steadiness: float = option(
-        1.0, "Training", "Weight of strokes that move with the photograph: more is less lattice.", 0, metavar="W"
+        2.0, "Training", "Weight of strokes that move with the photograph: more is less lattice.", 0, metavar="W"
     )
     tv_weight: float = option(0.0, "Training", "Weight of the total variation loss: more is smoother.", 0, metavar="W")
     rate: float = option(

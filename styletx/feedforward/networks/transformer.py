@@ -30,6 +30,7 @@ from styletx.feedforward.networks.layers import (
 LARGEST = 512  # channels or blocks: four times what anybody published
 MARGIN = 16  # px of reflected picture around the picture, which keep the effects of its border out of it
 MINIMUM = 16  # px a side
+MIDDLE = 0.5  # the colour that is 0 to the layers
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,21 @@ class Transformer(Network):
         for convolution in (*(one for block in blocks for one in block.convolutions), *self.head):
             convolution.precision = None if precision == torch.float32 else precision
 
+    @torch.no_grad()
+    def confine(self, point: Tensor, direction: Tensor) -> None:
+        """Change the last layer, so that only the nearest colours on a line are painted.
+
+        Args:
+            point: of the line, RGB in [0, 1], `[3]`.
+            direction: of length 1, `[3]`.
+        """
+        weight, bias = self.last.weight, self.last.bias
+        assert bias is not None
+        along = torch.outer(direction, direction).to(weight)
+        middle = (point - MIDDLE).to(weight)
+        weight.copy_(torch.einsum("ij,jcyx->icyx", along, weight))
+        bias.copy_(middle + along @ (bias - middle))
+
     def forward(self, pixels: Tensor, normalise: Normalise = instance_norm) -> Tensor:
         """Repaint pictures.
 
@@ -171,7 +187,7 @@ class Transformer(Network):
 
     def down(self, pixels: Tensor, normalise: Normalise = instance_norm) -> Tensor:
         """From the pixels that `paint` takes to the features that the blocks take."""
-        features = (pixels - 0.5) * 4
+        features = (pixels - MIDDLE) * 4
         for convolution, norm in zip(self.stem, self.stem_norms, strict=True):
             features = F.relu_(normalise(norm, convolution(features)))
         return features
@@ -182,4 +198,4 @@ class Transformer(Network):
             features = F.relu_(normalise(norm, convolution(features)))
         # Not added to the photograph, whose contrast the normalised layers no longer know and could not take away.
         painted: Tensor = self.last(features)
-        return painted + 0.5
+        return painted + MIDDLE
