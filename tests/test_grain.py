@@ -70,7 +70,7 @@ def test_what_is_not_flat_gets_none() -> None:
     grey = (found - half)[..., 32:]
     torch.testing.assert_close(grey[:, :1].expand(1, 3, -1, -1), grey, atol=1e-6, rtol=0)
     beside, inside = (float(part.std()) for part in (grey[..., :4], grey[..., 8:]))
-    assert inside == pytest.approx(grain.DEVIATION, rel=0.1) and 0.2 * inside < beside < 0.8 * inside
+    assert 0.8 * grain.DEVIATION < inside < 2 * grain.CLOUDS and 0.2 * inside < beside < 0.9 * inside
 
 
 @pytest.mark.parametrize("size", [(64, 64), (61, 90), (300, 47)])
@@ -82,7 +82,7 @@ def test_it_is_the_same_at_a_position_in_any_picture_and_strip(
 
     whole, part = of(320, 96), of(*size)
     rows, columns = min(size[0], 320) - 8, min(size[1], 96) - 8  # a last block of less than 4 px may count as flat
-    assert torch.equal(whole[..., :rows, :columns], part[..., :rows, :columns])
+    torch.testing.assert_close(whole[..., :rows, :columns], part[..., :rows, :columns], atol=1e-6, rtol=0)
     assert not torch.equal(of(*size), of(*size, seed=1))
     monkeypatch.setattr(grain, "BAND", 5)
     torch.testing.assert_close(of(*size), part, atol=1e-6, rtol=0)

@@ -16,6 +16,9 @@ BLOCK = 4  # px of the blocks that are flat or not, a side
 FLAT = 1.5 / 255  # standard deviation of luminance in a block up to which it gets all of the grain
 LIVELY = 3 / 255  # from which it gets none
 DEVIATION = 0.02  # of the grain
+# Of its clouds, and the sizes that they have in blocks: strokes are as large, and a network that makes the picture
+# smaller sees nothing of finer grain.
+CLOUDS, CELLS = 0.03, (2, 4, 8)
 TABLE = 65_521  # values that it is made of; a prime, so that rows do not repeat each other
 BAND = 64  # blocks, down, that are worked on at a time
 STEP = 2  # every so many rows are looked at: a flat part shows in half of them, in half the time
@@ -40,20 +43,43 @@ def added(pixels: Tensor, seed: int, *, in_place: bool = False) -> Tensor:
         return pixels
     canvas = pixels if in_place else torch.empty_like(pixels)
     height, width = pixels.shape[-2:]
-    generator = torch.Generator().manual_seed(seed)
-    values = DEVIATION * torch.randn(TABLE, generator=generator)
-    starts = torch.randint(TABLE, (height,), generator=generator).to(pixels.device)
-    # Each row begins elsewhere in the table, which goes round.
-    runs = values.repeat(1 + math.ceil(width / TABLE)).to(pixels).unfold(0, width, 1)
+    runs, starts = _table(seed, height, width, pixels)
+    clouds = _clouds(seed, share.shape[-2] + 2, share.shape[-1] + 2, pixels)  # a block more all round
     for top in range(0, share.shape[-2], BAND):
         rows = slice(top * BLOCK, (top + BAND) * BLOCK)
         given, part = pixels[..., rows, :], share[..., top : top + BAND, :]
         if bool(part.any()):
+            grown = F.interpolate(clouds[..., top : top + BAND + 2, :], scale_factor=float(BLOCK), mode="bilinear")
+            here = grown[..., BLOCK:, BLOCK:][..., : given.shape[-2], :width]
             some = F.interpolate(part, scale_factor=float(BLOCK))[..., : given.shape[-2], :width]
-            torch.add(given, some.to(given.dtype) * runs[starts[rows]], out=canvas[..., rows, :])
+            torch.add(
+                given,
+                some.to(given.dtype) * (CLOUDS * here + DEVIATION * runs[starts[rows]]),
+                out=canvas[..., rows, :],
+            )
         elif canvas is not pixels:
             canvas[..., rows, :] = given
     return canvas
+
+
+def _table(seed: int, height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Random numbers by position: runs of them, and which run a row is. The same whatever the size."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(TABLE, generator=generator)
+    starts = torch.randint(TABLE, (height,), generator=generator).to(like.device)
+    # Each row begins elsewhere in the table, which goes round.
+    return values.repeat(1 + math.ceil(width / TABLE)).to(like).unfold(0, width, 1), starts
+
+
+def _clouds(seed: int, height: int, width: int, like: Tensor) -> Tensor:
+    """Smooth random numbers `[1, 1, height, width]` of blocks, with a deviation of about 1, by position as above."""
+    found = like.new_zeros(1, 1, height, width)
+    for cell in CELLS:
+        rows, columns = height // cell + 5, width // cell + 5  # cubic interpolation sees two more all round
+        runs, starts = _table(seed ^ cell, rows, columns, like)
+        grown = F.interpolate(runs[starts][None, None], scale_factor=float(cell), mode="bicubic")
+        found += grown[..., 2 * cell :, 2 * cell :][..., :height, :width]
+    return found / math.sqrt(len(CELLS))
 
 
 def flatness(pixels: Tensor) -> Tensor:
