@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -86,6 +87,12 @@ def test_it_is_the_same_at_a_position_in_any_picture_and_strip(
     assert not torch.equal(of(*size), of(*size, seed=1))
     monkeypatch.setattr(grain, "BAND", 5)
     torch.testing.assert_close(of(*size), part, atol=1e-6, rtol=0)
+
+
+def test_a_network_sees_it_on_its_coarsest_grid() -> None:
+    grey = grain.added(torch.full((1, 3, 256, 256), 0.5), 0)
+    assert F.avg_pool2d(grey, 8).std() > 0.5 * grain.CLOUDS  # of white noise an eighth would be left
+    assert F.avg_pool2d(grey, 64).std() < 0.3 * grain.CLOUDS
 
 
 def test_it_is_written_in_place_where_that_is_asked_for() -> None:
