@@ -99,7 +99,7 @@ def quality(arguments: argparse.Namespace) -> None:
         if painting is None:
             print(f"{name} is left out: its painting, {model.about['style']}, is part of the test data.\n")
             continue
-        options = Options(size=arguments.size or model.about["training"].get("size", 512), device=arguments.device)
+        options = Options(size=arguments.size or model.about["training"]["size"], device=arguments.device)
         loop, network = OptimizingStylizer(images.read(painting), options), TransformingStylizer(path, options)
         once, searched, worth = [], [], []
         for photograph in photographs:
