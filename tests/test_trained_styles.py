@@ -246,12 +246,12 @@ def test_a_bundled_style_looks_the_same_in_bfloat16(name: str) -> None:
             for precision in ("float32", "bfloat16")
         )
         assert not torch.equal(exact, rounded)
-        assert within_two(exact, rounded) > 0.999
+        assert within_two(exact, rounded) > 0.997
         network.use(torch.bfloat16)
         photograph = images.read(path).pixels
         photograph = grain.added(images.resize(photograph, (exact.shape[-2], exact.shape[-1])), seed=0)
         *_, (_, in_strips) = strips.repaint(network, photograph, whole_pixels=0, tile_pixels=2**14)
-        assert within_two(exact, in_strips) > 0.999
+        assert within_two(exact, in_strips) > 0.997  # drawings have the most contrast
 
 
 @pytest.mark.parametrize("value", [0, 120, 255])
