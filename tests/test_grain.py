@@ -70,8 +70,9 @@ def test_what_is_not_flat_gets_none() -> None:
     assert torch.equal(found[..., :32], half[..., :32])
     grey = (found - half)[..., 32:]
     torch.testing.assert_close(grey[:, :1].expand(1, 3, -1, -1), grey, atol=1e-6, rtol=0)
-    beside, inside = (float(part.std()) for part in (grey[..., :4], grey[..., 8:]))
-    assert 0.8 * grain.DEVIATION < inside < 2 * grain.CLOUDS and 0.2 * inside < beside < 0.9 * inside
+    fine = grey.diff(dim=3) / 2**0.5  # clouds hardly change from one pixel to the next
+    beside, inside = (float(part.std()) for part in (fine[..., :3], fine[..., 8:]))
+    assert inside == pytest.approx(grain.DEVIATION, rel=0.1) and 0.2 * inside < beside < 0.8 * inside
 
 
 @pytest.mark.parametrize("size", [(64, 64), (61, 90), (300, 47)])

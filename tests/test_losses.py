@@ -460,7 +460,7 @@ def test_a_difference_is_that_of_pixels_and_of_mean_colours() -> None:
 def test_strokes_that_lie_otherwise_differ_less_than_another_colour() -> None:
     strokes = torch.tensor([0.0, 1.0], dtype=torch.float64).repeat(1, 3, 32, 16)
     found = []
-    for other in (strokes.flip(3), torch.full_like(strokes, 0.5) + 0.5):
+    for other in (strokes.flip(3), torch.ones_like(strokes)):
         term = Difference(strokes)
         found.append(term.loss(term.statistics(losses.terms.whole({PIXELS: other}))).item())
     assert found == pytest.approx([1.0, 0.5 + 4 * 0.5])

@@ -230,6 +230,9 @@ def test_there_is_nothing_to_film(model: Path, content_picture: Path, tmp_path: 
     assert done.exit_code == 2 and f"{flag[0]}: a trained style paints in one pass" in done.stderr
 
 
+ALIKE = {"pen": 0.998, "woodcut": 0.997}  # drawings have the most contrast
+
+
 def within_two(first: torch.Tensor, second: torch.Tensor) -> float:
     """Share of the pixels that differ by at most 2 of 255 in each channel, in 8 bits."""
     difference = ((first * 255).round() - (second * 255).round()).abs().amax(1)
@@ -246,12 +249,12 @@ def test_a_bundled_style_looks_the_same_in_bfloat16(name: str) -> None:
             for precision in ("float32", "bfloat16")
         )
         assert not torch.equal(exact, rounded)
-        assert within_two(exact, rounded) > 0.997
+        assert within_two(exact, rounded) > ALIKE.get(name, 0.999)
         network.use(torch.bfloat16)
         photograph = images.read(path).pixels
         photograph = grain.added(images.resize(photograph, (exact.shape[-2], exact.shape[-1])), seed=0)
         *_, (_, in_strips) = strips.repaint(network, photograph, whole_pixels=0, tile_pixels=2**14)
-        assert within_two(exact, in_strips) > 0.997  # drawings have the most contrast
+        assert within_two(exact, in_strips) > ALIKE.get(name, 0.999)
 
 
 @pytest.mark.parametrize("value", [0, 120, 255])

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from styletx import colors, devices, files, images
+from styletx import devices, files, images
 from styletx.errors import OptionError, PictureError, StyletxError, TrainingError, field
 from styletx.feedforward import grain, models
 from styletx.feedforward.networks import Layout, Transformer
@@ -107,8 +107,6 @@ class Training:
                 f"reduce {field('crop')} or raise {field('size')}"
             )
         self.objective = TrainingObjective(style, options, self.device)
-        seen = images.visible(style)
-        self.line = colors.line(colors.colors(seen.pixels, seen.alpha))
         own = Layout(options.widths, blocks=options.blocks, expansion=options.expansion, lowpass=True)
         self.layout: Layout = own if start is None else start.network.layout
         network = _fresh(self.layout, options.seed)
@@ -245,8 +243,8 @@ class Training:
             )
         for optimiser in self.optimisers:
             optimiser.step()
-        if self.line:  # the losses hardly see a tint in a drawing, but people do
-            self.trained.confine(*self.line)
+        if self.objective.line:  # the losses hardly see a tint in a drawing, but people do
+            self.trained.confine(*self.objective.line)
         return values
 
     def measure(self) -> Measured:

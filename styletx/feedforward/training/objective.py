@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from styletx import backbones, devices, images
+from styletx import backbones, colors, devices, images
 from styletx.errors import field
 from styletx.files import shown
 from styletx.losses import MOMENTS, Difference, Objective, Weighted, gatys_terms, gram_statistics
@@ -25,6 +25,7 @@ class TrainingObjective:
 
     Attributes:
         backbone: the network that compares the pictures.
+        line: the painting's colours if they lie on one, as `colors.line` gives it; else None.
 
     Raises:
         OptionError: there is no such backbone.
@@ -38,6 +39,7 @@ class TrainingObjective:
         dtype = devices.dtype("auto", device)
         self.network = self.backbone.module.to(device, dtype).to(memory_format=torch.channels_last)
         seen = images.visible(painting)
+        self.line = colors.line(colors.colors(seen.pixels, seen.alpha))
         size = images.fit((seen.pixels.shape[-2], seen.pixels.shape[-1]), options.size)
         devices.check_memory(
             math.prod(size) * devices.bytes_per_pixel(self.network, device),
