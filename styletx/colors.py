@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # Added to the variance of each channel, so that the noise of a grey or flat picture is not blown up into colours.
@@ -15,6 +16,8 @@ TAILS = 0.02  # of the pixels that may be clipped at either end
 SHORTEST_STEP = 0.6  # of the longest, in any direction of colour
 GREY = torch.full((3, 3), 1 / 3, dtype=torch.float64)  # turns each colour into the grey that is its channels' mean
 NARROW = 0.1  # breadth of colours to their length, below which they lie on a line
+MIDDLE = 0.5  # about which colours are summed, which loses fewer digits than about black
+BAND = 256  # rows that are summed at a time
 SAMPLES = 1 << 20  # pixels that are sorted at most
 
 
@@ -30,21 +33,52 @@ class Colors(NamedTuple):
     covariance: Tensor
 
 
+class Move(NamedTuple):
+    """A linear map of colours.
+
+    Attributes:
+        matrix: `[3, 3]`, float64 on the CPU.
+        shift: `[3]`, likewise; added to what the matrix makes of a colour.
+    """
+
+    matrix: Tensor
+    shift: Tensor
+
+
 def colors(pixels: Tensor, alpha: Tensor | None = None) -> Colors:
     """The colours of a picture `[1, 3, H, W]`, each as often as it is visible, by alpha `[1, 1, H, W]`."""
-    values = pixels.detach().flatten(2)[0].float()
-    shares = torch.ones_like(values[0]) if alpha is None else alpha.flatten()
-    mean = (values * shares).sum(1, keepdim=True) / shares.sum()
-    away = values - mean
-    return Colors(mean[:, 0].cpu().double(), (away * shares @ away.mT / shares.sum()).cpu().double())
+    sums = torch.zeros(4, 4, dtype=torch.float64)
+    for top in range(0, pixels.shape[-2], BAND):
+        values = pixels.detach()[0, :, top : top + BAND].flatten(1).float() - MIDDLE
+        shares = torch.ones_like(values[0]) if alpha is None else alpha[0, 0, top : top + BAND].flatten()
+        rows = torch.cat([values, torch.ones_like(values[:1])])
+        sums += (rows * shares @ rows.mT).cpu().double()
+    averages = sums / sums[3, 3]
+    mean = averages[:3, 3]
+    return Colors(mean + MIDDLE, averages[:3, :3] - torch.outer(mean, mean))
 
 
-def transferred(pixels: Tensor, target: Colors) -> Tensor:
-    """A picture with the mean and the covariance of another's colours.
+def move(own: Colors, target: Colors) -> Move:
+    """The map that gives a picture's colours the mean and the covariance of another's.
 
     Of all linear maps that do so it moves the colours least: it is the Monge–Kantorovich map of Pitié & Kokaram
     (2007), "The linear Monge-Kantorovitch linear colour mapping for example-based colour transfer",
     doi:10.1049/cp:20070055. A grey target gives a grey picture.
+    """
+    covariance = own.covariance + LEAST_VARIANCE * torch.eye(3, dtype=torch.float64)
+    root, inverse = _power(covariance, 0.5), _power(covariance, -0.5)
+    matrix = inverse @ _power(root @ target.covariance @ root, 0.5) @ inverse
+    return Move(matrix, target.mean - matrix @ own.mean)
+
+
+def moved(pixels: Tensor, by: Move) -> Tensor:
+    """Pixels `[B, 3, H, W]` with their colours moved, in float32; some may lie outside [0, 1] then."""
+    matrix, shift = (values.to(pixels.device, torch.float32) for values in by)
+    return F.conv2d(pixels.float(), matrix[:, :, None, None], shift)
+
+
+def transferred(pixels: Tensor, target: Colors) -> Tensor:
+    """A picture with the mean and the covariance of another's colours; see `move`.
 
     Args:
         pixels: `[1, 3, H, W]` in [0, 1].
@@ -53,13 +87,7 @@ def transferred(pixels: Tensor, target: Colors) -> Tensor:
     Returns:
         `[1, 3, H, W]` in [0, 1], float32.
     """
-    own = colors(pixels)
-    covariance = own.covariance + LEAST_VARIANCE * torch.eye(3, dtype=torch.float64)
-    root, inverse = _power(covariance, 0.5), _power(covariance, -0.5)
-    matrix = inverse @ _power(root @ target.covariance @ root, 0.5) @ inverse
-    shift = target.mean - matrix @ own.mean
-    moved = torch.einsum("ij,bjhw->bihw", matrix.to(pixels.device, torch.float32), pixels.float())
-    return moved.add_(shift.to(pixels.device, torch.float32).view(1, 3, 1, 1)).clamp_(0, 1)
+    return moved(pixels, move(colors(pixels), target)).clamp_(0, 1)
 
 
 def contrasted(pixels: Tensor, photo: Tensor, target: Colors) -> Tensor:

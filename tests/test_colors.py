@@ -41,6 +41,14 @@ def test_it_moves_the_colours_least() -> None:
     assert np.linalg.eigvalsh(matrix).min() > 0
 
 
+def test_colours_are_counted_by_alpha_in_bands_of_rows() -> None:
+    pixels, alpha = torch.rand(1, 3, 600, 5), torch.rand(1, 1, 600, 5)
+    found = colors(pixels, alpha)
+    values, shares = pixels.double().numpy().reshape(3, -1), alpha.double().numpy().reshape(-1)
+    np.testing.assert_allclose(found.mean, np.average(values, axis=1, weights=shares), rtol=1e-6)
+    np.testing.assert_allclose(found.covariance, np.cov(values, aweights=shares, ddof=0), atol=1e-7)
+
+
 @pytest.mark.parametrize("spread", [1.0, 0.3])
 def test_a_grey_painting_gives_a_grey_picture(spread: float) -> None:
     grey = colors(spread * images.read(painting()).pixels.mean(1, keepdim=True).expand(1, 3, -1, -1))

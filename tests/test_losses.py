@@ -16,6 +16,7 @@ from styletx.losses import (
     Content,
     Difference,
     Gram,
+    LocalGram,
     Matching,
     Objective,
     Part,
@@ -445,6 +446,34 @@ def test_moments_add_means_and_deviations() -> None:
     wanted += 0.5 * (distance(a.mean(1), b.mean(1)) + distance(a.std(1), b.std(1)))
     term = Gram("layer", gram_statistics(target), 0.5)
     assert term.loss(term.statistics(losses.terms.whole({"layer": features}))).item() == pytest.approx(wanted, rel=1e-6)
+
+
+def test_squares_are_measured_each_by_itself() -> None:
+    features, target = normal(2, 4, 9, 12), normal(2, 4, 9, 12, seed=1)
+
+    def squares(picture: Tensor) -> np.ndarray:
+        return picture[..., :8, :].numpy().reshape(2, 4, 2, 4, 3, 4).transpose(0, 2, 4, 1, 3, 5).reshape(12, 4, 16)
+
+    def distances(value: np.ndarray, wanted: np.ndarray) -> float:
+        sizes = (wanted**2).reshape(12, -1).sum(1)
+        return float((((value - wanted) ** 2).reshape(12, -1).sum(1) / (sizes + 0.1 * sizes.mean())).mean())
+
+    a, b = squares(features), squares(target)
+    wanted = distances(a @ a.transpose(0, 2, 1) / 16, b @ b.transpose(0, 2, 1) / 16)
+    wanted += 0.5 * (distances(a.mean(2), b.mean(2)) + distances(a.std(2), b.std(2)))
+    term = LocalGram("layer", target, 2, 3, 0.5)
+    assert term.loss(term.statistics(losses.terms.whole({"layer": features}))).item() == pytest.approx(wanted, rel=1e-6)
+
+
+def test_faint_strokes_in_a_square_count_beside_strong_ones_elsewhere() -> None:
+    strokes = normal(1, 4, 16, 32)
+    strokes[..., 16:] *= 0.3
+    bare, whole = strokes.clone(), losses.terms.whole
+    bare[..., 16:] = 0
+    found = []
+    for term in (Gram("layer", gram_statistics(strokes), 0.5), LocalGram("layer", strokes, 1, 2, 0.5)):
+        found.append(term.loss(term.statistics(whole({"layer": bare}))).item())
+    assert found[1] > 5 * found[0]
 
 
 def test_a_difference_is_that_of_pixels_and_of_mean_colours() -> None:

@@ -9,7 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from styletx.colors import transferred
 from styletx.errors import OptionError
+from styletx.feedforward import strips
 from styletx.feedforward.networks import JOHNSON, NETWORKS, Descriptor, Layout, Transformer, build
 from styletx.feedforward.networks.layers import (
     EPSILON,
@@ -160,3 +162,33 @@ def test_a_network_confined_to_a_line_paints_the_nearest_colours_on_it() -> None
     point, direction = point.view(1, 3, 1, 1), direction.view(1, 3, 1, 1)
     nearest = point + direction * ((before - point) * direction).sum(1, keepdim=True)
     torch.testing.assert_close(after, nearest, atol=1e-5, rtol=0)
+
+
+def test_a_network_with_bridges_that_is_confined_stays_on_the_line_of_its_palette() -> None:
+    torch.manual_seed(0)
+    network = Transformer(Layout(widths=(4, 8), blocks=1, bridges=True)).requires_grad_(False)
+    assert network.palette is not None
+    spread = torch.rand(3, 3)
+    network.palette.copy_(torch.cat([torch.tensor([[0.5, 0.4, 0.3]]), 0.02 * spread @ spread.T]))
+    point, direction = torch.tensor([0.9, 0.8, 0.7]), torch.nn.functional.normalize(torch.tensor([1.0, 1, 0.5]), dim=0)
+    network.confine(point, direction)
+    *_, (_, painted) = strips.repaint(network, torch.rand(1, 3, 32, 48))
+    free = painted[:, :, ((painted > 0) & (painted < 1)).all(1)[0]]  # what lies outside is clipped
+    away = free - point.view(1, 3, 1)
+    torch.testing.assert_close(
+        away, direction.view(1, 3, 1) * (away * direction.view(1, 3, 1)).sum(1), atol=1e-5, rtol=0
+    )
+    assert free.shape[-1] > 100 and free.std() > 0.05
+
+
+def test_bridges_give_the_photograph_in_the_palettes_colours_and_what_is_painted_is_added_to_it() -> None:
+    network = Transformer(Layout(widths=(4, 8), blocks=1, bridges=True)).requires_grad_(False)
+    assert network.palette is not None
+    network.palette.copy_(torch.tensor([[0.5, 0.4, 0.3], [0.02, 0, 0], [0, 0.01, 0], [0, 0, 0.01]]))
+    for parameter in network.last.parameters():
+        parameter.zero_()
+    colors, pixels = network.descriptor.colors, torch.rand(2, 3, 32, 48)
+    assert colors is not None
+    *_, (_, painted) = strips.repaint(network, pixels)
+    for one, given in zip(painted.split(1), pixels.split(1), strict=True):
+        torch.testing.assert_close(one, transferred(given, colors), atol=1e-5, rtol=0)

@@ -65,6 +65,8 @@ LAYOUTS = {
     "no skips": Layout(widths=(4, 8), blocks=1, skip=False, smooth=False),
     "one stage, no blocks": Layout(widths=(6,), blocks=0, kernel=3, stride=1),
     "lowpass": Layout(widths=(4, 6, 8), blocks=1, lowpass=True),
+    "bridges": Layout(widths=(4, 6, 8), blocks=1, lowpass=True, bridges=True),
+    "bridges at full size": Layout(widths=(4, 6, 6, 8), blocks=1, kernel=3, stride=1, lowpass=True, bridges=True),
     "four stages": Layout(widths=(4, 4, 6, 8), blocks=1, kernel=15),
 }
 
@@ -76,9 +78,12 @@ def test_parity_of_every_layout(name: str) -> None:
     for parameter in network.parameters():
         if parameter.ndim == 1:  # no norm is left at scale 1 and shift 0
             parameter.add_(0.3 * torch.randn_like(parameter))
+    if network.palette is not None:
+        network.palette.copy_(torch.tensor([[0.5, 0.4, 0.3], [0.1, 0.02, 0], [0.02, 0.05, 0.01], [0, 0.01, 0.02]]))
     exact = exported.ExportedNetwork(exported.convert(models.Model(name, network, {})), name)
     pixels = pictures(2, 57, 70)
-    torch.testing.assert_close(exact(pixels), network(pixels).clamp(0, 1), rtol=0, atol=1e-4)
+    *_, (_, painted) = strips.repaint(network, pixels)
+    torch.testing.assert_close(exact(pixels), painted, rtol=0, atol=1e-4)
 
 
 def test_a_network_that_cannot_be_exported_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,8 @@ LAYOUTS = {
     "no skips": Layout(widths=(4, 8), blocks=1, skip=False),
     "one stage, no blocks": Layout(widths=(6,), blocks=0, kernel=3, stride=1),
     "lowpass": Layout(widths=(4, 6, 8), blocks=1, lowpass=True),
+    "bridges": Layout(widths=(4, 6, 8), blocks=1, lowpass=True, bridges=True),
+    "bridges at full size": Layout(widths=(4, 6, 6, 8), blocks=1, kernel=3, stride=1, lowpass=True, bridges=True),
     "four stages": Layout(widths=(4, 4, 6, 8), blocks=1, kernel=15),
 }
 
@@ -35,6 +37,8 @@ def network(layout: Layout, seed: int = 0) -> Transformer:
     for parameter in made.parameters():
         if parameter.ndim == 1:  # no norm is left at scale 1 and shift 0
             parameter.data.add_(0.3 * torch.randn_like(parameter))
+    if made.palette is not None:
+        made.palette.copy_(torch.tensor([[0.5, 0.4, 0.3], [0.1, 0.02, 0], [0.02, 0.05, 0.01], [0, 0.01, 0.02]]))
     return made.requires_grad_(False)
 
 
@@ -58,7 +62,7 @@ def finished(pairs: object) -> Tensor:
 def test_strips_are_the_same_as_the_whole(name: str, size: tuple[int, int]) -> None:
     made, pixels = network(LAYOUTS[name]), uneven(*size)
     in_strips = finished(strips.repaint(made, pixels, whole_pixels=0, tile_pixels=64 * size[1]))
-    whole = made(pixels).clamp(0, 1)
+    whole = finished(strips.repaint(made, pixels))
     assert whole.std() > 0.05
     difference = (in_strips - whole).abs() * 255
     # What is left is the rounding of the features that are kept in half precision.
@@ -91,9 +95,10 @@ def test_shares_rise_to_one_and_the_canvas_stays_the_same() -> None:
     assert {id(canvas) for canvas in canvases} == {id(canvases[0])}
 
 
+@pytest.mark.parametrize("name", ["two halvings", "bridges"])
 @pytest.mark.parametrize("whole_pixels", [0, 10**6], ids=["in strips", "whole"])
-def test_the_photograph_is_overwritten_only_if_asked(whole_pixels: int) -> None:
-    made, pixels = network(LAYOUTS["two halvings"]), uneven(200, 40)
+def test_the_photograph_is_overwritten_only_if_asked(whole_pixels: int, name: str) -> None:
+    made, pixels = network(LAYOUTS[name]), uneven(200, 40)
     before = pixels.clone()
     new = finished(strips.repaint(made, pixels, whole_pixels=whole_pixels, tile_pixels=1))
     assert torch.equal(pixels, before)

@@ -22,7 +22,7 @@ from conftest import STYLETX, Machine, Processes
 from PIL import Image
 
 import styletx
-from styletx import images, losses
+from styletx import colors, images, losses
 from styletx.cli import main
 from styletx.errors import MemoryLimitError, OutputError, TrainingError
 from styletx.feedforward import models
@@ -244,6 +244,17 @@ def test_bad_photographs_are_skipped_and_counted(photographs: Path, tmp_path: Pa
     assert not len(Crops([bad], 64, seed=0)[0][0])
 
 
+def test_crops_get_the_palette_by_the_colours_of_the_whole_photograph(photographs: Path) -> None:
+    path = next(photographs.glob("*.png"))
+    palette = colors.Colors(
+        torch.tensor([0.6, 0.5, 0.4]).double(), torch.diag(torch.tensor([0.02, 0.01, 0.01])).double()
+    )
+    (own, _), (moved, _) = Crops([path], 64, seed=0)[3], Crops([path], 64, seed=0, palette=palette)[3]
+    by = colors.move(colors.colors(images.read(path).pixels), palette)
+    torch.testing.assert_close(moved, colors.moved(own, by))
+    assert (moved - own).abs().mean() > 0.02
+
+
 def test_what_gives_no_crop_is_left_out_and_named(photographs: Path, tmp_path: Path) -> None:
     strip = tmp_path.parent / "a-strip.png"  # the first of all
     Image.new("RGB", (640, 40), "red").save(strip)
@@ -418,7 +429,9 @@ def test_the_command_trains_and_goes_on(photographs: Path, tmp_path: Path) -> No
     report = json.loads(done.stdout)
     assert (report["steps"], report["stopped"]) == (3, False)
     assert report["losses"].keys() == {"total", "content", "style", "tv"}
-    assert models.read(output).network.layout == Layout((8, 16), blocks=1, lowpass=True)
+    assert models.read(output).network.layout == Layout(
+        (8, 16), blocks=1, kernel=3, stride=1, lowpass=True, bridges=True
+    )
     refused = train(*arguments)
     assert refused.exit_code == 2 and "already holds a training; continue it with --resume" in refused.stderr
     again = train(*arguments, "--resume")

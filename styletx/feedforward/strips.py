@@ -10,6 +10,7 @@ and little work, are run again.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from styletx import colors
 from styletx.feedforward.networks import Repainter
 from styletx.feedforward.networks.layers import ENLARGING, EPSILON, THINNING, Normalise
 
@@ -26,8 +28,6 @@ WHOLE = 2**23  # pixels: 4K, which takes about a gigabyte
 STRIP = 2**21  # pixels
 SHORTEST = 64  # px of a strip, several times the margin around a picture
 KEPT = torch.float16  # of features between layers: half the memory, and four times as exact as bfloat16
-
-Part = Callable[[Tensor, Normalise], Tensor]
 
 
 @torch.no_grad()
@@ -65,6 +65,10 @@ def repaint(
     for start in range(0, count, at_once):
         some = slice(start, start + at_once)
         given = pixels[some].to(torch.float32, memory_format=torch.channels_last)
+        if wanted := network.descriptor.colors:
+            given = torch.cat(
+                [colors.moved(one, colors.move(colors.colors(one), wanted)) for one in torch.split(given, 1)]
+            )
         canvas[some] = network(given).clamp(0, 1)
         yield min(some.stop / count, 1.0), canvas
 
@@ -101,7 +105,11 @@ class _LargePicture:
         self.padding = left, right, top, bottom = network.padding(canvas.shape[-2], canvas.shape[-1])
         height, width = top + canvas.shape[-2] + bottom, left + canvas.shape[-1] + right
         self.size = (height // self.scale, width // self.scale)  # of what the residual blocks work on
+        wanted = network.descriptor.colors
+        self.move = wanted and colors.move(colors.colors(canvas), wanted)
         self.features = self._room(network.layout.widths[-1])
+        self.done = 0  # rows of the canvas that are painted
+        self.above = canvas[..., :0, :]  # the photograph's rows just above the others, as far as they are needed
 
     def repaint(self) -> Iterator[float]:
         """Repaint the canvas; yields the share of the work done."""
@@ -126,13 +134,9 @@ class _LargePicture:
             yield _Strip(start, stop, max(0, start - reach), min(stop + reach, height))
 
     def _down(self) -> Iterator[None]:
-        layout = self.network.layout
-        # Of the first convolution and then of 3×3 ones, each at the scale of its input, and of the blur before each.
-        strides = [1, *(layout.stride << index for index in range(len(layout.widths) - 1))]
-        reach = layout.kernel // 2 + sum(strides[1:]) + layout.lowpass * (len(THINNING) // 2) * sum(strides)
         for norm in self.network.stem_norms:
-            for strip in self._strips(math.ceil(reach / self.scale)):
-                given = self.statistics.given_to(norm, self.network.down, self._photograph(strip))
+            for strip in self._strips(self._stem_reach):
+                given = self.statistics.given_to(norm, functools.partial(self.network.down, self._photograph(strip)))
                 self.statistics.add(norm, strip.core(given))
                 if norm is self.network.stem_norms[-1]:
                     self.features[..., strip.start : strip.stop, :] = strip.core(given)
@@ -142,12 +146,28 @@ class _LargePicture:
             rows.copy_(F.relu_(self.statistics.normalise(self.network.stem_norms[-1], rows.float())))
             yield
 
+    @property
+    def _stem_reach(self) -> int:
+        """How many rows of features around its own the stem needs for a strip."""
+        reach, scale = 0, 1
+        for kernel, stride in self.network.layout.stages:
+            blur = len(THINNING) // 2 if self.network.layout.lowpass and stride > 1 else 0
+            reach, scale = reach + (kernel // 2 + blur) * scale, scale * stride
+        return math.ceil(reach / scale)
+
     def _photograph(self, strip: _Strip) -> Tensor:
         left, right, top, _ = self.padding
         height = self.canvas.shape[-2]
         first, last = strip.first * self.scale - top, strip.last * self.scale - top
-        window = self.canvas[..., max(0, first) : last, :].to(torch.float32, memory_format=torch.channels_last)
+        window = self._rows(max(0, first), last).to(torch.float32, memory_format=torch.channels_last)
+        window = colors.moved(window, self.move) if self.move else window
         return F.pad(window, (left, right, max(0, -first), max(0, last - height)), mode="reflect")
+
+    def _rows(self, first: int, last: int) -> Tensor:
+        """Rows of the photograph, of which the first may be painted by now."""
+        above = self.above[..., self.above.shape[-2] - max(0, self.done - first) :, :]
+        below = self.canvas[..., max(self.done, first) : last, :]
+        return torch.cat([above, below], dim=-2) if len(above[0, 0]) else below
 
     def _through(self, block: Any) -> Iterator[None]:
         change = self.features
@@ -179,23 +199,35 @@ class _LargePicture:
         scales = [self.scale >> index for index in range(len(self.network.head))]
         reach = sum(scales) + layout.lowpass * (len(ENLARGING) // 2) * sum(scales) // 2  # after it was enlarged
         reach += layout.stride if layout.stride > 1 else layout.kernel // 2
-        strips = list(self._strips(math.ceil(reach / self.scale)))
+        reach = math.ceil(reach / self.scale)
         for norm in self.network.head_norms:
-            for strip in strips:
-                given = self.statistics.given_to(norm, self.network.back, self._kept(strip))
+            for strip in self._strips(reach):
+                given = self.statistics.given_to(norm, functools.partial(self._painted, strip))
                 self.statistics.add(norm, strip.core(given))
                 yield
         left, _, top, _ = self.padding
         height, width = self.canvas.shape[-2:]
-        for strip in strips:
-            painted = strip.core(self.network.back(self._kept(strip), self.statistics.normalise))
-            first = strip.start * self.scale - top
+        needed = (reach + self._stem_reach) * self.scale if layout.bridges else 0
+        for strip in self._strips(reach):
+            painted = strip.core(self._painted(strip, self.statistics.normalise))
+            first, last = strip.start * self.scale - top, min(strip.stop * self.scale - top, height)
             painted = painted[..., max(0, -first) : height - first, left : left + width]
-            self.canvas[..., max(0, first) : strip.stop * self.scale - top, :] = painted.clamp(0, 1)
+            self.above = self._rows(max(0, last - needed), last).clone()
+            self.canvas[..., max(0, first) : last, :] = painted.clamp(0, 1)
+            self.done = last
             yield
 
-    def _kept(self, strip: _Strip) -> Tensor:
-        return self.features[..., strip.first : strip.last, :].float()
+    def _painted(self, strip: _Strip, normalise: Normalise) -> Tensor:
+        """What the way back makes of a strip, with the rows around it."""
+        features, passed = self.features[..., strip.first : strip.last, :].float(), []
+        if self.network.layout.bridges:
+            first, last = strip.first - self._stem_reach, strip.last + self._stem_reach
+            wide = _Strip(strip.first, strip.last, max(0, first), min(last, self.size[0]))
+            pixels = self._photograph(wide)
+            stages = self.network.down(pixels, self.statistics.normalise)[:-1]
+            passed = [wide.core(one) for one in (pixels, *stages)]
+        painted: Tensor = self.network.back(features, passed, normalise)
+        return painted
 
 
 class _Statistics:
@@ -227,7 +259,7 @@ class _Statistics:
         mean, variance = torch.stack([mean, squares / count]).to(features.device, torch.float32)
         return F.batch_norm(features, mean, variance, norm.weight.float(), norm.bias.float(), eps=EPSILON)
 
-    def given_to(self, norm: Any, part: Part, features: Tensor) -> Tensor:
+    def given_to(self, norm: Any, part: Callable[[Normalise], Any]) -> Tensor:
         """The features that a norm is given when a part of the network is called; the norms before it are known."""
 
         def normalise(reached: Any, features: Tensor) -> Tensor:
@@ -236,9 +268,10 @@ class _Statistics:
             return self.normalise(reached, features)
 
         try:
-            return part(features, normalise)
+            part(normalise)
         except _Reached as reached:
             return reached.features
+        raise AssertionError("a norm is not in the part that it was sought in")
 
 
 class _Reached(Exception):

@@ -7,7 +7,7 @@ on any network, and the optimiser sees numbers near one.
 from styletx.losses.content import Content, content_loss
 from styletx.losses.difference import Difference
 from styletx.losses.gatys import MOMENTS, gatys_terms
-from styletx.losses.gram import Gram, gram_matrix, gram_statistics, moments, relative_distance, style_loss
+from styletx.losses.gram import Gram, LocalGram, gram_matrix, gram_statistics, moments, relative_distance, style_loss
 from styletx.losses.matching import Matching
 from styletx.losses.objective import Objective, Weighted, layer_terms
 from styletx.losses.terms import PIXELS, Part, Term, Tile
@@ -19,6 +19,7 @@ __all__ = [
     "Content",
     "Difference",
     "Gram",
+    "LocalGram",
     "Matching",
     "Objective",
     "Part",

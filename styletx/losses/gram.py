@@ -10,6 +10,7 @@ from torch import Tensor
 from styletx.losses.terms import Part, whole, wide
 
 TINY = 1e-12  # guards the division when a target is all zero, such as the features of a black picture
+FAINT = 0.1  # of the squares' mean size, which is added to the size that a square's distance is relative to
 CHUNK = 2**14  # positions that are made wide and multiplied at a time: they stay in the processor's cache
 
 
@@ -39,6 +40,46 @@ class Gram:
         if not self.share:
             return relative_distance(_average(statistics)[:, :-1, :-1], self.target.gram)
         gram, mean, deviation = map(relative_distance, moments(statistics), self.target)
+        return gram + self.share * (mean + deviation)
+
+
+class LocalGram:
+    """`Gram`, with moments, of each square of a picture by itself, as Sajjadi et al. (2017) did for enlarging.
+
+    The matrix of a whole picture is that of its edges, and hardly tells strokes in a sky from a bare one. Here each
+    square counts as much as any other, and where in it the strokes lie does not matter.
+
+    doi:10.1109/ICCV.2017.481
+
+    Args:
+        layer: whose.
+        target: activations `[B, C, h, w]` of the picture that is to be met.
+        rows: of squares, which cover the picture but for a rest that is narrower than a position a row.
+        columns: of squares.
+        share: as in `Gram`.
+    """
+
+    def __init__(self, layer: str, target: Tensor, rows: int, columns: int, share: float) -> None:
+        self.layers = (layer,)
+        self.grid = rows, columns
+        self.share = share
+        self.target = moments(self._statistics(target))
+
+    def statistics(self, part: Part) -> Tensor:
+        """`gram_statistics` of each square, `[B × squares, C + 1, C + 1]`; only of a whole picture."""
+        (layer,) = self.layers
+        return self._statistics(part.features[layer])
+
+    def _statistics(self, features: Tensor) -> Tensor:
+        rows, columns = self.grid
+        height, width = (extent // count for extent, count in zip(features.shape[-2:], self.grid, strict=True))
+        cut = features[..., : rows * height, : columns * width]
+        squares = cut.reshape(*cut.shape[:2], rows, height, columns, width).permute(0, 2, 4, 1, 3, 5)
+        return gram_statistics(squares.flatten(0, 2))
+
+    def loss(self, statistics: Tensor) -> Tensor:
+        """A scalar; 0 at the target's statistics, and more with moments."""
+        gram, mean, deviation = map(_mean_distance, moments(statistics), self.target)
         return gram + self.share * (mean + deviation)
 
 
@@ -107,6 +148,13 @@ def relative_distance(value: Tensor, target: Tensor) -> Tensor:
     value, target = wide(value), wide(target)
     size = target.square().sum() * (value.numel() / target.numel())
     return (value - target).square().sum() / size.clamp_min(TINY)
+
+
+def _mean_distance(values: Tensor, targets: Tensor) -> Tensor:
+    """The mean of relative squared distances `[N, …]` to targets; targets of little size are not blown up."""
+    sizes = targets.flatten(1).square().sum(1)
+    distances = (values - targets).flatten(1).square().sum(1)
+    return (distances / (sizes + FAINT * sizes.mean()).clamp_min(TINY)).mean()
 
 
 def style_loss(features: Tensor, target: Tensor) -> Tensor:

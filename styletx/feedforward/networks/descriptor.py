@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from styletx.colors import Colors
+
 
 @dataclass(frozen=True)
 class Descriptor:
@@ -18,6 +20,7 @@ class Descriptor:
         name: of its kind, as in the registry and in model files.
         multiple: px; the network enlarges sides to a multiple of this and cuts the result to size.
         minimum: shortest side that it takes, px.
+        colors: of the painting, that pictures are to be given before the network takes them; None for their own.
         strips: whether `strips.repaint` can take a large picture through it in strips.
         bfloat16: whether most of its convolutions can run in bfloat16; see `Network.use`.
         onnx: whether `onnx.convert` can write it.
@@ -26,6 +29,7 @@ class Descriptor:
     name: str
     multiple: int = 1
     minimum: int = 16
+    colors: Colors | None = None
     strips: bool = False
     bfloat16: bool = False
     onnx: bool = False
@@ -40,7 +44,10 @@ class Repainter(Protocol):
         ...
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """`[B, 3, H, W]` float32, RGB in [0, 1], to the same shape, about [0, 1] but not clamped to it."""
+        """`[B, 3, H, W]` float32, RGB in [0, 1], to the same shape, about [0, 1] but not clamped to it.
+
+        What it is given has `descriptor.colors`, if there are any; see `colors.move`.
+        """
         ...
 
 

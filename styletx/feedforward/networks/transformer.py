@@ -7,7 +7,7 @@ not on the photograph.
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from styletx.colors import Colors
 from styletx.errors import OptionError
 from styletx.feedforward.networks.descriptor import Descriptor, Network
 from styletx.feedforward.networks.layers import (
@@ -49,6 +50,9 @@ class Layout:
         skip: whether a block's input is added to its output, F(x) + x.
         lowpass: whether features are blurred before they are made smaller and after they are enlarged, so that strokes
             move with the picture and no lattice is left.
+        bridges: whether details go past the residual blocks. The network takes photographs in the painting's colours,
+            adds what it paints to them, and gives each stage of the way back, from the second on, what the stem had
+            at its scale too (Ronneberger et al. 2015).
     """
 
     widths: tuple[int, ...] = (16, 48, 96)
@@ -59,6 +63,7 @@ class Layout:
     smooth: bool = True
     skip: bool = True
     lowpass: bool = False
+    bridges: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -71,12 +76,17 @@ class Layout:
             and self.kernel < MARGIN
             and self.stride in (1, 2)
             and len(self.widths) <= 4
-            and type(self.smooth) is type(self.skip) is type(self.lowpass) is bool
+            and all(type(flag) is bool for flag in (self.smooth, self.skip, self.lowpass, self.bridges))
         ):
             raise OptionError(
                 f"a network of this layout cannot be built; it takes 1 to 4 widths from 1 to {LARGEST}, an odd kernel "
                 f"below {MARGIN}, and a stride of 1 or 2"
             )
+
+    @property
+    def stages(self) -> list[tuple[int, int]]:
+        """Kernel and stride of each stage of the stem."""
+        return [(self.kernel, self.stride), *[(3, 2)] * (len(self.widths) - 1)]
 
     @property
     def multiple(self) -> int:
@@ -93,33 +103,38 @@ class Transformer(Network):
 
     Args:
         layout: its widths and so on; `JOHNSON` is the published one.
+
+    Attributes:
+        palette: with bridges, mean and covariance of the painting's colours, `[4, 3]`.
     """
 
     layout: Layout
+    palette: Tensor | None
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
         self.layout = layout
+        self.register_buffer("palette", torch.zeros(4, 3) if layout.bridges else None)
         widths = layout.widths
-        thinning = LowpassConvolution if layout.lowpass else Convolution
         self.stem = nn.ModuleList(
-            thinning(inputs, outputs, layout.kernel if index == 0 else 3, layout.stride if index == 0 else 2)
-            for index, (inputs, outputs) in enumerate(zip((3, *widths), widths, strict=False))
+            (LowpassConvolution if layout.lowpass and stride > 1 else Convolution)(inputs, outputs, kernel, stride)
+            for inputs, outputs, (kernel, stride) in zip((3, *widths), widths, layout.stages, strict=False)
         )
         self.stem_norms = nn.ModuleList(InstanceNorm(width) for width in widths)
         self.blocks = nn.ModuleList(
             ResidualBlock(widths[-1], layout.expansion, layout.skip) for _ in range(layout.blocks)
         )
         back = widths[::-1]
+        given = [back[0], *((1 + layout.bridges) * width for width in back[1:])]
         self.head = nn.ModuleList(
             ResizeConvolution(inputs, outputs, layout.smooth, layout.lowpass)
-            for inputs, outputs in itertools.pairwise(back)
+            for inputs, outputs in zip(given, back[1:], strict=False)
         )
         self.head_norms = nn.ModuleList(InstanceNorm(width) for width in back[1:])
         self.last = (
-            Convolution(widths[0], 3, layout.kernel)
+            Convolution(given[-1], 3, layout.kernel)
             if layout.stride == 1
-            else ResizeConvolution(widths[0], 3, layout.smooth)
+            else ResizeConvolution(given[-1], 3, layout.smooth)
         )
 
     @property
@@ -127,7 +142,10 @@ class Transformer(Network):
         """As `Network.descriptor`."""
         multiple = self.layout.multiple
         # The features need two rows and columns to be reflected.
-        return Descriptor("transformer", multiple, max(MINIMUM, multiple + 1), strips=True, bfloat16=True, onnx=True)
+        minimum = max(MINIMUM, multiple + 1)
+        palette = None if self.palette is None else self.palette.cpu().double()
+        colors = None if palette is None else Colors(palette[0], palette[1:])
+        return Descriptor("transformer", multiple, minimum, colors, strips=True, bfloat16=True, onnx=True)
 
     def use(self, precision: torch.dtype) -> None:
         """As `Network.use`: the convolutions between the stem and the last layer take the precision.
@@ -141,7 +159,7 @@ class Transformer(Network):
 
     @torch.no_grad()
     def confine(self, point: Tensor, direction: Tensor) -> None:
-        """Change the last layer, so that only the nearest colours on a line are painted.
+        """Change the last layer and the palette, so that only colours on a line are painted.
 
         Args:
             point: of the line, RGB in [0, 1], `[3]`.
@@ -150,15 +168,21 @@ class Transformer(Network):
         weight, bias = self.last.weight, self.last.bias
         assert bias is not None
         along = torch.outer(direction, direction).to(weight)
-        middle = (point - MIDDLE).to(weight)
         weight.copy_(torch.einsum("ij,jcyx->icyx", along, weight))
-        bias.copy_(middle + along @ (bias - middle))
+        if self.palette is None:
+            middle = (point - MIDDLE).to(weight)
+            bias.copy_(middle + along @ (bias - middle))
+        else:
+            bias.copy_(along @ bias)
+            covariance = self.palette[1:]
+            self.palette.copy_(torch.cat([point[None].to(weight), along @ covariance @ along]))
 
     def forward(self, pixels: Tensor, normalise: Normalise = instance_norm) -> Tensor:
         """Repaint pictures.
 
         Args:
-            pixels: `[B, 3, H, W]`, RGB in [0, 1], no side shorter than `descriptor.minimum`.
+            pixels: `[B, 3, H, W]`, RGB in [0, 1], no side shorter than `descriptor.minimum`; moved to
+                `descriptor.colors`, if there are any.
             normalise: called with a norm and its features at each normalised layer; the default takes each
                 picture's own statistics.
 
@@ -180,22 +204,33 @@ class Transformer(Network):
 
     def paint(self, pixels: Tensor, normalise: Normalise = instance_norm) -> Tensor:
         """As `forward`, of pictures whose sides are a multiple of `layout.multiple`, without a margin around them."""
-        features = self.down(pixels, normalise)
+        *stages, features = self.down(pixels, normalise)
+        passed = [pixels, *stages] if self.layout.bridges else []
+        del stages  # they are large
         for block in self.blocks:
             features = block(features, normalise)
-        return self.back(features, normalise)
+        return self.back(features, passed, normalise)
 
-    def down(self, pixels: Tensor, normalise: Normalise = instance_norm) -> Tensor:
-        """From the pixels that `paint` takes to the features that the blocks take."""
-        features = (pixels - MIDDLE) * 4
+    def down(self, pixels: Tensor, normalise: Normalise = instance_norm) -> list[Tensor]:
+        """The features of each stage of the stem, from the pixels that `paint` takes; the blocks take the last."""
+        features, stages = (pixels - MIDDLE) * 4, []
         for convolution, norm in zip(self.stem, self.stem_norms, strict=True):
             features = F.relu_(normalise(norm, convolution(features)))
-        return features
+            stages.append(features)
+        return stages
 
-    def back(self, features: Tensor, normalise: Normalise = instance_norm) -> Tensor:
-        """From the features that the blocks give to the pixels that `paint` gives."""
-        for convolution, norm in zip(self.head, self.head_norms, strict=True):
-            features = F.relu_(normalise(norm, convolution(features)))
-        # Not added to the photograph, whose contrast the normalised layers no longer know and could not take away.
-        painted: Tensor = self.last(features)
-        return painted + MIDDLE
+    def back(self, features: Tensor, passed: Sequence[Tensor], normalise: Normalise = instance_norm) -> Tensor:
+        """The pixels that `paint` gives.
+
+        Args:
+            features: what the blocks give.
+            passed: with bridges, the pixels that `paint` takes and the features of the stem's stages but the last.
+            normalise: as for `forward`.
+        """
+        for index, convolution in enumerate((*self.head, self.last)):
+            if index:
+                features = F.relu_(normalise(self.head_norms[index - 1], features))
+                features = torch.cat([features, passed[-index]], dim=1) if passed else features
+            features = convolution(features)
+        # Without bridges, the photograph's contrast was lost in the normalised layers and could not be taken away.
+        return features + (passed[0] if passed else MIDDLE)

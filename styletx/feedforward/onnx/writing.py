@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from styletx import files
 from styletx._version import __version__
+from styletx.colors import LEAST_VARIANCE, Colors
 from styletx.errors import OptionError
 from styletx.feedforward.models import KEY, Model
 from styletx.feedforward.networks.layers import (
@@ -24,6 +26,7 @@ from styletx.feedforward.networks.layers import (
 from styletx.feedforward.networks.transformer import MARGIN
 from styletx.feedforward.onnx.format import FLOAT, IR, OPSET, imported
 
+ITERATIONS = 32  # to the root of a matrix whose eigenvalues are a millionth of each other
 SHAPE = ["batch", 3, "height", "width"]
 
 
@@ -51,7 +54,7 @@ def convert(model: Model) -> bytes:
     helper = imported("onnx").helper
     graph = _Graph()
     painted = graph.transformer(model.network, "pixels")
-    graph.add("Identity", painted, to="painted")
+    graph.add("Identity", painted, output="painted")
     ends = [helper.make_tensor_value_info(name, FLOAT, SHAPE) for name in ("pixels", "painted")]
     proto = helper.make_model(
         helper.make_graph(graph.nodes, "styletx", ends[:1], ends[1:], graph.constants),
@@ -77,8 +80,8 @@ class _Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
-    def add(self, operator: str, *inputs: str, to: str = "", **attributes: Any) -> str:
-        output = to or f"{operator}_{len(self.nodes)}"
+    def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        output = output or f"{operator}_{len(self.nodes)}"
         self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], **attributes))
         return output
 
@@ -99,7 +102,8 @@ class _Graph:
         before = self.add("Concat", margin, margin, axis=0)
         around = self.add("Concat", before, self.add("Add", before, rest), axis=0)
         axes = self.constant([2, 3])
-        painted = self.paint(network, self.add("Pad", pixels, around, "", axes, mode="reflect"))
+        given = pixels if network.palette is None else self.moved(pixels, network.descriptor.colors)
+        painted = self.paint(network, self.add("Pad", given, around, "", axes, mode="reflect"))
         painted = self.add("Slice", painted, before, self.add("Add", before, size), axes)
         return self.add("Clip", painted, *(self.constant(np.float32(bound)) for bound in (0, 1)))
 
@@ -107,17 +111,47 @@ class _Graph:
         """As `Transformer.paint`."""
         half, four = self.constant(np.float32(0.5)), self.constant(np.float32(4))
         features = self.add("Mul", self.add("Sub", pixels, half), four)
+        stages = []
         for convolution, norm in zip(network.stem, network.stem_norms, strict=True):
             features = self.add("Relu", self.norm(norm, self.convolution(convolution, features)))
+            stages.append(features)
         for block in network.blocks:
             change = features
             for index, (convolution, norm) in enumerate(zip(block.convolutions, block.norms, strict=True)):
                 change = self.add("Relu", change) if index else change
                 change = self.norm(norm, self.convolution(convolution, change))
             features = self.add("Add", change, features) if block.skip else change
-        for convolution, norm in zip(network.head, network.head_norms, strict=True):
-            features = self.add("Relu", self.norm(norm, self.convolution(convolution, features)))
-        return self.add("Add", self.convolution(network.last, features), half)
+        for index, convolution in enumerate((*network.head, network.last)):
+            if index:
+                features = self.add("Relu", self.norm(network.head_norms[index - 1], features))
+                if network.layout.bridges:
+                    features = self.add("Concat", features, stages[-1 - index], axis=1)
+            features = self.convolution(convolution, features)
+        return self.add("Add", features, pixels if network.layout.bridges else half)
+
+    def moved(self, pixels: str, target: Colors) -> str:
+        """As `colors.moved` by `colors.move` to a target, each picture by itself.
+
+        The matrix that moves colours of the covariance S to those of T is T (S T)^-½, to which Higham's iteration
+        (2008, "Functions of Matrices", chapter 6) comes by products alone; ONNX has no eigenvalues.
+        """
+        double, single = self.onnx.TensorProto.DOUBLE, FLOAT
+        rows = self.add("Reshape", pixels, self.constant([0, 0, -1]))
+        away = self.add("Sub", rows, self.add("ReduceMean", rows, self.constant([2]), keepdims=1))
+        count = self.add("Cast", self.add("Shape", rows, start=2, end=3), to=single)
+        own = self.add("Div", self.add("MatMul", away, self.add("Transpose", away, perm=[0, 2, 1])), count)
+        own = self.add("Cast", self.add("Add", own, self.constant(LEAST_VARIANCE * torch.eye(3))), to=double)
+        trace = self.add("ReduceSum", self.add("Mul", own, self.constant(np.eye(3))), self.constant([1, 2]), keepdims=1)
+        wanted = float(target.covariance.trace())
+        matrix, inverse = self.constant(target.covariance.numpy() / wanted), self.add("Div", own, trace)
+        half, three = self.constant(np.float64(0.5)), self.constant(3 * np.eye(3))
+        for _ in range(ITERATIONS):
+            change = self.add("Mul", self.add("Sub", three, self.add("MatMul", inverse, matrix)), half)
+            matrix, inverse = self.add("MatMul", matrix, change), self.add("MatMul", change, inverse)
+        grown = self.add("Sqrt", self.add("Div", self.constant(np.float64(wanted)), trace))
+        matrix = self.add("Cast", self.add("Mul", matrix, grown), to=single)
+        moved = self.add("Add", self.add("MatMul", matrix, away), self.constant(target.mean.reshape(3, 1)))
+        return self.add("Reshape", moved, self.add("Shape", pixels))
 
     def norm(self, norm: Any, features: str) -> str:
         """As `instance_norm`."""

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from styletx import devices, files, images
 from styletx.errors import OptionError, PictureError, StyletxError, TrainingError, field
-from styletx.feedforward import grain, models
+from styletx.feedforward import models
 from styletx.feedforward.networks import Layout, Transformer
 from styletx.feedforward.training import checkpoints, photographs, records
 from styletx.feedforward.training.divergence import Watch
@@ -107,11 +107,21 @@ class Training:
                 f"reduce {field('crop')} or raise {field('size')}"
             )
         self.objective = TrainingObjective(style, options, self.device)
-        own = Layout(options.widths, blocks=options.blocks, expansion=options.expansion, lowpass=True)
+        own = Layout(
+            options.widths,
+            blocks=options.blocks,
+            kernel=3,
+            stride=1,
+            expansion=options.expansion,
+            lowpass=True,
+            bridges=True,
+        )
         self.layout: Layout = own if start is None else start.network.layout
         network = _fresh(self.layout, options.seed)
         if start is not None:
             network.load_state_dict(start.network.state_dict())
+        if network.palette is not None:
+            network.palette.copy_(torch.cat([self.objective.colors.mean[None], self.objective.colors.covariance]))
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.use(devices.dtype("auto", self.device))
         self.network, *self.optimisers = self.accelerator.prepare(network, *optimisers(network, options.rate))
@@ -172,7 +182,8 @@ class Training:
         """Train; may be left at any step, where `save` then writes a checkpoint."""
         options = self.options
         world = self.accelerator.num_processes
-        crops = photographs.Crops(self.photographs, options.crop + MOVED, options.seed, self.painted)
+        palette = self.trained.descriptor.colors
+        crops = photographs.Crops(self.photographs, options.crop + MOVED, options.seed, self.painted, palette)
         positions = range(self.done * options.batch * world, options.steps * options.batch * world)
         loader = self.accelerator.prepare(
             DataLoader(
@@ -210,7 +221,7 @@ class Training:
         """One step.
 
         Args:
-            photograph: crops `[B, 3, H, W]` of photographs, `MOVED` px larger than what the network is given.
+            photograph: crops `[B, 3, H, W]` of photographs as the network takes them, but `MOVED` px larger.
             painted: the same as they were painted.
         """
         options, step = self.options, self.done + 1
@@ -223,7 +234,6 @@ class Training:
         # photograph does not find it again.
         share = min(1.0, step / max(1.0, options.ramp * options.steps)) ** 2
         weights = self.objective.weights(share)
-        photograph = grain.added(photograph, step)
         here = window(photograph)
         output = self.network(here)
         objective = self.objective.of(here) if painted is None else self.objective.like(window(painted))

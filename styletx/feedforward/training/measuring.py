@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from styletx import images
-from styletx.feedforward import grain
+from styletx import colors, images
+from styletx.feedforward import grain, strips
 from styletx.feedforward.training.objective import TrainingObjective
 from styletx.losses import Objective
 
@@ -58,9 +58,10 @@ def measured(
             row["optimisation"] = images.read(painted[path]).pixels
             row["photograph"] = images.resize(pixels, (row["optimisation"].shape[-2], row["optimisation"].shape[-1]))
         photograph, *like = (picture.to(device) for picture in row.values())
+        *_, (_, output) = strips.repaint(network, grain.added(photograph, seed))
+        if network.descriptor.colors:
+            photograph = colors.transferred(photograph, network.descriptor.colors)
         wanted = objective.like(*like) if like else objective.of(photograph)
-        given = grain.added(photograph, seed).contiguous(memory_format=torch.channels_last)
-        output = network(given).clamp(0, 1)
         found.append(_losses(objective, wanted, output))
         before.append(_losses(objective, wanted, photograph))
         rows.append(row | {label: output.cpu()})

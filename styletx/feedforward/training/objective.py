@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -11,8 +10,21 @@ from torch import Tensor
 from styletx import backbones, colors, devices, images
 from styletx.errors import field
 from styletx.files import shown
-from styletx.losses import MOMENTS, Difference, Objective, Weighted, gatys_terms, gram_statistics
+from styletx.losses import (
+    MOMENTS,
+    Content,
+    Difference,
+    LocalGram,
+    Objective,
+    Variation,
+    Weighted,
+    gatys_terms,
+    gram_statistics,
+    layer_terms,
+)
 from styletx.options import TrainingOptions
+
+SQUARE = 64  # px a side of the squares whose strokes are compared: several strokes, but little of what is painted
 
 
 class TrainingObjective:
@@ -25,6 +37,7 @@ class TrainingObjective:
 
     Attributes:
         backbone: the network that compares the pictures.
+        colors: of the painting.
         line: the painting's colours if they lie on one, as `colors.line` gives it; else None.
 
     Raises:
@@ -39,7 +52,8 @@ class TrainingObjective:
         dtype = devices.dtype("auto", device)
         self.network = self.backbone.module.to(device, dtype).to(memory_format=torch.channels_last)
         seen = images.visible(painting)
-        self.line = colors.line(colors.colors(seen.pixels, seen.alpha))
+        self.colors = colors.colors(seen.pixels, seen.alpha)
+        self.line = colors.line(self.colors)
         size = images.fit((seen.pixels.shape[-2], seen.pixels.shape[-1]), options.size)
         devices.check_memory(
             math.prod(size) * devices.bytes_per_pixel(self.network, device),
@@ -65,40 +79,38 @@ class TrainingObjective:
 
     def of(self, photographs: Tensor) -> Objective:
         """The objective of repaintings of these photographs `[B, 3, H, W]`, where nothing shows how to paint them."""
-        layers, weight = self.backbone.content_layers, self.options.content_weight
-        return Objective(self.network, self._terms(self._features(photographs), self.style, layers, weight))
+        terms = gatys_terms(
+            self._features(photographs),
+            self.style,
+            self.backbone.content_layers,
+            self.backbone.style_layers,
+            content_weight=self.options.content_weight,
+            style_weight=self.options.style,
+            tv_weight=self.options.tv_weight,
+        )
+        return Objective(self.network, terms)
 
     def like(self, painted: Tensor) -> Objective:
         """The objective of pictures that should be like these `[B, 3, H, W]`: place by place, and in their strokes.
 
         Where strokes lie in an empty sky is chance. A network that had to know would paint their mean, a blur. So
-        the statistics of each picture count beside its places: they say what strokes belong into that very part.
+        the statistics of each square of a picture count beside its places: they say what strokes belong there.
         """
-        seen, backbone = self._features(painted), self.backbone
-        strokes = {layer: gram_statistics(seen[layer]) for layer in backbone.style_layers}
+        seen, backbone, half = self._features(painted), self.backbone, self.options.content_weight / 2
+        rows, columns = (max(1, round(extent / SQUARE)) for extent in painted.shape[-2:])
         layers = dict.fromkeys((*backbone.style_layers, *backbone.content_layers), 1.0)
-        half = self.options.content_weight / 2
-        terms = self._terms(seen, strokes, layers, half, MOMENTS)
-        return Objective(self.network, [*terms, Weighted("content", half, Difference(painted))])
-
-    def _terms(
-        self,
-        content: Mapping[str, Tensor],
-        style: Mapping[str, Tensor],
-        content_layers: Mapping[str, float],
-        content_weight: float,
-        moments: float = 0.0,
-    ) -> list[Weighted]:
-        return gatys_terms(
-            content,
-            style,
-            content_layers,
-            self.backbone.style_layers,
-            content_weight=content_weight,
-            style_weight=self.options.style,
-            tv_weight=self.options.tv_weight,
-            moments=moments,
-        )
+        terms = [
+            *layer_terms("content", half, layers, lambda layer: Content(layer, seen[layer])),
+            Weighted("content", half, Difference(painted)),
+            *layer_terms(
+                "style",
+                self.options.style,
+                backbone.style_layers,
+                lambda layer: LocalGram(layer, seen[layer], rows, columns, MOMENTS),
+            ),
+            Weighted("tv", self.options.tv_weight, Variation()),
+        ]
+        return Objective(self.network, terms)
 
     @torch.no_grad()
     def _features(self, pixels: Tensor) -> dict[str, Tensor]:

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from styletx import images
+from styletx import colors, images
 from styletx.errors import PictureError, StyletxError, TrainingError, field
+from styletx.feedforward import grain
 from styletx.files import shown
 from styletx.notes import Note, Notes
 from styletx.options import TrainingOptions
@@ -32,18 +33,25 @@ class Crops(Dataset[tuple[Tensor, list[str]]]):
         crop: side of a crop, px.
         seed: together with an item's index, decides which part of which photograph the item is.
         painted: photograph to the file that shows how it was painted; None for photographs alone.
+        palette: the colours that the network wants photographs in; None for their own.
     """
 
-    def __init__(self, paths: Sequence[Path], crop: int, seed: int, painted: Mapping[Path, Path] | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        crop: int,
+        seed: int,
+        painted: Mapping[Path, Path] | None = None,
+        palette: colors.Colors | None = None,
+    ) -> None:
         self.paths, self.painted, self.crop = paths, painted, crop
-        self.seed = seed
+        self.seed, self.palette = seed, palette
         # From a detail to most of the picture, so that a network learns objects of many sizes; but strokes have one.
         part = v2.RandomCrop(crop) if painted else v2.RandomResizedCrop(crop, scale=SCALE, ratio=RATIO, antialias=True)
         self.part = v2.Compose([part, v2.RandomHorizontalFlip()])
-        self.light = v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)
 
     def __getitem__(self, index: int) -> tuple[Tensor, list[str]]:
-        """Item `index`: `[1, 3, crop, crop]` in [0, 1], and the photographs that were tried and gave no crop.
+        """Item `index`: `[1, 3, crop, crop]` as a network takes it, and the photographs that gave no crop.
 
         With what was painted, it is `[2, 3, crop, crop]`: the photograph, and the same part as it was painted.
         If hardly any gives one, the crop is empty: an error would bring the traceback of the process that reads.
@@ -54,13 +62,16 @@ class Crops(Dataset[tuple[Tensor, list[str]]]):
             for _ in range(ATTEMPTS):
                 path = self.paths[int(torch.randint(len(self.paths), ()))]
                 try:
-                    part = self.part(self._whole(path))
+                    whole = self._whole(path)
+                    part = self.part(whole)
                 except StyletxError:
                     bad.append(path.name)
                     continue
-                photograph = self.light(part[:1])
-                photograph += NOISE * float(torch.rand(())) * torch.randn_like(photograph)
-                return torch.cat([photograph.clamp(0, 1), part[1:]]), bad
+                photograph = part[:1] + NOISE * float(torch.rand(())) * torch.randn_like(part[:1])
+                given = grain.added(photograph.clamp_(0, 1), index, in_place=True)
+                if self.palette:  # as if the network were given the whole photograph, of which a crop shows a part
+                    given = colors.moved(given, colors.move(colors.colors(whole[:1]), self.palette))
+                return torch.cat([given, part[1:]]), bad
         return torch.empty(0), bad
 
     def _whole(self, path: Path) -> Tensor:
