@@ -24,7 +24,7 @@ from styletx import colors
 from styletx.feedforward.networks import Repainter
 from styletx.feedforward.networks.layers import ENLARGING, EPSILON, THINNING, Normalise
 
-WHOLE = 2**23  # pixels: 4K, which takes about a gigabyte
+WHOLE = 2**23  # pixels: 4K, which takes about two gigabytes
 STRIP = 2**21  # pixels
 SHORTEST = 64  # px of a strip, several times the margin around a picture
 KEPT = torch.float16  # of features between layers: half the memory, and four times as exact as bfloat16

@@ -216,7 +216,7 @@ def _as_in_options(name: str) -> Any:
 
 
 # Weight of a training's style: with what was painted first, which shows the strokes, and where only statistics do.
-LEARNT, TOLD = 0.5, 60.0
+LEARNT, TOLD = 5.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ class TrainingOptions:
     )
     steps: int = option(2400, "Training", "Updates of the network.", 1, metavar="N")
     batch: int = option(3, "Training", "Photographs per step and device.", 1, metavar="N")
-    crop: int = option(208, "Training", "Side of the square crops in px.", 64, 2048, metavar="PX")
+    crop: int = option(224, "Training", "Side of the square crops in px.", 64, 2048, metavar="PX")
     content_weight: float = option(
         1.0,
         "Training",
@@ -258,7 +258,7 @@ class TrainingOptions:
         default_text=f"{LEARNT:g}, or {TOLD:g} without pairs",
     )
     steadiness: float = option(
-        2.0, "Training", "Weight of strokes that move with the photograph: more is less lattice.", 0, metavar="W"
+        1.0, "Training", "Weight of strokes that move with the photograph: more is less lattice.", 0, metavar="W"
     )
     tv_weight: float = option(0.0, "Training", "Weight of the total variation loss: more is smoother.", 0, metavar="W")
     rate: float = option(
