@@ -66,7 +66,6 @@ LAYOUTS = {
     "one stage, no blocks": Layout(widths=(6,), blocks=0, kernel=3, stride=1),
     "lowpass": Layout(widths=(4, 6, 8), blocks=1, lowpass=True),
     "bridges": Layout(widths=(4, 6, 8), blocks=1, lowpass=True, bridges=True),
-    "bridges at full size": Layout(widths=(4, 6, 6, 8), blocks=1, kernel=3, stride=1, lowpass=True, bridges=True),
     "four stages": Layout(widths=(4, 4, 6, 8), blocks=1, kernel=15),
 }
 

@@ -81,7 +81,7 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         try:
             return tuple(int(number) for number in value.split(","))
         except ValueError:
-            self.fail(f"{value!r} is not a list of whole numbers such as 8,16,48,96.", param, ctx)
+            self.fail(f"{value!r} is not a list of whole numbers such as 16,48,96.", param, ctx)
 
 
 class Finite(click.ParamType[float]):

@@ -149,11 +149,11 @@ class _LargePicture:
     @property
     def _stem_reach(self) -> int:
         """How many rows of features around its own the stem needs for a strip."""
-        reach, scale = 0, 1
-        for kernel, stride in self.network.layout.stages:
-            blur = len(THINNING) // 2 if self.network.layout.lowpass and stride > 1 else 0
-            reach, scale = reach + (kernel // 2 + blur) * scale, scale * stride
-        return math.ceil(reach / scale)
+        layout: Any = self.network.layout
+        # Of the first convolution and then of 3×3 ones, each at the scale of its input, and of the blur before each.
+        strides = [1, *(layout.stride << index for index in range(len(layout.widths) - 1))]
+        reach: int = layout.kernel // 2 + sum(strides[1:]) + layout.lowpass * (len(THINNING) // 2) * sum(strides)
+        return math.ceil(reach / self.scale)
 
     def _photograph(self, strip: _Strip) -> Tensor:
         left, right, top, _ = self.padding
@@ -199,7 +199,7 @@ class _LargePicture:
         scales = [self.scale >> index for index in range(len(self.network.head))]
         reach = sum(scales) + layout.lowpass * (len(ENLARGING) // 2) * sum(scales) // 2  # after it was enlarged
         reach += layout.stride if layout.stride > 1 else layout.kernel // 2
-        reach = math.ceil(reach / self.scale)
+        reach = math.ceil((reach + 2 * layout.bridges) / self.scale)  # two 3×3 convolutions more at full size
         for norm in self.network.head_norms:
             for strip in self._strips(reach):
                 given = self.statistics.given_to(norm, functools.partial(self._painted, strip))
@@ -219,14 +219,15 @@ class _LargePicture:
 
     def _painted(self, strip: _Strip, normalise: Normalise) -> Tensor:
         """What the way back makes of a strip, with the rows around it."""
-        features, passed = self.features[..., strip.first : strip.last, :].float(), []
+        features = self.features[..., strip.first : strip.last, :].float()
+        pixels, stages = features, []
         if self.network.layout.bridges:
             first, last = strip.first - self._stem_reach, strip.last + self._stem_reach
             wide = _Strip(strip.first, strip.last, max(0, first), min(last, self.size[0]))
-            pixels = self._photograph(wide)
-            stages = self.network.down(pixels, self.statistics.normalise)[:-1]
-            passed = [wide.core(one) for one in (pixels, *stages)]
-        painted: Tensor = self.network.back(features, passed, normalise)
+            photograph = self._photograph(wide)
+            below = self.network.down(photograph, self.statistics.normalise)[:-1]
+            pixels, *stages = (wide.core(one) for one in (photograph, *below))
+        painted: Tensor = self.network.back(features, pixels, stages, normalise)
         return painted
 
 

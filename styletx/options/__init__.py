@@ -270,11 +270,11 @@ class TrainingOptions:
     every: int = option(250, "Training", "Steps between checkpoints.", 1, metavar="N")
     seed: int = option(0, "Training", "Seed of first weights, order and crops.", 0, 2**63 - 1, metavar="N")
     widths: tuple[int, ...] = option(
-        (8, 16, 48, 96),
+        (16, 48, 96),
         "Network",
-        "Channels of each stage; each but the first halves the size.",
+        "Channels of each stage, which halves the size.",
         metavar="N,…",
-        default_text="8,16,48,96",
+        default_text="16,48,96",
     )
     blocks: int = option(5, "Network", "Residual blocks.", 0, 64, metavar="N")
     expansion: int = option(

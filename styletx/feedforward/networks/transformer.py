@@ -31,6 +31,7 @@ from styletx.feedforward.networks.layers import (
 LARGEST = 512  # channels or blocks: four times what anybody published
 MARGIN = 16  # px of reflected picture around the picture, which keep the effects of its border out of it
 MINIMUM = 16  # px a side
+FULL = 8  # channels at full size
 MIDDLE = 0.5  # the colour that is 0 to the layers
 
 
@@ -51,8 +52,9 @@ class Layout:
         lowpass: whether features are blurred before they are made smaller and after they are enlarged, so that strokes
             move with the picture and no lattice is left.
         bridges: whether details go past the residual blocks. The network takes photographs in the painting's colours,
-            adds what it paints to them, and gives each stage of the way back, from the second on, what the stem had
-            at its scale too (Ronneberger et al. 2015).
+            adds what it paints to them, gives each stage of the way back, from the second on, what the stem had at its
+            scale too (Ronneberger et al. 2015), and ends with a stage at full size that sees the photograph. Takes a
+            stride of 2.
     """
 
     widths: tuple[int, ...] = (16, 48, 96)
@@ -68,25 +70,21 @@ class Layout:
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
         whole = (*self.widths, self.blocks, self.kernel, self.stride, self.expansion)
+        flags = (self.smooth, self.skip, self.lowpass, self.bridges)
         if not (
-            self.widths
+            all(type(flag) is bool for flag in flags)
+            and self.widths
             and all(type(number) is int and 0 <= number <= LARGEST for number in whole)
             and min(self.widths) > 0
             and self.kernel % 2 == 1
             and self.kernel < MARGIN
-            and self.stride in (1, 2)
+            and self.stride in ((2,) if self.bridges else (1, 2))
             and len(self.widths) <= 4
-            and all(type(flag) is bool for flag in (self.smooth, self.skip, self.lowpass, self.bridges))
         ):
             raise OptionError(
                 f"a network of this layout cannot be built; it takes 1 to 4 widths from 1 to {LARGEST}, an odd kernel "
-                f"below {MARGIN}, and a stride of 1 or 2"
+                f"below {MARGIN}, and a stride of 1, or of 2, which bridges need"
             )
-
-    @property
-    def stages(self) -> list[tuple[int, int]]:
-        """Kernel and stride of each stage of the stem."""
-        return [(self.kernel, self.stride), *[(3, 2)] * (len(self.widths) - 1)]
 
     @property
     def multiple(self) -> int:
@@ -116,9 +114,10 @@ class Transformer(Network):
         self.layout = layout
         self.register_buffer("palette", torch.zeros(4, 3) if layout.bridges else None)
         widths = layout.widths
+        thinning = LowpassConvolution if layout.lowpass else Convolution
         self.stem = nn.ModuleList(
-            (LowpassConvolution if layout.lowpass and stride > 1 else Convolution)(inputs, outputs, kernel, stride)
-            for inputs, outputs, (kernel, stride) in zip((3, *widths), widths, layout.stages, strict=False)
+            thinning(inputs, outputs, layout.kernel if index == 0 else 3, layout.stride if index == 0 else 2)
+            for index, (inputs, outputs) in enumerate(zip((3, *widths), widths, strict=False))
         )
         self.stem_norms = nn.ModuleList(InstanceNorm(width) for width in widths)
         self.blocks = nn.ModuleList(
@@ -131,11 +130,14 @@ class Transformer(Network):
             for inputs, outputs in zip(given, back[1:], strict=False)
         )
         self.head_norms = nn.ModuleList(InstanceNorm(width) for width in back[1:])
-        self.last = (
-            Convolution(given[-1], 3, layout.kernel)
-            if layout.stride == 1
-            else ResizeConvolution(given[-1], 3, layout.smooth)
-        )
+        if layout.bridges:
+            self.full = ResizeConvolution(given[-1], FULL, layout.smooth)
+            self.detail = Convolution(3, FULL, 3)
+            self.last: Convolution = Convolution(FULL, 3, 3)
+        elif layout.stride == 1:
+            self.last = Convolution(given[-1], 3, layout.kernel)
+        else:
+            self.last = ResizeConvolution(given[-1], 3, layout.smooth)
 
     @property
     def descriptor(self) -> Descriptor:
@@ -205,32 +207,44 @@ class Transformer(Network):
     def paint(self, pixels: Tensor, normalise: Normalise = instance_norm) -> Tensor:
         """As `forward`, of pictures whose sides are a multiple of `layout.multiple`, without a margin around them."""
         *stages, features = self.down(pixels, normalise)
-        passed = [pixels, *stages] if self.layout.bridges else []
-        del stages  # they are large
+        if not self.layout.bridges:
+            stages.clear()  # they are large
         for block in self.blocks:
             features = block(features, normalise)
-        return self.back(features, passed, normalise)
+        return self.back(features, pixels, stages, normalise)
 
     def down(self, pixels: Tensor, normalise: Normalise = instance_norm) -> list[Tensor]:
         """The features of each stage of the stem, from the pixels that `paint` takes; the blocks take the last."""
-        features, stages = (pixels - MIDDLE) * 4, []
+        features, stages = seen(pixels), []
         for convolution, norm in zip(self.stem, self.stem_norms, strict=True):
             features = F.relu_(normalise(norm, convolution(features)))
             stages.append(features)
         return stages
 
-    def back(self, features: Tensor, passed: Sequence[Tensor], normalise: Normalise = instance_norm) -> Tensor:
+    def back(
+        self, features: Tensor, pixels: Tensor, stages: Sequence[Tensor], normalise: Normalise = instance_norm
+    ) -> Tensor:
         """The pixels that `paint` gives.
 
         Args:
             features: what the blocks give.
-            passed: with bridges, the pixels that `paint` takes and the features of the stem's stages but the last.
+            pixels: that `paint` takes; without bridges, they do not matter.
+            stages: with bridges, the features of the stem's stages but the last.
             normalise: as for `forward`.
         """
-        for index, convolution in enumerate((*self.head, self.last)):
+        bridges = self.layout.bridges
+        for index, convolution in enumerate((*self.head, self.full if bridges else self.last)):
             if index:
                 features = F.relu_(normalise(self.head_norms[index - 1], features))
-                features = torch.cat([features, passed[-index]], dim=1) if passed else features
+                features = torch.cat([features, stages[-index]], dim=1) if bridges else features
             features = convolution(features)
-        # Without bridges, the photograph's contrast was lost in the normalised layers and could not be taken away.
-        return features + (passed[0] if passed else MIDDLE)
+        if bridges:
+            change: Tensor = self.last(F.relu_(features + self.detail(seen(pixels))))
+            return pixels + change
+        # Not added to the photograph, whose contrast the normalised layers no longer know and could not take away.
+        return features + MIDDLE
+
+
+def seen(pixels: Tensor) -> Tensor:
+    """Pixels as the layers take them, around 0 and about as large as 1."""
+    return (pixels - MIDDLE) * 4

@@ -110,7 +110,7 @@ class _Graph:
     def paint(self, network: Any, pixels: str) -> str:
         """As `Transformer.paint`."""
         half, four = self.constant(np.float32(0.5)), self.constant(np.float32(4))
-        features = self.add("Mul", self.add("Sub", pixels, half), four)
+        features = seen = self.add("Mul", self.add("Sub", pixels, half), four)
         stages = []
         for convolution, norm in zip(network.stem, network.stem_norms, strict=True):
             features = self.add("Relu", self.norm(norm, self.convolution(convolution, features)))
@@ -121,13 +121,16 @@ class _Graph:
                 change = self.add("Relu", change) if index else change
                 change = self.norm(norm, self.convolution(convolution, change))
             features = self.add("Add", change, features) if block.skip else change
-        for index, convolution in enumerate((*network.head, network.last)):
+        bridges = network.layout.bridges
+        for index, convolution in enumerate((*network.head, network.full if bridges else network.last)):
             if index:
                 features = self.add("Relu", self.norm(network.head_norms[index - 1], features))
-                if network.layout.bridges:
-                    features = self.add("Concat", features, stages[-1 - index], axis=1)
+                features = self.add("Concat", features, stages[-1 - index], axis=1) if bridges else features
             features = self.convolution(convolution, features)
-        return self.add("Add", features, pixels if network.layout.bridges else half)
+        if not bridges:
+            return self.add("Add", features, half)
+        features = self.add("Relu", self.add("Add", features, self.convolution(network.detail, seen)))
+        return self.add("Add", pixels, self.convolution(network.last, features))
 
     def moved(self, pixels: str, target: Colors) -> str:
         """As `colors.moved` by `colors.move` to a target, each picture by itself.

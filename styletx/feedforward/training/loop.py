@@ -107,15 +107,7 @@ class Training:
                 f"reduce {field('crop')} or raise {field('size')}"
             )
         self.objective = TrainingObjective(style, options, self.device)
-        own = Layout(
-            options.widths,
-            blocks=options.blocks,
-            kernel=3,
-            stride=1,
-            expansion=options.expansion,
-            lowpass=True,
-            bridges=True,
-        )
+        own = Layout(options.widths, blocks=options.blocks, expansion=options.expansion, lowpass=True, bridges=True)
         self.layout: Layout = own if start is None else start.network.layout
         network = _fresh(self.layout, options.seed)
         if start is not None:
