@@ -140,7 +140,16 @@ def test_statistics_can_be_given() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"widths": ()}, {"widths": (0, 8)}, {"kernel": 4}, {"stride": 3}, {"blocks": -1}, {"widths": (8,) * 5}],
+    [
+        {"widths": ()},
+        {"widths": (0, 8)},
+        {"kernel": 4},
+        {"stride": 3},
+        {"blocks": -1},
+        {"widths": (8,) * 5},
+        {"bridges": 1},
+        {"bridges": True, "stride": 1},
+    ],
 )
 def test_a_layout_that_cannot_be_built_says_so(wrong: dict[str, object]) -> None:
     with pytest.raises(OptionError, match="cannot be built"):

@@ -24,7 +24,7 @@ from styletx import colors
 from styletx.feedforward.networks import Repainter
 from styletx.feedforward.networks.layers import ENLARGING, EPSILON, THINNING, Normalise
 
-WHOLE = 2**23  # pixels: 4K, which takes about two gigabytes
+WHOLE = 2**23  # pixels: 4K, which takes about one and a half gigabytes
 STRIP = 2**21  # pixels
 SHORTEST = 64  # px of a strip, several times the margin around a picture
 KEPT = torch.float16  # of features between layers: half the memory, and four times as exact as bfloat16
@@ -149,11 +149,12 @@ class _LargePicture:
     @property
     def _stem_reach(self) -> int:
         """How many rows of features around its own the stem needs for a strip."""
-        layout: Any = self.network.layout
+        layout = self.network.layout
         # Of the first convolution and then of 3×3 ones, each at the scale of its input, and of the blur before each.
         strides = [1, *(layout.stride << index for index in range(len(layout.widths) - 1))]
-        reach: int = layout.kernel // 2 + sum(strides[1:]) + layout.lowpass * (len(THINNING) // 2) * sum(strides)
-        return math.ceil(reach / self.scale)
+        blurs = layout.lowpass * (len(THINNING) // 2) * sum(strides)
+        rows: int = math.ceil((layout.kernel // 2 + sum(strides[1:]) + blurs) / self.scale)
+        return rows
 
     def _photograph(self, strip: _Strip) -> Tensor:
         left, right, top, _ = self.padding

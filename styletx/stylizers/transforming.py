@@ -23,7 +23,7 @@ from styletx.stylizers.base import Result, Run, Stylizer, enough
 
 COMPILERS = (os.environ.get("CXX", "g++"), "g++", "c++", "clang++", "cl")
 # Bytes that a pixel takes: of a picture that goes through the network at once, and of one that goes in strips.
-WHOLE, STRIPS = 256, 60
+WHOLE, STRIPS = 220, 60
 LITTLE = 2**29  # bytes that are not worth asking for
 # How much of the coarser scale's painting, and not of the photograph, a finer one repaints.
 MIX = 0.5
