@@ -429,9 +429,7 @@ def test_the_command_trains_and_goes_on(photographs: Path, tmp_path: Path) -> No
     report = json.loads(done.stdout)
     assert (report["steps"], report["stopped"]) == (3, False)
     assert report["losses"].keys() == {"total", "content", "style", "tv"}
-    assert models.read(output).network.layout == Layout(
-        (8, 16), blocks=1, kernel=3, stride=1, lowpass=True, bridges=True
-    )
+    assert models.read(output).network.layout == Layout((8, 16), blocks=1, lowpass=True, bridges=True)
     refused = train(*arguments)
     assert refused.exit_code == 2 and "already holds a training; continue it with --resume" in refused.stderr
     again = train(*arguments, "--resume")
@@ -454,6 +452,23 @@ def test_a_model_to_start_from_brings_its_layout(photographs: Path, tmp_path: Pa
     done = train(*arguments, "--from", "mosaic")
     assert done.exit_code == 2
     assert "--from takes the layout of its model; remove --widths, --blocks and --expansion" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "start"), [([], "starry-night"), (["--from", "random"], None), (["--blocks", "2"], None)]
+)
+def test_a_training_starts_from_a_bundled_style_unless_it_is_told_otherwise(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], start: str | None
+) -> None:
+    class Made(Exception):
+        pass
+
+    def make(*_: object, start: models.Model | None, **__: object) -> None:
+        raise Made(start and start.name)
+
+    monkeypatch.setattr("styletx.feedforward.training.Training", make)
+    done = train("--photos", photographs, "-o", tmp_path / "mine.safetensors", *flags)
+    assert isinstance(done.exception, Made) and done.exception.args == (start,)
 
 
 def test_the_losses_are_those_of_the_optimisation_with_the_layers_shares(make: Callable[..., Training]) -> None:

@@ -22,6 +22,8 @@ from styletx.notes import Note
 if TYPE_CHECKING:
     from styletx.feedforward.training import Training
 
+RANDOM = "random"  # weights
+START = "starry-night"  # whose strokes are bold
 LAYOUT = ("widths", "blocks", "expansion")
 PRESETS = {
     "quick": {"pairs": 40, "steps": 400},
@@ -36,13 +38,19 @@ SURE = 20  # steps after which the time left is known well enough
 @click.argument("style")
 @click.option("--photos", required=True, metavar="DIR", help="Folder of photographs to learn from.")
 @click.option("-o", "--output", required=True, metavar="FILE", help="Output model file: .safetensors.")
-@click.option("--from", "start", metavar="MODEL", help="Start from a trained style, by name or file: much quicker.")
+@click.option(
+    "--from",
+    "start",
+    metavar="MODEL",
+    show_default=f"{START}, or random where the network has options of its own",
+    help="Trained style to start from, by name or file, or random: a style knows strokes and edges already.",
+)
 @click.option(
     "--preset",
     type=Choice(tuple(PRESETS)),
     show_default="good",
-    help="Numbers of pairs and steps. On two cores, quick takes 7 to 15 minutes, and needs --from; good takes ½ to 1½ "
-    "hours, best 1½ to 4½ hours. A GPU takes a tenth of that.",
+    help="Numbers of pairs and steps. On two cores, quick takes 7 to 15 minutes, good ½ to 1½ hours, best 1½ to 4½ "
+    "hours. A GPU takes a tenth of that.",
 )
 @click.option("--resume", is_flag=True, help="Continue from the last checkpoint, exactly as if uninterrupted.")
 @click.option(
@@ -91,11 +99,13 @@ def command(
         options |= of_preset
     chosen = TrainingOptions(**options)
     plain = defaults(TrainingOptions)
-    if start is not None and any(options[name] != plain[name] for name in LAYOUT):
+    is_own = any(options[name] != plain[name] for name in LAYOUT)
+    if start not in (None, RANDOM) and is_own:
         raise OptionError(
             f"{field('start')} takes the layout of its model; remove {', '.join(map(field, LAYOUT[:-1]))} and "
             f"{field(LAYOUT[-1])}"
         )
+    start = start or (RANDOM if is_own else START)
     target = Path(local(output))
     if target.suffix != ".safetensors":
         raise OptionError(f"{field('output')}: {shown(output)} does not end in .safetensors; give a name that does")
@@ -106,7 +116,7 @@ def command(
         _photographs(photos),
         target,
         chosen,
-        start=None if start is None else models.read(models.locate(start)),
+        start=None if start == RANDOM else models.read(models.locate(start)),
         resume=resume,
         device=device,
         workers=workers,
@@ -203,6 +213,6 @@ def _alone(training: Training) -> Iterator[None]:
 
 def _quicker(left: float) -> Note:
     return Note(
-        f"About {left / 3600:.1f} hours are left. {field('preset')} quick with {field('start')} takes a quarter of an "
-        f"hour, and Ctrl-C keeps what was learnt."
+        f"About {left / 3600:.1f} hours are left. {field('preset')} quick takes a quarter of an hour, and Ctrl-C keeps "
+        f"what was learnt."
     )
