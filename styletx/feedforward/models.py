@@ -26,6 +26,7 @@ KEY = "styletx"  # of the header's entry
 KIND = "transformer"  # of network, in a file that does not name one
 SUFFIXES = (".safetensors", ".onnx")
 LEVELS = 127  # of 8 bits, on each side of zero
+FEW = 4096  # weights of a convolution, up to which they keep 16 bits
 SCALE = ".scale"  # after the name of a weight of 8 bits, names what it is multiplied by
 BUNDLED = resources.files("styletx.feedforward") / "styles"
 
@@ -112,8 +113,8 @@ def locate(model: str) -> Path:
 def write(path: Path, network: Network, about: dict[str, Any]) -> None:
     """Write a network, with `about` in its header.
 
-    Weights of convolutions take 8 bits and a scale for each of their outputs, which changes a picture by half a level
-    of 255 in the mean; the rest is float16.
+    Weights of convolutions take 8 bits and a scale for each of their outputs; the rest is float16, and so are the
+    convolutions at full size, whose few weights make the colours.
 
     Raises:
         OutputError: it cannot be written there; a file that was there is left as it was.
@@ -121,7 +122,7 @@ def write(path: Path, network: Network, about: dict[str, Any]) -> None:
     state = {}
     for name, tensor in network.state_dict().items():
         values = tensor.detach().cpu().float()
-        if values.dim() == 4:
+        if values.dim() == 4 and values.numel() > FEW:
             scale = (values.abs().amax((1, 2, 3), keepdim=True) / LEVELS).clamp_min(torch.finfo(torch.float16).tiny)
             state[name + SCALE] = scale.contiguous()
             state[name] = (values / scale).round().to(torch.int8).contiguous()
