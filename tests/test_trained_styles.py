@@ -56,6 +56,23 @@ def test_a_file_gives_back_what_was_written(model: Path) -> None:
             torch.testing.assert_close(found, tensor.half().float(), rtol=0, atol=0)
 
 
+def test_a_file_keeps_the_colours(tmp_path: Path, content_picture: Path) -> None:
+    """Rounding is not to give a cast, though the last layer's inputs are far from 0 on average."""
+    torch.manual_seed(0)
+    network = Transformer(Layout(bridges=True)).requires_grad_(False)
+    assert network.palette is not None and network.full.bias is not None and network.last.bias is not None
+    network.palette.copy_(torch.tensor([[0.5, 0.5, 0.5], [0.03, 0, 0], [0, 0.03, 0], [0, 0, 0.03]]))
+    network.full.bias += 4
+    network.last.bias -= 4 * network.last.weight.sum((1, 2, 3))
+    models.write(tmp_path / "mine.safetensors", network, {"name": "mine"})
+    pixels = images.read(content_picture).pixels
+    painted = [
+        list(strips.repaint(one, pixels))[-1][1].mean((0, 2, 3))
+        for one in (network, models.read(tmp_path / "mine.safetensors").network)
+    ]
+    torch.testing.assert_close(*painted, rtol=0, atol=1 / 255)
+
+
 def test_files_of_sixteen_bits_are_still_read(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = Transformer(TINY)
