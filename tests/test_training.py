@@ -496,7 +496,7 @@ def test_the_losses_are_those_of_the_optimisation_with_the_layers_shares(make: C
         content_losses[layer] = difference.square().sum() / target[layer].double().square().sum()
     style_loss = mean(style_losses, objective.backbone.style_layers)
     content_loss = mean(content_losses, objective.backbone.content_layers)
-    assert objective.weights(share=0.5) == {"content": 1.0, "style": 30.0, "tv": 0.0, "steadiness": 2.0}
+    assert objective.weights(share=0.5) == {"content": 1.0, "style": 30.0, "tv": 0.0, "steadiness": 1.0}
     for name, value in (("style", style_loss), ("content", content_loss)):
         torch.testing.assert_close(found[name].double(), value, rtol=1e-4, atol=0)
 
