@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import styletx
-from styletx import images
+from styletx import colors, images
 from styletx.cli import main
 from styletx.errors import MemoryLimitError, OptionError, WeightsError
 from styletx.feedforward import grain, models, strips
@@ -377,6 +377,25 @@ def test_a_finer_scale_repaints_what_a_coarser_one_painted(sized: Path, content_
     result = styletx.stylize(pixels, sized, **EXACT | {"size": 64})
     torch.testing.assert_close(result.pixels, expected, rtol=0, atol=1e-3)
     assert torch.equal(pixels, before)
+
+
+def test_what_is_mixed_has_the_paintings_colours(tmp_path: Path, content_picture: Path) -> None:
+    torch.manual_seed(0)
+    network = Transformer(Layout(widths=(4, 8), blocks=1, bridges=True)).requires_grad_(False).eval()
+    assert network.palette is not None
+    network.palette.copy_(torch.tensor([[0.6, 0.4, 0.3], [0.04, 0.01, 0], [0.01, 0.02, 0], [0, 0, 0.01]]))
+    path = tmp_path / "mine.safetensors"
+    models.write(path, network, {"name": "mine", "training": {"size": 32}})
+    read = models.read(path).network
+    target = read.descriptor.colors
+    assert target is not None
+    pixels = images.resize(images.read(content_picture).pixels, (48, 64))
+    moved = colors.moved(pixels, colors.move(colors.colors(pixels), target))
+    *_, (_, small) = strips.repaint(read, grain.added(images.resize(moved, (24, 32)), seed=0))
+    *_, (_, expected) = strips.repaint(read, grain.added((moved + images.resize(small, (48, 64))) / 2, seed=0))
+    for runtime in ("torch", "onnx"):
+        found = styletx.stylize(pixels, path, runtime=runtime, **EXACT | {"size": 64}).pixels
+        torch.testing.assert_close(found, expected, rtol=0, atol=4 / 255)
 
 
 # Patterns

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styletx import context, devices, files, images
+from styletx import colors, context, devices, files, images
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field
 from styletx.feedforward import grain, models, onnx, strips
 from styletx.feedforward.networks import Repainter
@@ -48,6 +48,8 @@ class TransformingStylizer(Stylizer):
         is_onnx = options.runtime == "onnx" or path.suffix.lower() == ".onnx"
         self.dtype = torch.float32 if is_onnx else devices.dtype(options.precision, self.device)
         self.network, self.description = self._load()
+        # That a picture gets before it is repainted; an ONNX file gives them by itself.
+        self.colors = getattr(self.network, "colors", None) or self.network.descriptor.colors
         training = self.description.get("training")
         own = training.get("size") if isinstance(training, dict) else None
         # Long side in px of a picture in which the strokes are as wide as they should be; version 0.1's have none.
@@ -121,7 +123,10 @@ class TransformingStylizer(Stylizer):
     def _repaint(self, name: str, pixels: Tensor, *, in_place: bool) -> Iterator[Step]:
         earlier = None
         try:
-            for scale in self._scales((pixels.shape[-2], pixels.shape[-1]))[:-1]:
+            *coarser, _ = self._scales((pixels.shape[-2], pixels.shape[-1]))
+            if coarser and self.colors:  # a painting is mixed in, and a mix of both colours would have neither
+                pixels, in_place = _moved(pixels if in_place else pixels.clone(), self.colors), True
+            for scale in coarser:
                 small = _mixed(images.resize(pixels, scale), earlier)
                 *_, (_, earlier) = self._painted(small, in_place=True)
             if earlier is not None:
@@ -164,6 +169,15 @@ class TransformingStylizer(Stylizer):
     def about(self) -> dict[str, Any]:
         """As `Stylizer.about`."""
         return {"model": self.description, "precision": str(self.dtype).removeprefix("torch.")}
+
+
+def _moved(pixels: Tensor, target: colors.Colors) -> Tensor:
+    """Pictures `[B, 3, H, W]` with a target's colours, in place; some pixels may lie outside [0, 1] then."""
+    for one in torch.split(pixels, 1):
+        by = colors.move(colors.colors(one), target)
+        for rows in torch.split(one, colors.BAND, dim=-2):  # little memory
+            rows.copy_(colors.moved(rows, by))
+    return pixels
 
 
 def _mixed(photograph: Tensor, earlier: Tensor | None) -> Tensor:

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from styletx import files
+from styletx.colors import Colors
 from styletx.errors import OptionError, WeightsError, field
 from styletx.feedforward.models import KEY
 from styletx.feedforward.networks import Descriptor
-from styletx.feedforward.onnx.format import FLOAT, imported
+from styletx.feedforward.onnx.format import FLOAT, PALETTE, imported
 
 LARGEST = 2**29  # bytes of a file that is read
 SIDE = 64  # px of the picture for which a file's layers are measured
@@ -37,6 +38,7 @@ class ExportedNetwork:
     Attributes:
         name: as given.
         about: what its model file said about it; empty for a file that styletx did not write.
+        colors: that it gives a picture before it repaints it; None for the picture's own, or if it does not say so.
 
     Raises:
         WeightsError: it is not such a network.
@@ -50,6 +52,7 @@ class ExportedNetwork:
         runtime = imported("onnxruntime")
         proto = _checked(data, name)
         self.about = _about(proto)
+        self.colors = _colors(self.about.get(PALETTE))
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4  # an error is raised as well
@@ -162,6 +165,14 @@ def _about(proto: Any) -> dict[str, Any]:
         return dict(json.loads({entry.key: entry.value for entry in proto.metadata_props}[KEY]))
     except (KeyError, ValueError, TypeError, RecursionError):
         return {}
+
+
+def _colors(palette: Any) -> Colors | None:
+    try:
+        values = torch.tensor(palette, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return Colors(values[0], values[1:]) if values.shape == (4, 3) and bool(values.isfinite().all()) else None
 
 
 def _line(error: Exception) -> str:

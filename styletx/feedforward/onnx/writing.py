@@ -24,7 +24,7 @@ from styletx.feedforward.networks.layers import (
     blur_kernel,
 )
 from styletx.feedforward.networks.transformer import MARGIN
-from styletx.feedforward.onnx.format import FLOAT, IR, OPSET, imported
+from styletx.feedforward.onnx.format import FLOAT, IR, OPSET, PALETTE, imported
 
 ITERATIONS = 32  # to the root of a matrix whose eigenvalues are a millionth of each other
 SHAPE = ["batch", 3, "height", "width"]
@@ -63,7 +63,9 @@ def convert(model: Model) -> bytes:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR,
     )
-    helper.set_model_props(proto, {KEY: json.dumps(model.about)})
+    wanted = model.network.descriptor.colors
+    palette = {} if wanted is None else {PALETTE: torch.cat([wanted.mean[None], wanted.covariance]).tolist()}
+    helper.set_model_props(proto, {KEY: json.dumps(model.about | palette)})
     data: bytes = proto.SerializeToString()
     return data
 
