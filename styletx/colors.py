@@ -58,13 +58,14 @@ def colors(pixels: Tensor, alpha: Tensor | None = None) -> Colors:
     return Colors(mean + MIDDLE, averages[:3, :3] - torch.outer(mean, mean))
 
 
-def move(own: Colors, target: Colors) -> Move:
-    """The map that gives a picture's colours the mean and the covariance of another's.
+def move(picture: Tensor, target: Colors) -> Move:
+    """The map that gives a picture's `[1, 3, H, W]` colours the mean and the covariance of another's.
 
     Of all linear maps that do so it moves the colours least: it is the Monge–Kantorovich map of Pitié & Kokaram
     (2007), "The linear Monge-Kantorovitch linear colour mapping for example-based colour transfer",
     doi:10.1049/cp:20070055. A grey target gives a grey picture.
     """
+    own = colors(picture)
     covariance = own.covariance + LEAST_VARIANCE * torch.eye(3, dtype=torch.float64)
     root, inverse = _power(covariance, 0.5), _power(covariance, -0.5)
     matrix = inverse @ _power(root @ target.covariance @ root, 0.5) @ inverse
@@ -87,7 +88,7 @@ def transferred(pixels: Tensor, target: Colors) -> Tensor:
     Returns:
         `[1, 3, H, W]` in [0, 1], float32.
     """
-    return moved(pixels, move(colors(pixels), target)).clamp_(0, 1)
+    return moved(pixels, move(pixels, target)).clamp_(0, 1)
 
 
 def contrasted(pixels: Tensor, photo: Tensor, target: Colors) -> Tensor:

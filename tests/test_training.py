@@ -250,7 +250,7 @@ def test_crops_get_the_palette_by_the_colours_of_the_whole_photograph(photograph
         torch.tensor([0.6, 0.5, 0.4]).double(), torch.diag(torch.tensor([0.02, 0.01, 0.01])).double()
     )
     (own, _), (moved, _) = Crops([path], 64, seed=0)[3], Crops([path], 64, seed=0, palette=palette)[3]
-    by = colors.move(colors.colors(images.read(path).pixels), palette)
+    by = colors.move(images.read(path).pixels, palette)
     torch.testing.assert_close(moved, colors.moved(own, by))
     assert (moved - own).abs().mean() > 0.02
 

@@ -113,8 +113,8 @@ def locate(model: str) -> Path:
 def write(path: Path, network: Network, about: dict[str, Any]) -> None:
     """Write a network, with `about` in its header.
 
-    Weights of convolutions take 8 bits and a scale for each of their outputs; the rest is float16, and so are the
-    convolutions at full size, whose few weights make the colours.
+    Weights of convolutions take 8 bits and a scale for each of their outputs; the rest is float16, and so are
+    convolutions of few weights, such as those at full size, which make the colours.
 
     Raises:
         OutputError: it cannot be written there; a file that was there is left as it was.

@@ -66,9 +66,7 @@ def repaint(
         some = slice(start, start + at_once)
         given = pixels[some].to(torch.float32, memory_format=torch.channels_last)
         if wanted := network.descriptor.colors:
-            given = torch.cat(
-                [colors.moved(one, colors.move(colors.colors(one), wanted)) for one in torch.split(given, 1)]
-            )
+            given = torch.cat([colors.moved(one, colors.move(one, wanted)) for one in torch.split(given, 1)])
         canvas[some] = network(given).clamp(0, 1)
         yield min(some.stop / count, 1.0), canvas
 
@@ -106,7 +104,7 @@ class _LargePicture:
         height, width = top + canvas.shape[-2] + bottom, left + canvas.shape[-1] + right
         self.size = (height // self.scale, width // self.scale)  # of what the residual blocks work on
         wanted = network.descriptor.colors
-        self.move = wanted and colors.move(colors.colors(canvas), wanted)
+        self.move = wanted and colors.move(canvas, wanted)
         self.features = self._room(network.layout.widths[-1])
         self.done = 0  # rows of the canvas that are painted
         self.above = canvas[..., :0, :]  # the photograph's rows just above the others, as far as they are needed

@@ -174,7 +174,7 @@ class TransformingStylizer(Stylizer):
 def _moved(pixels: Tensor, target: colors.Colors) -> Tensor:
     """Pictures `[B, 3, H, W]` with a target's colours, in place; some pixels may lie outside [0, 1] then."""
     for one in torch.split(pixels, 1):
-        by = colors.move(colors.colors(one), target)
+        by = colors.move(one, target)
         for rows in torch.split(one, colors.BAND, dim=-2):  # little memory
             rows.copy_(colors.moved(rows, by))
     return pixels

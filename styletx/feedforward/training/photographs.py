@@ -70,7 +70,7 @@ class Crops(Dataset[tuple[Tensor, list[str]]]):
                 photograph = part[:1] + NOISE * float(torch.rand(())) * torch.randn_like(part[:1])
                 given = grain.added(photograph.clamp_(0, 1), index, in_place=True)
                 if self.palette:  # as if the network were given the whole photograph, of which a crop shows a part
-                    given = colors.moved(given, colors.move(colors.colors(whole[:1]), self.palette))
+                    given = colors.moved(given, colors.move(whole[:1], self.palette))
                 return torch.cat([given, part[1:]]), bad
         return torch.empty(0), bad
 
