@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from styletx.colors import transferred
 from styletx.errors import OptionError
-from styletx.feedforward import strips
+from styletx.feedforward import scales
 from styletx.feedforward.networks import JOHNSON, NETWORKS, Descriptor, Layout, Transformer, build
 from styletx.feedforward.networks.layers import (
     EPSILON,
@@ -181,7 +181,7 @@ def test_a_network_with_bridges_that_is_confined_stays_on_the_line_of_its_palett
     network.palette.copy_(torch.cat([torch.tensor([[0.5, 0.4, 0.3]]), 0.02 * spread @ spread.T]))
     point, direction = torch.tensor([0.9, 0.8, 0.7]), torch.nn.functional.normalize(torch.tensor([1.0, 1, 0.5]), dim=0)
     network.confine(point, direction)
-    *_, (_, painted) = strips.repaint(network, torch.rand(1, 3, 32, 48))
+    *_, (_, painted) = scales.repaint(network, torch.rand(1, 3, 32, 48), [(32, 48)], seed=0)
     free = painted[:, :, ((painted > 0) & (painted < 1)).all(1)[0]]  # what lies outside is clipped
     away = free - point.view(1, 3, 1)
     torch.testing.assert_close(
@@ -198,6 +198,6 @@ def test_bridges_give_the_photograph_in_the_palettes_colours_and_what_is_painted
         parameter.zero_()
     colors, pixels = network.descriptor.colors, torch.rand(2, 3, 32, 48)
     assert colors is not None
-    *_, (_, painted) = strips.repaint(network, pixels)
+    *_, (_, painted) = scales.repaint(network, pixels, [(32, 48)], seed=0)
     for one, given in zip(painted.split(1), pixels.split(1), strict=True):
         torch.testing.assert_close(one, transferred(given, colors), atol=1e-5, rtol=0)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from styletx.cli import main
 from styletx.errors import OptionError, WeightsError
-from styletx.feedforward import models, strips
+from styletx.feedforward import models, scales, strips
 from styletx.feedforward import onnx as exported
 from styletx.feedforward.networks import JOHNSON, Descriptor, Layout, Transformer
 
@@ -83,6 +83,9 @@ def test_parity_of_every_layout(name: str) -> None:
     pixels = pictures(2, 57, 70)
     *_, (_, painted) = strips.repaint(network, pixels)
     torch.testing.assert_close(exact(pixels), painted, rtol=0, atol=1e-4)
+    (alone,) = exact.session.run(None, {"pixels": pixels.numpy()})  # with the painting's colours, if it has them
+    *_, (_, painted) = scales.repaint(network, pixels, [(57, 70)], seed=0)
+    torch.testing.assert_close(torch.from_numpy(alone), painted, rtol=0, atol=1e-4)
 
 
 def test_a_network_that_cannot_be_exported_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

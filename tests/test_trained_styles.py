@@ -265,8 +265,10 @@ def test_a_bundled_style_looks_the_same_in_bfloat16(name: str) -> None:
         assert not torch.equal(exact, rounded)
         assert within_two(exact, rounded) > 0.999
         network.use(torch.bfloat16)
-        photograph = images.read(path).pixels
-        photograph = grain.added(images.resize(photograph, (exact.shape[-2], exact.shape[-1])), seed=0)
+        photograph = images.resize(images.read(path).pixels, (exact.shape[-2], exact.shape[-1]))
+        if palette := network.descriptor.colors:
+            photograph = colors.moved(photograph, colors.move(photograph, palette))
+        photograph = grain.added(photograph, seed=0)
         *_, (_, in_strips) = strips.repaint(network, photograph, whole_pixels=0, tile_pixels=2**14)
         assert within_two(exact, in_strips) > 0.999
 
@@ -308,10 +310,10 @@ def test_onnx_paints_what_torch_paints(model: Path, content_picture: Path, tmp_p
 
 @pytest.fixture
 def sized(tmp_path: Path) -> Path:
-    """A network that was trained for strokes as wide as in a picture of 32 px."""
+    """A network that was trained on pictures of 64 px, so that its coarsest scale is of 32 px."""
     torch.manual_seed(0)
     path = tmp_path / "sized.safetensors"
-    models.write(path, Transformer(TINY), {"name": "sized", "training": {"size": 32}})
+    models.write(path, Transformer(TINY), {"name": "sized", "training": {"size": 64}})
     return path
 
 
@@ -382,7 +384,7 @@ def test_what_is_mixed_has_the_paintings_colours(tmp_path: Path, content_picture
     assert network.palette is not None
     network.palette.copy_(torch.tensor([[0.6, 0.4, 0.3], [0.04, 0.01, 0], [0.01, 0.02, 0], [0, 0, 0.01]]))
     path = tmp_path / "mine.safetensors"
-    models.write(path, network, {"name": "mine", "training": {"size": 32}})
+    models.write(path, network, {"name": "mine", "training": {"size": 64}})
     read = models.read(path).network
     target = read.descriptor.colors
     assert target is not None
@@ -392,7 +394,7 @@ def test_what_is_mixed_has_the_paintings_colours(tmp_path: Path, content_picture
     *_, (_, expected) = strips.repaint(read, grain.added((moved + images.resize(small, (48, 64))) / 2, seed=0))
     for runtime in ("torch", "onnx"):
         found = styletx.stylize(pixels, path, runtime=runtime, **EXACT | {"size": 64}).pixels
-        torch.testing.assert_close(found, expected, rtol=0, atol=4 / 255)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
 
 
 # Patterns

@@ -25,8 +25,8 @@ import styletx
 from styletx import colors, images, losses
 from styletx.cli import main
 from styletx.errors import MemoryLimitError, OutputError, TrainingError
-from styletx.feedforward import models
-from styletx.feedforward.networks import Layout, Transformer
+from styletx.feedforward import grain, models, scales
+from styletx.feedforward.networks import Descriptor, Layout, Transformer
 from styletx.feedforward.training import Training, checkpoints, records
 from styletx.feedforward.training.optimisers import orthogonal
 from styletx.feedforward.training.photographs import Crops
@@ -178,6 +178,34 @@ def test_a_steady_network_paints_what_moved_at_its_new_place() -> None:
         assert (max(losses) < 1e-6) == is_steady
 
 
+class Negative(torch.nn.Module):
+    """Paints each pixel's opposite, a little brighter with each unit of `more`."""
+
+    descriptor = Descriptor("negative")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.more = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return 1 - pixels + self.more
+
+
+def test_crops_are_painted_at_two_scales_as_pictures_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grain, "added", lambda pixels, *_, **__: pixels)
+    waves = (torch.arange(96) / 4).sin()
+    pixels = 0.5 + 0.2 * (waves[:, None] * waves + torch.tensor([0.0, 0.2, 0.4]).view(3, 1, 1))[None]
+    *_, (_, expected) = scales.repaint(Negative(), pixels, [(48, 48), (96, 96)], seed=0)
+    torch.testing.assert_close(scales.repainted(Negative(), pixels), expected, rtol=0, atol=0.02)
+    assert (expected - (1 - pixels)).abs().mean() > 0.05
+
+
+def test_both_scales_learn() -> None:
+    network = Negative()
+    scales.repainted(network, torch.full((1, 3, 32, 32), 0.5)).mean().backward()
+    assert network.more.grad is not None and float(network.more.grad) == pytest.approx(1 - scales.MIX)
+
+
 @pytest.mark.parametrize("pairs", [0, 12])
 def test_a_resumed_training_is_the_uninterrupted_one(
     make: Callable[..., Training], painted: Callable[[Training], dict[Path, Path]], pairs: int
@@ -244,7 +272,10 @@ def test_bad_photographs_are_skipped_and_counted(photographs: Path, tmp_path: Pa
     assert not len(Crops([bad], 64, seed=0)[0][0])
 
 
-def test_crops_get_the_palette_by_the_colours_of_the_whole_photograph(photographs: Path) -> None:
+def test_crops_get_the_palette_by_the_colours_of_the_whole_photograph(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grain, "added", lambda pixels, *_, **__: pixels)
     path = next(photographs.glob("*.png"))
     palette = colors.Colors(
         torch.tensor([0.6, 0.5, 0.4]).double(), torch.diag(torch.tensor([0.02, 0.01, 0.01])).double()

@@ -20,7 +20,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styletx import colors
 from styletx.feedforward.networks import Repainter
 from styletx.feedforward.networks.layers import ENLARGING, EPSILON, THINNING, Normalise
 
@@ -43,8 +42,8 @@ def repaint(
 
     Args:
         network: in eval mode. If its descriptor denies strips, it must take a picture of any size at once.
-        pixels: `[B, 3, H, W]`, RGB in [0, 1], on the network's device, no side shorter than the network's minimum;
-            of any precision.
+        pixels: `[B, 3, H, W]`, RGB in about [0, 1], with the colours that the network wants, on its device, no side
+            shorter than its minimum; of any precision.
         whole_pixels: pixels that may go through the network at once; a larger picture is done in strips.
         tile_pixels: about how many pixels a strip has.
         in_place: write into `pixels`, which saves the memory of a second picture.
@@ -65,8 +64,6 @@ def repaint(
     for start in range(0, count, at_once):
         some = slice(start, start + at_once)
         given = pixels[some].to(torch.float32, memory_format=torch.channels_last)
-        if wanted := network.descriptor.colors:
-            given = torch.cat([colors.moved(one, colors.move(one, wanted)) for one in torch.split(given, 1)])
         canvas[some] = network(given).clamp(0, 1)
         yield min(some.stop / count, 1.0), canvas
 
@@ -103,8 +100,6 @@ class _LargePicture:
         self.padding = left, right, top, bottom = network.padding(canvas.shape[-2], canvas.shape[-1])
         height, width = top + canvas.shape[-2] + bottom, left + canvas.shape[-1] + right
         self.size = (height // self.scale, width // self.scale)  # of what the residual blocks work on
-        wanted = network.descriptor.colors
-        self.move = wanted and colors.move(canvas, wanted)
         self.features = self._room(network.layout.widths[-1])
         self.done = 0  # rows of the canvas that are painted
         self.above = canvas[..., :0, :]  # the photograph's rows just above the others, as far as they are needed
@@ -159,7 +154,6 @@ class _LargePicture:
         height = self.canvas.shape[-2]
         first, last = strip.first * self.scale - top, strip.last * self.scale - top
         window = self._rows(max(0, first), last).to(torch.float32, memory_format=torch.channels_last)
-        window = colors.moved(window, self.move) if self.move else window
         return F.pad(window, (left, right, max(0, -first), max(0, last - height)), mode="reflect")
 
     def _rows(self, first: int, last: int) -> Tensor:

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styletx import colors, context, devices, files, images
+from styletx import context, devices, files
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field
-from styletx.feedforward import grain, models, onnx, strips
+from styletx.feedforward import models, onnx, scales, strips
 from styletx.feedforward.networks import Repainter
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
@@ -25,9 +25,6 @@ COMPILERS = (os.environ.get("CXX", "g++"), "g++", "c++", "clang++", "cl")
 # Bytes that a pixel takes: of a picture that goes through the network at once, and of one that goes in strips.
 WHOLE, STRIPS = 220, 60
 LITTLE = 2**29  # bytes that are not worth asking for
-# How much of the coarser scale's painting, and not of the photograph, a finer one repaints.
-MIX = 0.5
-NEAR = 1.25  # times the width that strokes have by themselves, up to which one scale will do
 BATCH = 8  # pictures that keep a GPU busy; one keeps a CPU busy
 
 
@@ -48,8 +45,6 @@ class TransformingStylizer(Stylizer):
         is_onnx = options.runtime == "onnx" or path.suffix.lower() == ".onnx"
         self.dtype = torch.float32 if is_onnx else devices.dtype(options.precision, self.device)
         self.network, self.description = self._load()
-        # That a picture gets before it is repainted; an ONNX file gives them by itself.
-        self.colors = getattr(self.network, "colors", None) or self.network.descriptor.colors
         training = self.description.get("training")
         own = training.get("size") if isinstance(training, dict) else None
         # Long side in px of a picture in which the strokes are as wide as they should be; version 0.1's have none.
@@ -121,18 +116,17 @@ class TransformingStylizer(Stylizer):
         return [run.result for run in runs]
 
     def _repaint(self, name: str, pixels: Tensor, *, in_place: bool) -> Iterator[Step]:
-        earlier = None
+        size = (pixels.shape[-2], pixels.shape[-1])
+        wider = (self.options.style_size or max(size)) / (self.own_size or math.inf)
+        sizes = scales.sizes(size, wider, self.network.descriptor.minimum)
         try:
-            *coarser, _ = self._scales((pixels.shape[-2], pixels.shape[-1]))
-            if coarser and self.colors:  # a painting is mixed in, and a mix of both colours would have neither
-                pixels, in_place = _moved(pixels if in_place else pixels.clone(), self.colors), True
-            for scale in coarser:
-                small = _mixed(images.resize(pixels, scale), earlier)
-                *_, (_, earlier) = self._painted(small, in_place=True)
-            if earlier is not None:
-                pixels, in_place = _mixed(pixels if in_place else pixels.clone(), earlier), True
-            for progress, painted in self._painted(pixels, in_place=in_place):
+            for progress, painted in scales.repaint(self.network, pixels, sizes, self.options.seed, in_place=in_place):
                 yield Step(progress, painted)
+        except FloatingPointError:
+            raise WeightsError(
+                f"{self.path}: these weights paint values that are not finite numbers; the file is damaged or its "
+                "training went wrong, get it again"
+            ) from None
         except (RuntimeError, MemoryError) as error:
             if not devices.is_out_of_memory(error):
                 raise
@@ -142,52 +136,10 @@ class TransformingStylizer(Stylizer):
                 f"{field('size')}, or free some memory"
             ) from None
 
-    def _scales(self, size: tuple[int, int]) -> list[tuple[int, int]]:
-        """Sizes (h, w), coarse to fine, at which a picture of a size is painted; the last is that size.
-
-        A network's strokes have a width in px of their own. At the coarsest scale they are as wide as they should be
-        in the picture, or as wide as a scale can be that the network still takes.
-        """
-        wider = (self.options.style_size or max(size)) / (self.own_size or math.inf)
-        if wider <= NEAR:
-            return [size]
-        count = max(1, round(math.log2(wider)))
-        sizes = [images.fit(size, round(max(size) / wider ** (index / count))) for index in range(count, 0, -1)]
-        return [one for one in sizes if min(one) >= self.network.descriptor.minimum] + [size]
-
-    def _painted(self, pixels: Tensor, *, in_place: bool) -> Iterator[tuple[float, Tensor]]:
-        grained = grain.added(pixels, self.options.seed, in_place=in_place)
-        for progress, painted in strips.repaint(self.network, grained, in_place=in_place or grained is not pixels):
-            if progress == 1 and not bool(painted.isfinite().all()):
-                raise WeightsError(
-                    f"{self.path}: these weights paint values that are not finite numbers; the file is damaged or "
-                    "its training went wrong, get it again"
-                )
-            yield progress, painted
-
     @property
     def about(self) -> dict[str, Any]:
         """As `Stylizer.about`."""
         return {"model": self.description, "precision": str(self.dtype).removeprefix("torch.")}
-
-
-def _moved(pixels: Tensor, target: colors.Colors) -> Tensor:
-    """Pictures `[B, 3, H, W]` with a target's colours, in place; some pixels may lie outside [0, 1] then."""
-    for one in torch.split(pixels, 1):
-        by = colors.move(one, target)
-        for rows in torch.split(one, colors.BAND, dim=-2):  # little memory
-            rows.copy_(colors.moved(rows, by))
-    return pixels
-
-
-def _mixed(photograph: Tensor, earlier: Tensor | None) -> Tensor:
-    """A photograph `[B, 3, H, W]` in which a coarser scale's painting is mixed, in place."""
-    if earlier is not None:
-        size = (photograph.shape[-2], photograph.shape[-1])
-        for channel in range(photograph.shape[1]):  # one at a time takes a third of the memory
-            part = slice(channel, channel + 1)
-            photograph[:, part].lerp_(images.resize(earlier[:, part], size), MIX)
-    return photograph
 
 
 def _notes(options: Options, is_onnx: bool, own_size: int | None) -> Iterator[Note]:

@@ -11,6 +11,7 @@ from styletx.errors import OptionError
 OPSET, IR = 18, 8  # of ONNX 1.13, from 2022
 FLOAT = 1  # ONNX's number for float32
 PALETTE = "palette"  # in our metadata: mean and covariance of the colours that the graph gives a picture, [4, 3]
+RECOLOR = "recolor"  # optional input of a graph with a palette, [1]: 0 for pictures that have its colours already
 
 
 def imported(package: str) -> Any:

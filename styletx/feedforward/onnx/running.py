@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from styletx.colors import Colors
 from styletx.errors import OptionError, WeightsError, field
 from styletx.feedforward.models import KEY
 from styletx.feedforward.networks import Descriptor
-from styletx.feedforward.onnx.format import FLOAT, PALETTE, imported
+from styletx.feedforward.onnx.format import FLOAT, PALETTE, RECOLOR, imported
 
 LARGEST = 2**29  # bytes of a file that is read
 SIDE = 64  # px of the picture for which a file's layers are measured
@@ -38,21 +39,21 @@ class ExportedNetwork:
     Attributes:
         name: as given.
         about: what its model file said about it; empty for a file that styletx did not write.
-        colors: that it gives a picture before it repaints it; None for the picture's own, or if it does not say so.
+        descriptor: what it can do.
 
     Raises:
         WeightsError: it is not such a network.
         OptionError: onnx or onnxruntime is not installed, or cannot use the device.
     """
 
-    descriptor = Descriptor("onnx")
-
     def __init__(self, data: bytes, name: str, device: torch.device | None = None) -> None:
         self.name = name
         runtime = imported("onnxruntime")
         proto = _checked(data, name)
         self.about = _about(proto)
-        self.colors = _colors(self.about.get(PALETTE))
+        palette = _colors(self.about.get(PALETTE)) if len(proto.graph.input) > 1 else None
+        self.descriptor = Descriptor("onnx", colors=palette)
+        self.given = {RECOLOR: np.zeros(1, np.float32)} if palette else {}
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4  # an error is raised as well
@@ -77,7 +78,7 @@ class ExportedNetwork:
         """
         values = pixels.float().contiguous().cpu().numpy()
         try:
-            (painted,) = self.session.run(None, {self.session.get_inputs()[0].name: values})
+            (painted,) = self.session.run(None, {self.session.get_inputs()[0].name: values} | self.given)
         except Exception as error:
             if "alloc" in str(error).lower():
                 raise MemoryError(_line(error)) from error
@@ -113,7 +114,11 @@ def _checked(data: bytes, name: str) -> Any:
     except Exception as error:
         raise _unfit(name, "it is damaged or not an ONNX file") from error
     graph = proto.graph
-    if len(graph.input) != 1 or len(graph.output) != 1 or not all(map(_is_pictures, (*graph.input, *graph.output))):
+    known = {tensor.name for tensor in graph.initializer}
+    needed = [value for value in graph.input if value.name not in known]
+    optional = [value.name for value in graph.input if value.name in known]
+    ends = (*needed, *graph.output)
+    if len(ends) != 2 or len(needed) != 1 or not all(map(_is_pictures, ends)) or optional not in ([], [RECOLOR]):
         raise _unfit(name, "it does not take and return pictures, float32 [batch, 3, height, width]")
     if proto.functions or any(domain.domain not in ("", "ai.onnx") for domain in proto.opset_import):
         raise _unfit(name, "it needs operators that are not ONNX's own")
@@ -135,7 +140,8 @@ def _sizes(onnx: Any, proto: Any) -> Iterator[int]:
         yield math.prod(tensor.dims)
     tried = onnx.ModelProto()
     tried.CopyFrom(proto)
-    shape = tried.graph.input[0].type.tensor_type.shape.dim
+    known = {tensor.name for tensor in proto.graph.initializer}
+    (shape,) = (value.type.tensor_type.shape.dim for value in tried.graph.input if value.name not in known)
     for index, side in ((0, 1), (2, SIDE), (3, SIDE)):
         if not shape[index].dim_value:
             shape[index].dim_value = side

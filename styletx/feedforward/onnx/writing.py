@@ -24,7 +24,7 @@ from styletx.feedforward.networks.layers import (
     blur_kernel,
 )
 from styletx.feedforward.networks.transformer import MARGIN
-from styletx.feedforward.onnx.format import FLOAT, IR, OPSET, PALETTE, imported
+from styletx.feedforward.onnx.format import FLOAT, IR, OPSET, PALETTE, RECOLOR, imported
 
 ITERATIONS = 32  # to the root of a matrix whose eigenvalues are a millionth of each other
 SHAPE = ["batch", 3, "height", "width"]
@@ -45,6 +45,7 @@ def convert(model: Model) -> bytes:
 
     It takes `pixels` and gives `painted`, both float32 `[batch, 3, height, width]`, RGB in [0, 1], of any size from
     the network's minimum on. Its metadata `styletx` is what the model file says about it, as JSON.
+    If the network wants pictures in the painting's colours, it gives them these, unless `recolor` is 0.
 
     Raises:
         OptionError: onnx is not installed, or networks of this kind cannot be written.
@@ -55,15 +56,16 @@ def convert(model: Model) -> bytes:
     graph = _Graph()
     painted = graph.transformer(model.network, "pixels")
     graph.add("Identity", painted, output="painted")
-    ends = [helper.make_tensor_value_info(name, FLOAT, SHAPE) for name in ("pixels", "painted")]
+    pictures, result = (helper.make_tensor_value_info(name, FLOAT, SHAPE) for name in ("pixels", "painted"))
+    wanted = model.network.descriptor.colors
+    optional = [helper.make_tensor_value_info(RECOLOR, FLOAT, [1])] if wanted else []
     proto = helper.make_model(
-        helper.make_graph(graph.nodes, "styletx", ends[:1], ends[1:], graph.constants),
+        helper.make_graph(graph.nodes, "styletx", [pictures, *optional], [result], graph.constants),
         producer_name="styletx",
         producer_version=__version__,
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR,
     )
-    wanted = model.network.descriptor.colors
     palette = {} if wanted is None else {PALETTE: torch.cat([wanted.mean[None], wanted.covariance]).tolist()}
     helper.set_model_props(proto, {KEY: json.dumps(model.about | palette)})
     data: bytes = proto.SerializeToString()
@@ -87,8 +89,8 @@ class _Graph:
         self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], **attributes))
         return output
 
-    def constant(self, values: Any) -> str:
-        name = f"constant_{len(self.constants)}"
+    def constant(self, values: Any, name: str = "") -> str:
+        name = name or f"constant_{len(self.constants)}"
         array = values.detach().cpu().float().numpy() if isinstance(values, Tensor) else np.asarray(values)
         self.constants.append(self.onnx.numpy_helper.from_array(array, name))
         return name
@@ -135,7 +137,7 @@ class _Graph:
         return self.add("Add", pixels, self.convolution(network.last, features))
 
     def moved(self, pixels: str, target: Colors) -> str:
-        """As `colors.moved` by `colors.move` to a target, each picture by itself.
+        """As `colors.moved` by `colors.move` to a target, each picture by itself, unless the input `RECOLOR` is 0.
 
         The matrix that moves colours of the covariance S to those of T is T (S T)^-½, to which Higham's iteration
         (2008, "Functions of Matrices", chapter 6) comes by products alone; ONNX has no eigenvalues.
@@ -156,7 +158,9 @@ class _Graph:
         grown = self.add("Sqrt", self.add("Div", self.constant(np.float64(wanted)), trace))
         matrix = self.add("Cast", self.add("Mul", matrix, grown), to=single)
         moved = self.add("Add", self.add("MatMul", matrix, away), self.constant(target.mean.reshape(3, 1)))
-        return self.add("Reshape", moved, self.add("Shape", pixels))
+        moved = self.add("Reshape", moved, self.add("Shape", pixels))
+        is_asked = self.add("Cast", self.constant(torch.ones(1), RECOLOR), to=self.onnx.TensorProto.BOOL)
+        return self.add("Where", is_asked, moved, pixels)
 
     def norm(self, norm: Any, features: str) -> str:
         """As `instance_norm`."""

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from styletx import devices, files, images
 from styletx.errors import OptionError, PictureError, StyletxError, TrainingError, field
-from styletx.feedforward import models
+from styletx.feedforward import models, scales
 from styletx.feedforward.networks import Layout, Transformer
 from styletx.feedforward.training import checkpoints, photographs, records
 from styletx.feedforward.training.divergence import Watch
@@ -117,8 +117,9 @@ class Training:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.use(devices.dtype("auto", self.device))
         self.network, *self.optimisers = self.accelerator.prepare(network, *optimisers(network, options.rate))
-        modules = (self.trained, *([self.trained] if options.steadiness else []), self.objective.network)
-        each = sum(devices.bytes_per_pixel(module, self.device) for module in modules)
+        paintings = (1 + scales.COARSEST**2) * (2 if options.steadiness else 1)
+        each = paintings * devices.bytes_per_pixel(self.trained, self.device)
+        each += devices.bytes_per_pixel(self.objective.network, self.device)
         devices.check_memory(
             options.batch * options.crop**2 * each,
             self.device,
@@ -227,11 +228,11 @@ class Training:
         share = min(1.0, step / max(1.0, options.ramp * options.steps)) ** 2
         weights = self.objective.weights(share)
         here = window(photograph)
-        output = self.network(here)
+        output = self._paint(here)
         objective = self.objective.of(here) if painted is None else self.objective.like(window(painted))
         found = objective.losses(_clamp(output))
         if weights["steadiness"]:
-            found["steadiness"] = unsteadiness(self.network, photograph, output, options.seed + step)
+            found["steadiness"] = unsteadiness(self._paint, photograph, output, options.seed + step)
         self.accelerator.backward(total(found, weights))
         values = {name: float(loss.detach()) for name, loss in found.items()}
         values["total"] = total(values, self.objective.weights())
@@ -249,6 +250,9 @@ class Training:
             self.trained.confine(*self.objective.line)
         return values
 
+    def _paint(self, pixels: Tensor) -> Tensor:
+        return scales.repainted(self.network, pixels)
+
     def measure(self) -> Measured:
         """Look at the held-out photographs, as the network paints them now."""
         return measured(
@@ -256,6 +260,7 @@ class Training:
             self.objective,
             self.held_out,
             self.painted,
+            own_size=self.options.size,
             label=f"network, step {self.done}",
             seed=self.options.seed,
             device=self.device,
@@ -286,11 +291,12 @@ class Training:
         held = dict[str, float]()
         with self._going_on("The checkpoint was not written"):
             self._checkpoint()
-        with self._going_on("The held-out photographs could not be measured"):
-            seen = self.measure()
-            held = seen.losses
-        if not all(map(math.isfinite, held.values())):
-            raise TrainingError(f"at step {self.done} the network paints values that are not finite numbers; {smaller}")
+        try:
+            with self._going_on("The held-out photographs could not be measured"):
+                seen = self.measure()
+                held = seen.losses
+        except FloatingPointError as error:
+            raise TrainingError(f"at step {self.done} the network paints {error.args[0]}; {smaller}") from None
         is_last = self.done == self.options.steps
         with contextlib.nullcontext() if is_last else self._going_on("The model was not written"):
             models.write(self.output, self.trained, self.about(held))
@@ -316,6 +322,8 @@ class Training:
         """Turn what goes wrong meanwhile into a note."""
         try:
             yield
+        except FloatingPointError:  # of the network, which is past saving
+            raise
         except Exception as error:
             reason = error.args[0] if isinstance(error, StyletxError) else files.reason(error)
             self.missed += (Note(f"{what} at step {self.done}: {reason}."),)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from styletx import colors, images
-from styletx.feedforward import grain, strips
+from styletx.feedforward import scales
 from styletx.feedforward.training.objective import TrainingObjective
 from styletx.losses import Objective
 
@@ -36,6 +36,7 @@ def measured(
     photographs: Mapping[Path, Tensor],
     painted: Mapping[Path, Path] | None,
     *,
+    own_size: int,
     label: str,
     seed: int,
     device: torch.device,
@@ -47,9 +48,13 @@ def measured(
         objective: what the pictures are measured by.
         photographs: file to pixels `[1, 3, H, W]`.
         painted: file to the file that shows how it was painted by the optimisation; None if it was not.
+        own_size: long side in px of the pictures that it learns from.
         label: what the network's pictures are called.
         seed: of the grain.
         device: of the network.
+
+    Raises:
+        FloatingPointError: it paints values that are not finite numbers.
     """
     found, before, rows = [], [], []
     for path, pixels in photographs.items():
@@ -58,7 +63,9 @@ def measured(
             row["optimisation"] = images.read(painted[path]).pixels
             row["photograph"] = images.resize(pixels, (row["optimisation"].shape[-2], row["optimisation"].shape[-1]))
         photograph, *like = (picture.to(device) for picture in row.values())
-        *_, (_, output) = strips.repaint(network, grain.added(photograph, seed))
+        size = (photograph.shape[-2], photograph.shape[-1])
+        at = scales.sizes(size, max(size) / own_size, network.descriptor.minimum)
+        *_, (_, output) = scales.repaint(network, photograph, at, seed)
         if network.descriptor.colors:
             photograph = colors.transferred(photograph, network.descriptor.colors)
         wanted = objective.like(*like) if like else objective.of(photograph)

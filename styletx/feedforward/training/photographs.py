@@ -68,10 +68,10 @@ class Crops(Dataset[tuple[Tensor, list[str]]]):
                     bad.append(path.name)
                     continue
                 photograph = part[:1] + NOISE * float(torch.rand(())) * torch.randn_like(part[:1])
-                given = grain.added(photograph.clamp_(0, 1), index, in_place=True)
+                photograph.clamp_(0, 1)
                 if self.palette:  # as if the network were given the whole photograph, of which a crop shows a part
-                    given = colors.moved(given, colors.move(whole[:1], self.palette))
-                return torch.cat([given, part[1:]]), bad
+                    photograph = colors.moved(photograph, colors.move(whole[:1], self.palette))
+                return torch.cat([grain.added(photograph, index, in_place=True), part[1:]]), bad
         return torch.empty(0), bad
 
     def _whole(self, path: Path) -> Tensor:

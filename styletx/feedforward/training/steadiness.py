@@ -6,7 +6,7 @@ makes a film steady.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -22,13 +22,13 @@ def window(pixels: Tensor, down: int = 0, right: int = 0) -> Tensor:
     return part.contiguous(memory_format=torch.channels_last)
 
 
-def unsteadiness(network: Any, photograph: Tensor, output: Tensor, seed: int) -> Tensor:
+def unsteadiness(paint: Callable[[Tensor], Tensor], photograph: Tensor, output: Tensor, seed: int) -> Tensor:
     """How much the same place is painted otherwise after the photograph has moved by a few pixels.
 
     Args:
-        network: called with `[B, 3, h, w]`.
+        paint: gives what a network makes of `[B, 3, h, w]`.
         photograph: `[B, 3, H, W]`, `MOVED` px larger.
-        output: what the network made of its first `window`.
+        output: what it gave for its first `window`.
         seed: decides how far it moves.
 
     Returns:
@@ -36,7 +36,7 @@ def unsteadiness(network: Any, photograph: Tensor, output: Tensor, seed: int) ->
     """
     generator = torch.Generator().manual_seed(seed)
     down, right = (int(number) for number in torch.randint(MOVED + 1, (2,), generator=generator))
-    moved = network(window(photograph, down, right))
+    moved = paint(window(photograph, down, right))
     height, width = output.shape[-2] - down, output.shape[-1] - right
     difference: Tensor = output[..., down:, right:] - moved[..., :height, :width]
     return difference[..., EDGE:-EDGE, EDGE:-EDGE].abs().mean()

@@ -1,0 +1,110 @@
+"""Painting coarse to fine in one pass: small first, then that painting, enlarged, is mixed into the photograph.
+
+A network's strokes have one width in px. What it paints at a smaller size holds the wide strokes of a picture, and
+what it then makes of the mix the fine ones and the details.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from styletx import colors, images
+from styletx.feedforward import grain, strips
+from styletx.feedforward.networks import Repainter
+
+MIX = 0.5  # how much of the coarser painting, and not of the photograph, a finer one repaints
+COARSEST = 0.5  # the first scale's size to that of the pictures that a network learnt from
+NEAR = 1.25  # times the coarsest size, up to which that one scale will do
+
+
+def sizes(size: tuple[int, int], wider: float, minimum: int) -> list[tuple[int, int]]:
+    """Sizes (h, w), coarse to fine, at which a picture is painted; the last is its own.
+
+    Args:
+        size: of the picture.
+        wider: how many times as wide as in a picture of the network's own size the strokes should be, in px.
+        minimum: shortest side that the network takes, px; a coarser scale that is smaller is left out.
+    """
+    smaller = wider / COARSEST
+    if smaller <= NEAR:
+        return [size]
+    count = max(1, round(math.log2(smaller)))
+    found = [images.fit(size, round(max(size) / smaller ** (index / count))) for index in range(count, 0, -1)]
+    return [one for one in found if min(one) >= minimum] + [size]
+
+
+@torch.no_grad()
+def repaint(
+    network: Repainter, pixels: Tensor, sizes: list[tuple[int, int]], seed: int, *, in_place: bool = False
+) -> Iterator[tuple[float, Tensor]]:
+    """Repaint pictures, with grain in their flat parts.
+
+    Args:
+        network: as `strips.repaint` takes it.
+        pixels: `[B, 3, H, W]`, likewise.
+        sizes: (h, w), coarse to fine; the last is that of the pixels.
+        seed: of the grain.
+        in_place: write into `pixels`.
+
+    Yields:
+        What `strips.repaint` yields of the last size.
+
+    Raises:
+        FloatingPointError: the network paints values that are not finite numbers.
+    """
+    palette, earlier = network.descriptor.colors, None
+    if palette or len(sizes) > 1:
+        pixels, in_place = pixels if in_place else pixels.clone(), True
+    if palette:
+        _recolour(pixels, palette)
+    for size in sizes[:-1]:
+        small = _mix(images.resize(pixels, size), earlier)
+        *_, (_, earlier) = _once(network, small, seed, in_place=True)
+    yield from _once(network, _mix(pixels, earlier), seed, in_place=in_place)
+
+
+def repainted(network: Any, pixels: Tensor) -> Tensor:
+    """What `repaint` makes of crops of pictures at two scales, with its graph.
+
+    Args:
+        network: called with `[B, 3, h, w]`.
+        pixels: `[B, 3, H, W]` as the network takes them, with grain; each side even.
+    """
+    small = F.interpolate(pixels, scale_factor=COARSEST, mode="bicubic", antialias=True).clamp(0, 1)
+    early = network(small.contiguous(memory_format=torch.channels_last)).clamp(0, 1)
+    early = F.interpolate(early, size=pixels.shape[-2:], mode="bicubic")
+    mixed = torch.lerp(pixels, early, MIX)
+    painted: Tensor = network(mixed.contiguous(memory_format=torch.channels_last))
+    return painted
+
+
+def _once(network: Repainter, pixels: Tensor, seed: int, *, in_place: bool) -> Iterator[tuple[float, Tensor]]:
+    grained = grain.added(pixels, seed, in_place=in_place)
+    for progress, painted in strips.repaint(network, grained, in_place=in_place or grained is not pixels):
+        if progress == 1 and not bool(painted.isfinite().all()):
+            raise FloatingPointError("values that are not finite numbers")
+        yield progress, painted
+
+
+def _recolour(pixels: Tensor, palette: colors.Colors) -> None:
+    """Give pictures `[B, 3, H, W]` a palette's colours, in place; some pixels may lie outside [0, 1] then."""
+    for one in torch.split(pixels, 1):
+        by = colors.move(one, palette)
+        for rows in torch.split(one, colors.BAND, dim=-2):  # little memory
+            rows.copy_(colors.moved(rows, by))
+
+
+def _mix(photograph: Tensor, earlier: Tensor | None) -> Tensor:
+    """A photograph `[B, 3, H, W]` in which a coarser scale's painting is mixed, in place."""
+    if earlier is not None:
+        size = (photograph.shape[-2], photograph.shape[-1])
+        for channel in range(photograph.shape[1]):  # one at a time takes a third of the memory
+            part = slice(channel, channel + 1)
+            photograph[:, part].lerp_(images.resize(earlier[:, part], size), MIX)
+    return photograph
