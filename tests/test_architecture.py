@@ -16,7 +16,7 @@ from styletx import errors
 PACKAGE = Path(styletx.__file__).parent
 FLOORS = (
     ("_version", "errors", "notes"),
-    ("options", "files", "colors", "matching", "devices", "images", "context"),
+    ("options", "files", "colors", "matching", "devices", "images", "grain", "context"),
     ("backbones", "losses", "regions"),
     ("optimization", "feedforward"),
     ("stylizers", "inspection"),

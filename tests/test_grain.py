@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import styletx
-from styletx.feedforward import grain
+from styletx import grain, images
 from styletx.feedforward.models import bundled
 
 
@@ -90,10 +90,28 @@ def test_it_is_the_same_at_a_position_in_any_picture_and_strip(
     torch.testing.assert_close(of(*size), part, atol=1e-6, rtol=0)
 
 
-def test_a_network_sees_it_on_its_coarsest_grid() -> None:
-    grey = grain.added(torch.full((1, 3, 256, 256), 0.5), 0)
-    assert F.avg_pool2d(grey, 8).std() > 0.5 * grain.CLOUDS  # of white noise an eighth would be left
-    assert F.avg_pool2d(grey, 64).std() < 0.3 * grain.CLOUDS
+def test_clouds_are_as_large_as_strokes_and_the_same_at_any_size() -> None:
+    flat = torch.full((1, 3, 448, 448), 0.5)
+    clouds = grain.clouded(flat, 0)
+    grey = clouds[0].mean(0)
+    torch.testing.assert_close(clouds[0], grey.expand(3, -1, -1))
+    assert float(grey.std()) == pytest.approx(grain.CLOUDS, rel=0.3)
+    assert F.avg_pool2d(clouds, 8).std() > 0.9 * grey.std()  # a network's coarsest grid
+    assert F.avg_pool2d(clouds, 128).std() < 0.5 * grey.std()
+    for size in ((224, 224), (700, 700)):
+        other = grain.clouded(torch.full((1, 3, *size), 0.5), 0)
+        torch.testing.assert_close(images.resize(other, (448, 448)), clouds, atol=0.02, rtol=0)
+    assert (grain.clouded(flat, 1) - clouds).abs().mean() > 0.5 * grain.CLOUDS
+
+
+def test_clouds_are_only_where_a_picture_is_flat_far_and_wide() -> None:
+    busy = torch.rand(1, 3, 448, 448, generator=torch.Generator().manual_seed(0))
+    assert grain.clouded(busy, 0) is busy
+    busy[..., 200:] = 0.3
+    busy[..., 40:72, 40:72] = 0.3  # too small for a cloud
+    changed = (grain.clouded(busy, 0) - busy).abs()
+    assert changed[..., :180].max() == 0 < changed[..., 204:216].mean() < changed[..., 300:].mean()
+    assert grain.clouded(busy, 0, in_place=True) is busy
 
 
 def test_it_is_written_in_place_where_that_is_asked_for() -> None:

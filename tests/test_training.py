@@ -22,10 +22,10 @@ from conftest import STYLETX, Machine, Processes
 from PIL import Image
 
 import styletx
-from styletx import colors, images, losses
+from styletx import colors, grain, images, losses
 from styletx.cli import main
 from styletx.errors import MemoryLimitError, OutputError, TrainingError
-from styletx.feedforward import grain, models, scales
+from styletx.feedforward import models, scales
 from styletx.feedforward.networks import Descriptor, Layout, Transformer
 from styletx.feedforward.training import Training, checkpoints, records
 from styletx.feedforward.training.optimisers import orthogonal

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styletx import colors, images
-from styletx.feedforward import grain, strips
+from styletx import colors, grain, images
+from styletx.feedforward import strips
 from styletx.feedforward.networks import Repainter
 
 MIX = 0.5  # how much of the coarser painting, and not of the photograph, a finer one repaints
@@ -43,13 +43,13 @@ def sizes(size: tuple[int, int], wider: float, minimum: int) -> list[tuple[int, 
 def repaint(
     network: Repainter, pixels: Tensor, sizes: list[tuple[int, int]], seed: int, *, in_place: bool = False
 ) -> Iterator[tuple[float, Tensor]]:
-    """Repaint pictures, with grain in their flat parts.
+    """Repaint pictures, with grain and clouds in their flat parts.
 
     Args:
         network: as `strips.repaint` takes it.
         pixels: `[B, 3, H, W]`, likewise.
         sizes: (h, w), coarse to fine; the last is that of the pixels.
-        seed: of the grain.
+        seed: of grain and clouds.
         in_place: write into `pixels`.
 
     Yields:
@@ -58,15 +58,13 @@ def repaint(
     Raises:
         FloatingPointError: the network paints values that are not finite numbers.
     """
-    palette, earlier = network.descriptor.colors, None
-    if palette or len(sizes) > 1:
-        pixels, in_place = pixels if in_place else pixels.clone(), True
-    if palette:
+    earlier = None
+    pixels = grain.clouded(pixels if in_place else pixels.clone(), seed, in_place=True)
+    if palette := network.descriptor.colors:
         _recolour(pixels, palette)
     for size in sizes[:-1]:
-        small = _mix(images.resize(pixels, size), earlier)
-        *_, (_, earlier) = _once(network, small, seed, in_place=True)
-    yield from _once(network, _mix(pixels, earlier), seed, in_place=in_place)
+        *_, (_, earlier) = _once(network, _mix(images.resize(pixels, size), earlier), seed)
+    yield from _once(network, _mix(pixels, earlier), seed)
 
 
 def repainted(network: Any, pixels: Tensor) -> Tensor:
@@ -84,9 +82,8 @@ def repainted(network: Any, pixels: Tensor) -> Tensor:
     return painted
 
 
-def _once(network: Repainter, pixels: Tensor, seed: int, *, in_place: bool) -> Iterator[tuple[float, Tensor]]:
-    grained = grain.added(pixels, seed, in_place=in_place)
-    for progress, painted in strips.repaint(network, grained, in_place=in_place or grained is not pixels):
+def _once(network: Repainter, pixels: Tensor, seed: int) -> Iterator[tuple[float, Tensor]]:
+    for progress, painted in strips.repaint(network, grain.added(pixels, seed, in_place=True), in_place=True):
         if progress == 1 and not bool(painted.isfinite().all()):
             raise FloatingPointError("values that are not finite numbers")
         yield progress, painted

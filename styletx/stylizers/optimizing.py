@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styletx import backbones, colors, devices, images, optimization
+from styletx import backbones, colors, devices, grain, images, optimization
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field, nearest
 from styletx.files import shown
 from styletx.losses import MOMENTS, Matching, Objective, Weighted, gatys_terms
@@ -134,7 +134,8 @@ class OptimizingStylizer(Stylizer):
     def _recoloured(self, photo: Tensor) -> Tensor:
         if not self.match:
             return photo
-        moved = colors.contrasted(colors.transferred(photo, self.painting.colors), photo, self.painting.colors)
+        clouded = grain.clouded(photo, self.options.seed)
+        moved = colors.contrasted(colors.transferred(clouded, self.painting.colors), clouded, self.painting.colors)
         return photo.lerp(moved, self.match)
 
     def _axes(self, photo: Tensor) -> Tensor | None:

@@ -40,9 +40,12 @@ class Convolution(nn.Conv2d):
     """A convolution that keeps the size (or divides it by its stride) and reflects the picture at its border.
 
     Attributes:
+        reflects: whether it does so; else there is 0 beyond the border, which takes no time and is for layers whose
+            border is cut off.
         precision: of its arithmetic and its result; None is that of the weights.
     """
 
+    reflects = True
     precision: torch.dtype | None = None
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
@@ -54,12 +57,13 @@ class Convolution(nn.Conv2d):
         return self.convolved(features, self.weight, self.bias)
 
     def convolved(self, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """The features, reflected at their border, convolved with a weight in this layer's precision."""
+        """The features, with their margin, convolved with a weight in this layer's precision."""
         precision = self.precision or weight.dtype
         margin = self.kernel_size[0] // 2
         features = features.to(precision)
-        features = F.pad(features, [margin] * 4, mode="reflect") if margin else features
-        return F.conv2d(features, weight.to(precision), bias.to(precision), self.stride, groups=self.groups)
+        if self.reflects and margin:
+            features, margin = F.pad(features, [margin] * 4, mode="reflect"), 0
+        return F.conv2d(features, weight.to(precision), bias.to(precision), self.stride, margin, groups=self.groups)
 
 
 # Binomial: of features that are thinned out next, and of features that were enlarged.

@@ -134,6 +134,11 @@ class Transformer(Network):
             self.full = ResizeConvolution(given[-1], FULL, layout.smooth)
             self.detail = Convolution(3, FULL, 3)
             self.last: Convolution = Convolution(FULL, 3, 3)
+            for convolution in (self.full, self.detail, self.last):
+                convolution.reflects = False  # nothing is normalised any more, so no border is felt beyond the margin
+            # What `detail` adds has a bias already, which bfloat16 does not round.
+            assert self.full.bias is not None
+            self.full.bias.requires_grad_(False).zero_()
         elif layout.stride == 1:
             self.last = Convolution(given[-1], 3, layout.kernel)
         else:
@@ -150,13 +155,15 @@ class Transformer(Network):
         return Descriptor("transformer", multiple, minimum, colors, strips=True, bfloat16=True, onnx=True)
 
     def use(self, precision: torch.dtype) -> None:
-        """As `Network.use`: the convolutions between the stem and the last layer take the precision.
+        """As `Network.use`: the convolutions between the stem and the last layers take the precision.
 
         The stem stays in float32, since its normalisation enlarges what little contrast a dark or foggy photograph
-        has, and the rounding with it. So do normalisation, the sums of the residual blocks, and the last layer.
+        has, and the rounding with it. So do normalisation, the sums of the residual blocks, and what is done at the
+        picture's full size.
         """
         blocks: list[Any] = list(self.blocks)
-        for convolution in (*(one for block in blocks for one in block.convolutions), *self.head):
+        back: list[Any] = [*self.head, *([self.full] if self.layout.bridges else [])]
+        for convolution in (*(one for block in blocks for one in block.convolutions), *back):
             convolution.precision = None if precision == torch.float32 else precision
 
     @torch.no_grad()
@@ -239,7 +246,7 @@ class Transformer(Network):
                 features = torch.cat([features, stages[-index]], dim=1) if bridges else features
             features = convolution(features)
         if bridges:
-            change: Tensor = self.last(F.relu_(features + self.detail(seen(pixels))))
+            change: Tensor = self.last(F.relu_(self.detail(seen(pixels)) + features))
             return pixels + change
         # Not added to the photograph, whose contrast the normalised layers no longer know and could not take away.
         return features + MIDDLE

@@ -174,8 +174,10 @@ class _Graph:
         if isinstance(convolution, LowpassConvolution):
             features = self.blurred(features, THINNING, convolution.in_channels)
         strides, group = list(convolution.stride), convolution.groups
-        inputs = self.reflected(features, weight), self.constant(weight), self.constant(bias)
-        features = self.add("Conv", *inputs, strides=strides, group=group)
+        zeros = [0 if convolution.reflects else weight.shape[-1] // 2] * 4
+        features = self.reflected(features, weight) if convolution.reflects else features
+        inputs = features, self.constant(weight), self.constant(bias)
+        features = self.add("Conv", *inputs, strides=strides, group=group, pads=zeros)
         if not enlarges:
             return features
         features = self.add("DepthToSpace", features, blocksize=2, mode="CRD")

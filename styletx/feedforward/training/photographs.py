@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from styletx import colors, images
+from styletx import colors, grain, images
 from styletx.errors import PictureError, StyletxError, TrainingError, field
-from styletx.feedforward import grain
 from styletx.files import shown
 from styletx.notes import Note, Notes
 from styletx.options import TrainingOptions
@@ -77,11 +76,12 @@ class Crops(Dataset[tuple[Tensor, list[str]]]):
     def _whole(self, path: Path) -> Tensor:
         photograph = readable(path)
         if self.painted is None:
-            return photograph
+            return grain.clouded(photograph, self.seed)
         painted = images.read(self.painted[path]).pixels
         if min(painted.shape[-2:]) < self.crop:
             raise PictureError(f"{shown(path)} is too thin for a crop as it was painted")
-        return torch.cat([images.resize(photograph, (painted.shape[-2], painted.shape[-1])), painted])
+        photograph = images.resize(photograph, (painted.shape[-2], painted.shape[-1]))
+        return torch.cat([grain.clouded(photograph, self.seed), painted])  # as it was given to the optimisation
 
     @staticmethod
     def collate(items: list[tuple[Tensor, list[str]]]) -> tuple[Tensor, tuple[str, ...]]:

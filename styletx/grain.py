@@ -1,7 +1,7 @@
-"""Grain for the flat parts of a picture.
+"""Grain and clouds for the flat parts of a photograph.
 
-A network paints strokes over what it sees. Where a photograph shows nothing at all, as in a logo, a page or a clear sky
-without noise, it has nothing to hold on to, and paints its own regular pattern or leaves the part bare.
+Strokes begin at something. Where a photograph shows nothing at all, as in a logo, a page or a clear sky, a painter
+makes it up. The optimisation hardly does, and a network paints a regular pattern or leaves the part bare.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from styletx import images
+
 BLOCK = 4  # px of the blocks that are flat or not, a side
 FLAT = 1.5 / 255  # standard deviation of luminance in a block up to which it gets all of the grain
 LIVELY = 3 / 255  # from which it gets none
 DEVIATION = 0.02  # of the grain
-# Of its clouds, and the sizes that they have in blocks: strokes are as large, and a network that makes the picture
-# smaller sees nothing of finer grain.
-CLOUDS, CELLS = 0.03, (2, 4, 8)
+CANVAS = 224  # px of the long side of a picture in which clouds are laid out
+CLOUDS, CELLS = 0.05, (2, 4, 8)  # standard deviation of clouds, and the sizes that they have, in blocks of the canvas
+ROOM = 7  # blocks, a side, that should be mostly flat where there are clouds
+MOSTLY = (0.3, 0.7)  # how flat they are, on average, where there are no clouds yet, and where there are all
 TABLE = 65_521  # values that it is made of; a prime, so that rows do not repeat each other
 BAND = 64  # blocks, down, that are worked on at a time
 STEP = 2  # every so many rows are looked at: a flat part shows in half of them, in half the time
@@ -44,22 +47,44 @@ def added(pixels: Tensor, seed: int, *, in_place: bool = False) -> Tensor:
     canvas = pixels if in_place else torch.empty_like(pixels)
     height, width = pixels.shape[-2:]
     runs, starts = _table(seed, height, width, pixels)
-    clouds = _clouds(seed, share.shape[-2] + 2, share.shape[-1] + 2, pixels)  # a block more all round
     for top in range(0, share.shape[-2], BAND):
         rows = slice(top * BLOCK, (top + BAND) * BLOCK)
         given, part = pixels[..., rows, :], share[..., top : top + BAND, :]
         if bool(part.any()):
-            grown = F.interpolate(clouds[..., top : top + BAND + 2, :], scale_factor=float(BLOCK), mode="bilinear")
-            here = grown[..., BLOCK:, BLOCK:][..., : given.shape[-2], :width]
             some = F.interpolate(part, scale_factor=float(BLOCK))[..., : given.shape[-2], :width]
-            torch.add(
-                given,
-                some.to(given.dtype) * (CLOUDS * here + DEVIATION * runs[starts[rows]]),
-                out=canvas[..., rows, :],
-            )
+            torch.add(given, some.to(given.dtype) * DEVIATION * runs[starts[rows]], out=canvas[..., rows, :])
         elif canvas is not pixels:
             canvas[..., rows, :] = given
     return canvas
+
+
+@torch.no_grad()
+def clouded(pixels: Tensor, seed: int, *, in_place: bool = False) -> Tensor:
+    """Pictures with clouds where they are flat far and wide.
+
+    Clouds are grey, and their size is relative to the picture's, so that a picture has the same ones at any size.
+
+    Args:
+        pixels: `[B, 3, H, W]` in [0, 1].
+        seed: of the clouds.
+        in_place: write into `pixels`.
+
+    Returns:
+        `[B, 3, H, W]` in [0, 1]; `pixels` itself if nothing is flat.
+    """
+    size = (pixels.shape[-2], pixels.shape[-1])
+    share = flatness(images.resize(pixels, images.fit(size, min(CANVAS, max(size)))))
+    least, most = MOSTLY
+    share *= ((_around(share, ROOM) - least) / (most - least)).clamp_(0, 1)
+    if not bool(share.any()):
+        return pixels
+    layer = CLOUDS * _around(share, 3) * _clouds(seed, share.shape[-2], share.shape[-1], pixels)
+    grown = F.interpolate(layer, size=size, mode="bicubic").to(pixels.dtype)
+    return (pixels.add_(grown) if in_place else pixels + grown).clamp_(0, 1)
+
+
+def _around(share: Tensor, side: int) -> Tensor:
+    return F.avg_pool2d(share, side, stride=1, padding=side // 2, count_include_pad=False)
 
 
 def _table(seed: int, height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,4 +116,4 @@ def flatness(pixels: Tensor) -> Tensor:
         square = F.avg_pool2d(luminance.square_(), (BLOCK // STEP, BLOCK), ceil_mode=True)
         found.append((square - mean.square()).clamp_min_(0).sqrt_())
     share = ((LIVELY - torch.cat(found, 2)) / (LIVELY - FLAT)).clamp_(0, 1)
-    return share * F.avg_pool2d(share, 3, stride=1, padding=1, count_include_pad=False)
+    return share * _around(share, 3)
