@@ -1,7 +1,8 @@
-"""Grain and clouds for the flat parts of a photograph.
+"""Clouds and grain for the flat parts of a photograph.
 
 Strokes begin at something. Where a photograph shows nothing at all, as in a logo, a page or a clear sky, a painter
-makes it up. The optimisation hardly does, and a network paints a regular pattern or leaves the part bare.
+makes it up. The optimisation is given clouds, hardly to be seen, which grow into drifts and swirls. So is a network,
+which would paint a regular pattern or leave the part bare, and it also gets grain.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ BLOCK = 4  # px of the blocks that are flat or not, a side
 FLAT = 1.5 / 255  # standard deviation of luminance in a block up to which it gets all of the grain
 LIVELY = 3 / 255  # from which it gets none
 DEVIATION = 0.02  # of the grain
-CANVAS = 224  # px of the long side of a picture in which clouds are laid out
-CLOUDS, CELLS = 0.05, (2, 4, 8)  # standard deviation of clouds, and the sizes that they have, in blocks of the canvas
+# Of its mottle, and the sizes that it has in blocks: strokes are as large, and a network that makes the picture smaller
+# sees nothing of finer grain.
+MOTTLE, CELLS = 0.03, (2, 4, 8)
+CANVAS = 224  # px of the long side of a picture in which clouds are laid out, of the same sizes in blocks
+CLOUDS = 0.03  # standard deviation of clouds: more would be seen as blots
 ROOM = 7  # blocks, a side, that should be mostly flat where there are clouds
 MOSTLY = (0.3, 0.7)  # how flat they are, on average, where there are no clouds yet, and where there are all
 TABLE = 65_521  # values that it is made of; a prime, so that rows do not repeat each other
@@ -47,12 +51,19 @@ def added(pixels: Tensor, seed: int, *, in_place: bool = False) -> Tensor:
     canvas = pixels if in_place else torch.empty_like(pixels)
     height, width = pixels.shape[-2:]
     runs, starts = _table(seed, height, width, pixels)
+    clouds = _clouds(seed, share.shape[-2] + 2, share.shape[-1] + 2, pixels)  # a block more all round
     for top in range(0, share.shape[-2], BAND):
         rows = slice(top * BLOCK, (top + BAND) * BLOCK)
         given, part = pixels[..., rows, :], share[..., top : top + BAND, :]
         if bool(part.any()):
+            grown = F.interpolate(clouds[..., top : top + BAND + 2, :], scale_factor=float(BLOCK), mode="bilinear")
+            here = grown[..., BLOCK:, BLOCK:][..., : given.shape[-2], :width]
             some = F.interpolate(part, scale_factor=float(BLOCK))[..., : given.shape[-2], :width]
-            torch.add(given, some.to(given.dtype) * DEVIATION * runs[starts[rows]], out=canvas[..., rows, :])
+            torch.add(
+                given,
+                some.to(given.dtype) * (MOTTLE * here + DEVIATION * runs[starts[rows]]),
+                out=canvas[..., rows, :],
+            )
         elif canvas is not pixels:
             canvas[..., rows, :] = given
     return canvas
@@ -70,15 +81,15 @@ def clouded(pixels: Tensor, seed: int, *, in_place: bool = False) -> Tensor:
         in_place: write into `pixels`.
 
     Returns:
-        `[B, 3, H, W]` in [0, 1]; `pixels` itself if nothing is flat.
+        `[B, 3, H, W]` in [0, 1]; `pixels` itself if nothing changes.
     """
     size = (pixels.shape[-2], pixels.shape[-1])
-    share = flatness(images.resize(pixels, images.fit(size, min(CANVAS, max(size)))))
+    flat = flatness(images.resize(pixels, images.fit(size, min(CANVAS, max(size)))))
     least, most = MOSTLY
-    share *= ((_around(share, ROOM) - least) / (most - least)).clamp_(0, 1)
-    if not bool(share.any()):
+    flat *= ((_around(flat, ROOM) - least) / (most - least)).clamp_(0, 1)
+    if not bool(flat.any()):
         return pixels
-    layer = CLOUDS * _around(share, 3) * _clouds(seed, share.shape[-2], share.shape[-1], pixels)
+    layer = CLOUDS * _around(flat, 3) * _clouds(seed, flat.shape[-2], flat.shape[-1], pixels)
     grown = F.interpolate(layer, size=size, mode="bicubic").to(pixels.dtype)
     return (pixels.add_(grown) if in_place else pixels + grown).clamp_(0, 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 from styletx import backbones, losses, matching
 from styletx.losses import (
     PIXELS,
+    Adversarial,
     Content,
     Difference,
+    Discriminator,
     Gram,
     LocalGram,
     Matching,
@@ -511,6 +514,31 @@ def test_sums_of_parts_are_those_of_the_whole() -> None:
             )
             parts.append(term.statistics(part))
         torch.testing.assert_close(parts[0] + parts[1] + parts[2], whole, rtol=1e-12, atol=1e-12)
+
+
+def test_a_discriminator_learns_to_tell_what_a_picture_learns_to_hide() -> None:
+    torch.manual_seed(0)
+    discriminator = Discriminator({"layer": 4})
+    real, fake = normal(2, 4, 16, 16).float(), normal(2, 4, 16, 16, seed=1).float() + 1
+    imitation = fake.clone().requires_grad_()
+
+    def told() -> Tensor:
+        term = Adversarial(discriminator, {"layer": real})
+        return term.loss(term.statistics(losses.terms.whole({"layer": imitation})))
+
+    def after(parameters: Iterable[Tensor]) -> float:
+        stepping = torch.optim.Adam(parameters, lr=0.01)
+        for _ in range(60):
+            stepping.zero_grad()
+            told().backward()
+            stepping.step()
+        return told().item()
+
+    first = told().item()
+    learnt = after(discriminator.parameters())
+    hidden = after([imitation])
+    assert first == pytest.approx(2, abs=0.3)
+    assert learnt < first - 0.5 and hidden > learnt + 0.2
 
 
 def test_a_network_that_sees_everything_everywhere_has_no_tiles() -> None:

@@ -28,6 +28,7 @@ from styletx.errors import MemoryLimitError, OutputError, TrainingError
 from styletx.feedforward import models, scales
 from styletx.feedforward.networks import Descriptor, Layout, Transformer
 from styletx.feedforward.training import Training, checkpoints, records
+from styletx.feedforward.training.objective import ADVERSARIAL
 from styletx.feedforward.training.optimisers import orthogonal
 from styletx.feedforward.training.photographs import Crops
 from styletx.feedforward.training.steadiness import unsteadiness, window
@@ -275,7 +276,8 @@ def test_bad_photographs_are_skipped_and_counted(photographs: Path, tmp_path: Pa
 def test_crops_get_the_palette_by_the_colours_of_the_whole_photograph(
     photographs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grain, "added", lambda pixels, *_, **__: pixels)
+    for function in ("added", "clouded"):
+        monkeypatch.setattr(grain, function, lambda pixels, *_, **__: pixels)
     path = next(photographs.glob("*.png"))
     palette = colors.Colors(
         torch.tensor([0.6, 0.5, 0.4]).double(), torch.diag(torch.tensor([0.02, 0.01, 0.01])).double()
@@ -527,7 +529,8 @@ def test_the_losses_are_those_of_the_optimisation_with_the_layers_shares(make: C
         content_losses[layer] = difference.square().sum() / target[layer].double().square().sum()
     style_loss = mean(style_losses, objective.backbone.style_layers)
     content_loss = mean(content_losses, objective.backbone.content_layers)
-    assert objective.weights(share=0.5) == {"content": 1.0, "style": 30.0, "tv": 0.0, "steadiness": 1.0}
+    rest = {"tv": 0.0, "steadiness": 1.0, "adversarial": ADVERSARIAL / 2}
+    assert objective.weights(share=0.5) == {"content": 1.0, "style": 30.0, **rest}
     for name, value in (("style", style_loss), ("content", content_loss)):
         torch.testing.assert_close(found[name].double(), value, rtol=1e-4, atol=0)
 

@@ -4,6 +4,7 @@ Each loss is relative to its target, so it has no unit: one weight means the sam
 on any network, and the optimiser sees numbers near one.
 """
 
+from styletx.losses.adversarial import Adversarial, Discriminator
 from styletx.losses.content import Content, content_loss
 from styletx.losses.difference import Difference
 from styletx.losses.gatys import MOMENTS, gatys_terms
@@ -16,8 +17,10 @@ from styletx.losses.variation import Variation, total_variation_loss
 __all__ = [
     "MOMENTS",
     "PIXELS",
+    "Adversarial",
     "Content",
     "Difference",
+    "Discriminator",
     "Gram",
     "LocalGram",
     "Matching",

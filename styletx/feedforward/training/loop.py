@@ -30,8 +30,9 @@ from styletx.feedforward.training import checkpoints, photographs, records
 from styletx.feedforward.training.divergence import Watch
 from styletx.feedforward.training.measuring import Measured, measured, total
 from styletx.feedforward.training.objective import TrainingObjective
-from styletx.feedforward.training.optimisers import optimisers
+from styletx.feedforward.training.optimisers import discriminating, optimisers
 from styletx.feedforward.training.steadiness import MOVED, unsteadiness, window
+from styletx.losses import Discriminator
 from styletx.notes import Note, Notes
 from styletx.options import TrainingOptions
 
@@ -116,7 +117,10 @@ class Training:
             network.palette.copy_(torch.cat([self.objective.colors.mean[None], self.objective.colors.covariance]))
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.use(devices.dtype("auto", self.device))
-        self.network, *self.optimisers = self.accelerator.prepare(network, *optimisers(network, options.rate))
+        judging = discriminating(self.objective.discriminator, options.rate)
+        self.network, self.objective.discriminator, *self.optimisers = self.accelerator.prepare(
+            network, self.objective.discriminator, *optimisers(network, options.rate), judging
+        )
         paintings = (1 + scales.COARSEST**2) * (2 if options.steadiness else 1)
         each = paintings * devices.bytes_per_pixel(self.trained, self.device)
         each += devices.bytes_per_pixel(self.objective.network, self.device)
@@ -145,6 +149,11 @@ class Training:
         """The network as it stands."""
         network: Transformer = self.accelerator.unwrap_model(self.network)
         return network
+
+    @property
+    def _discriminator(self) -> Discriminator:
+        discriminator: Discriminator = self.accelerator.unwrap_model(self.objective.discriminator)
+        return discriminator
 
     @property
     def to_paint(self) -> list[Path]:
@@ -229,7 +238,7 @@ class Training:
         weights = self.objective.weights(share)
         here = window(photograph)
         output = self._paint(here)
-        objective = self.objective.of(here) if painted is None else self.objective.like(window(painted))
+        objective = self.objective.of(here) if painted is None else self.objective.like(window(painted), learns=True)
         found = objective.losses(_clamp(output))
         if weights["steadiness"]:
             found["steadiness"] = unsteadiness(self._paint, photograph, output, options.seed + step)
@@ -311,6 +320,7 @@ class Training:
             "lowest": self.watch.lowest,
             "smoothed": self.watch.smoothed,
             "network": self.trained.state_dict(),
+            "discriminator": self._discriminator.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "identity": self._identity,
         }
@@ -362,6 +372,7 @@ class Training:
         saved = checkpoints.read(path, self._identity)
         try:
             self.trained.load_state_dict(saved["network"])
+            self._discriminator.load_state_dict(saved["discriminator"])
             for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
                 optimiser.load_state_dict(state)
                 for parameter, kept in optimiser.state.items():

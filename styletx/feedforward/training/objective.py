@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +13,10 @@ from styletx.errors import field
 from styletx.files import shown
 from styletx.losses import (
     MOMENTS,
+    Adversarial,
     Content,
     Difference,
+    Discriminator,
     LocalGram,
     Objective,
     Variation,
@@ -24,6 +27,7 @@ from styletx.losses import (
 )
 from styletx.options import TrainingOptions
 
+ADVERSARIAL = 2.0  # weight of what the discriminator says, beside content's of 1
 SQUARE = 64  # px a side of the squares whose strokes are compared: several strokes, but little of what is painted
 
 
@@ -38,6 +42,7 @@ class TrainingObjective:
     Attributes:
         backbone: the network that compares the pictures.
         colors: of the painting.
+        discriminator: tells apart what was painted and what a network made of it; called by `like` where it learns.
         line: the painting's colours if they lie on one, as `colors.line` gives it; else None.
 
     Raises:
@@ -67,6 +72,11 @@ class TrainingObjective:
             for layer in self.backbone.style_layers
         }
 
+        channels = {layer: self.style[layer].shape[-1] - 1 for layer in self.backbone.style_layers}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(options.seed)
+            self.discriminator: Any = Discriminator(channels).to(device)
+
     def weights(self, share: float = 1.0) -> dict[str, float]:
         """Loss to weight.
 
@@ -75,7 +85,7 @@ class TrainingObjective:
         """
         options = self.options
         weights = {"content": options.content_weight, "style": share * options.style}
-        return weights | {"tv": options.tv_weight, "steadiness": options.steadiness}
+        return weights | {"tv": options.tv_weight, "steadiness": options.steadiness, "adversarial": share * ADVERSARIAL}
 
     def of(self, photographs: Tensor) -> Objective:
         """The objective of repaintings of these photographs `[B, 3, H, W]`, where nothing shows how to paint them."""
@@ -90,11 +100,15 @@ class TrainingObjective:
         )
         return Objective(self.network, terms)
 
-    def like(self, painted: Tensor) -> Objective:
+    def like(self, painted: Tensor, *, learns: bool = False) -> Objective:
         """The objective of pictures that should be like these `[B, 3, H, W]`: place by place, and in their strokes.
 
         Where strokes lie in an empty sky is chance. A network that had to know would paint their mean, a blur. So
         the statistics of each square of a picture count beside its places: they say what strokes belong there.
+
+        Args:
+            painted: the pictures.
+            learns: whether the discriminator is asked too, and learns from them.
         """
         seen, backbone, half = self._features(painted), self.backbone, self.options.content_weight / 2
         rows, columns = (max(1, round(extent / SQUARE)) for extent in painted.shape[-2:])
@@ -110,6 +124,9 @@ class TrainingObjective:
             ),
             Weighted("tv", self.options.tv_weight, Variation()),
         ]
+        if learns:
+            told = {layer: seen[layer] for layer in backbone.style_layers}
+            terms.append(Weighted("adversarial", ADVERSARIAL, Adversarial(self.discriminator, told)))
         return Objective(self.network, terms)
 
     @torch.no_grad()

@@ -21,6 +21,16 @@ def optimisers(network: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
     return [Muon(matrices, lr=rate), torch.optim.Adam(others, lr=rate / 10)]
 
 
+def discriminating(discriminator: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """Adam for a discriminator, whose momentum is small since the network that it judges changes too.
+
+    Args:
+        discriminator: to train.
+        rate: Muon's for the network; Adam's is a fifth of it.
+    """
+    return torch.optim.Adam(discriminator.parameters(), lr=rate / 5, betas=(0.5, 0.99))
+
+
 class Muon(torch.optim.Optimizer):
     """Momentum whose update is made orthogonal (Jordan et al. 2024).
 
