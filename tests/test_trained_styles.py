@@ -311,10 +311,10 @@ def test_onnx_paints_what_torch_paints(model: Path, content_picture: Path, tmp_p
 
 @pytest.fixture
 def sized(tmp_path: Path) -> Path:
-    """A network that was trained on pictures of 64 px, so that its coarsest scale is of 32 px."""
+    """A network that was trained for strokes as wide as in a picture of 32 px."""
     torch.manual_seed(0)
     path = tmp_path / "sized.safetensors"
-    models.write(path, Transformer(TINY), {"name": "sized", "training": {"size": 64}})
+    models.write(path, Transformer(TINY), {"name": "sized", "own_size": 32, "training": {"size": 64}})
     return path
 
 
@@ -385,7 +385,7 @@ def test_what_is_mixed_has_the_paintings_colours(tmp_path: Path, content_picture
     assert network.palette is not None
     network.palette.copy_(torch.tensor([[0.6, 0.4, 0.3], [0.04, 0.01, 0], [0.01, 0.02, 0], [0, 0, 0.01]]))
     path = tmp_path / "mine.safetensors"
-    models.write(path, network, {"name": "mine", "training": {"size": 64}})
+    models.write(path, network, {"name": "mine", "training": {"size": 32}})
     read = models.read(path).network
     target = read.descriptor.colors
     assert target is not None

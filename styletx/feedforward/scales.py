@@ -19,8 +19,8 @@ from styletx.feedforward import strips
 from styletx.feedforward.networks import Repainter
 
 MIX = 0.5  # how much of the coarser painting, and not of the photograph, a finer one repaints
-COARSEST = 0.5  # the first scale's size to that of the pictures that a network learnt from
-NEAR = 1.25  # times the coarsest size, up to which that one scale will do
+COARSEST = 0.5  # the first scale's size to that of the pictures that a network learns from
+NEAR = 1.25  # times the width that strokes have by themselves, up to which one scale will do
 
 
 def sizes(size: tuple[int, int], wider: float, minimum: int) -> list[tuple[int, int]]:
@@ -28,14 +28,13 @@ def sizes(size: tuple[int, int], wider: float, minimum: int) -> list[tuple[int, 
 
     Args:
         size: of the picture.
-        wider: how many times as wide as in a picture of the network's own size the strokes should be, in px.
+        wider: how many times as wide as by themselves, in px of the picture, strokes should be at the coarsest scale.
         minimum: shortest side that the network takes, px; a coarser scale that is smaller is left out.
     """
-    smaller = wider / COARSEST
-    if smaller <= NEAR:
+    if wider <= NEAR:
         return [size]
-    count = max(1, round(math.log2(smaller)))
-    found = [images.fit(size, round(max(size) / smaller ** (index / count))) for index in range(count, 0, -1)]
+    count = max(1, round(math.log2(wider)))
+    found = [images.fit(size, round(max(size) / wider ** (index / count))) for index in range(count, 0, -1)]
     return [one for one in found if min(one) >= minimum] + [size]
 
 

@@ -46,8 +46,9 @@ class TransformingStylizer(Stylizer):
         self.dtype = torch.float32 if is_onnx else devices.dtype(options.precision, self.device)
         self.network, self.description = self._load()
         training = self.description.get("training")
-        own = training.get("size") if isinstance(training, dict) else None
-        # Long side in px of a picture in which the strokes are as wide as they should be; version 0.1's have none.
+        # Long side in px of a picture in which the strokes are as wide as they should be. For a network that was
+        # trained at one scale, it is that of the pictures that it learnt from; version 0.1's have none.
+        own = self.description.get("own_size", training.get("size") if isinstance(training, dict) else None)
         self.own_size = own if type(own) is int and own > 0 else None
         self.notes = tuple(_notes(options, is_onnx, self.own_size))
         self.style = path.stem if path in models.bundled().values() else str(path)

@@ -262,6 +262,11 @@ class Training:
     def _paint(self, pixels: Tensor) -> Tensor:
         return scales.repainted(self.network, pixels)
 
+    @property
+    def own_size(self) -> int:
+        """Long side in px of a picture in which the network's strokes are as wide as they should be."""
+        return round(self.options.size * scales.COARSEST)
+
     def measure(self) -> Measured:
         """Look at the held-out photographs, as the network paints them now."""
         return measured(
@@ -269,7 +274,7 @@ class Training:
             self.objective,
             self.held_out,
             self.painted,
-            own_size=self.options.size,
+            own_size=self.own_size,
             label=f"network, step {self.done}",
             seed=self.options.seed,
             device=self.device,
@@ -353,6 +358,7 @@ class Training:
             "backbone_sha256": backbone.source.sha256,
             "licence": backbone.architecture.licence,
             "torch": torch.__version__,
+            "own_size": self.own_size,
             "losses": held,
         }
 

@@ -48,7 +48,7 @@ def measured(
         objective: what the pictures are measured by.
         photographs: file to pixels `[1, 3, H, W]`.
         painted: file to the file that shows how it was painted by the optimisation; None if it was not.
-        own_size: long side in px of the pictures that it learns from.
+        own_size: long side in px of a picture in which its strokes are as wide as they should be.
         label: what the network's pictures are called.
         seed: of the grain.
         device: of the network.
