@@ -1,8 +1,8 @@
 """Clouds and grain for the flat parts of a photograph.
 
-Strokes begin at something. Where a photograph shows nothing at all, as in a logo, a page or a clear sky, a painter
-makes it up. The optimisation is given clouds, hardly to be seen, which grow into drifts and swirls. So is a network,
-which would paint a regular pattern or leave the part bare, and it also gets grain.
+Strokes begin at something. Where a photograph shows nothing at all, as in a logo, a page or a clear sky, a network
+paints a regular pattern or leaves the part bare: so it is given grain. And where a painting's shapes are everywhere
+alike, as the swirls of The Starry Night are, clouds that are hardly to be seen grow into them, by either method.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def added(pixels: Tensor, seed: int, *, in_place: bool = False) -> Tensor:
 
 
 @torch.no_grad()
-def clouded(pixels: Tensor, seed: int, *, in_place: bool = False) -> Tensor:
+def clouded(pixels: Tensor, seed: int, share: float, *, in_place: bool = False) -> Tensor:
     """Pictures with clouds where they are flat far and wide.
 
     Clouds are grey, and their size is relative to the picture's, so that a picture has the same ones at any size.
@@ -78,18 +78,21 @@ def clouded(pixels: Tensor, seed: int, *, in_place: bool = False) -> Tensor:
     Args:
         pixels: `[B, 3, H, W]` in [0, 1].
         seed: of the clouds.
+        share: how much of them, from 0 to 1; see `losses.lead`.
         in_place: write into `pixels`.
 
     Returns:
         `[B, 3, H, W]` in [0, 1]; `pixels` itself if nothing changes.
     """
+    if not share:
+        return pixels
     size = (pixels.shape[-2], pixels.shape[-1])
     flat = flatness(images.resize(pixels, images.fit(size, min(CANVAS, max(size)))))
     least, most = MOSTLY
     flat *= ((_around(flat, ROOM) - least) / (most - least)).clamp_(0, 1)
     if not bool(flat.any()):
         return pixels
-    layer = CLOUDS * _around(flat, 3) * _clouds(seed, flat.shape[-2], flat.shape[-1], pixels)
+    layer = share * CLOUDS * _around(flat, 3) * _clouds(seed, flat.shape[-2], flat.shape[-1], pixels)
     grown = F.interpolate(layer, size=size, mode="bicubic").to(pixels.dtype)
     return (pixels.add_(grown) if in_place else pixels + grown).clamp_(0, 1)
 

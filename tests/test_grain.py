@@ -92,26 +92,28 @@ def test_it_is_the_same_at_a_position_in_any_picture_and_strip(
 
 def test_clouds_are_as_large_as_strokes_and_the_same_at_any_size() -> None:
     flat = torch.full((1, 3, 448, 448), 0.5)
-    clouds = grain.clouded(flat, 0)
+    clouds = grain.clouded(flat, 0, 1)
     grey = clouds[0].mean(0)
     torch.testing.assert_close(clouds[0], grey.expand(3, -1, -1))
     assert float(grey.std()) == pytest.approx(grain.CLOUDS, rel=0.3)
     assert F.avg_pool2d(clouds, 8).std() > 0.9 * grey.std()  # a network's coarsest grid
     assert F.avg_pool2d(clouds, 128).std() < 0.5 * grey.std()
     for size in ((224, 224), (700, 700)):
-        other = grain.clouded(torch.full((1, 3, *size), 0.5), 0)
+        other = grain.clouded(torch.full((1, 3, *size), 0.5), 0, 1)
         torch.testing.assert_close(images.resize(other, (448, 448)), clouds, atol=0.02, rtol=0)
-    assert (grain.clouded(flat, 1) - clouds).abs().mean() > 0.5 * grain.CLOUDS
+    assert (grain.clouded(flat, 1, 1) - clouds).abs().mean() > 0.5 * grain.CLOUDS
 
 
 def test_clouds_are_only_where_a_picture_is_flat_far_and_wide() -> None:
     busy = torch.rand(1, 3, 448, 448, generator=torch.Generator().manual_seed(0))
-    assert grain.clouded(busy, 0) is busy
+    assert grain.clouded(busy, 0, 1) is busy
     busy[..., 200:] = 0.3
     busy[..., 40:72, 40:72] = 0.3  # too small for a cloud
-    changed = (grain.clouded(busy, 0) - busy).abs()
+    changed = (grain.clouded(busy, 0, 1) - busy).abs()
     assert changed[..., :180].max() == 0 < changed[..., 204:216].mean() < changed[..., 300:].mean()
-    assert grain.clouded(busy, 0, in_place=True) is busy
+    half = grain.clouded(busy, 0, 0.5) - busy
+    torch.testing.assert_close(2 * half.abs()[..., 240:], changed[..., 240:], atol=1e-6, rtol=0)
+    assert grain.clouded(busy, 0, 0) is busy is grain.clouded(busy, 0, 1, in_place=True)
 
 
 def test_it_is_written_in_place_where_that_is_asked_for() -> None:

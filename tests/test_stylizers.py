@@ -863,7 +863,11 @@ def test_a_painting_leads_where_its_parts_are_alike(kind: str) -> None:
     else:
         picture = np.full((192, 240, 3), 240, np.uint8)
         picture[60:120, 100:160] = rng.integers(0, 256, (60, 60, 3), dtype=np.uint8)
-    assert loaded(picture, **COMPACT).painting.lead == (1 if kind == "dots" else 0)
+    stylizer = loaded(picture, **COMPACT)
+    assert stylizer.painting.lead == (1 if kind == "dots" else 0)
+    # And what is flat gets clouds, around which its shapes lie.
+    flat = stylizer._recoloured(torch.full((1, 3, 96, 128), 0.5))
+    assert (float(flat.std((2, 3)).max()) > 0.02) == (kind == "dots")
 
 
 @pytest.mark.parametrize("style_size", [16, 150])

@@ -256,7 +256,8 @@ def within_two(first: torch.Tensor, second: torch.Tensor) -> float:
 @pytest.mark.parametrize("name", list(models.bundled()))
 def test_a_bundled_style_looks_the_same_in_bfloat16(name: str) -> None:
     """Whole and in strips; on a processor without bfloat16 instructions too, where it is only slower."""
-    network = models.read(models.bundled()[name]).network
+    model = models.read(models.bundled()[name])
+    network = model.network
     for path in sorted((ASSETS / "content").glob("*.jpg")):
         exact, rounded = (
             styletx.stylize(path, name, size=192, device="cpu", precision=precision).pixels
@@ -266,7 +267,7 @@ def test_a_bundled_style_looks_the_same_in_bfloat16(name: str) -> None:
         assert within_two(exact, rounded) > 0.999
         network.use(torch.bfloat16)
         photograph = images.resize(images.read(path).pixels, (exact.shape[-2], exact.shape[-1]))
-        photograph = grain.clouded(photograph, seed=0)
+        photograph = grain.clouded(photograph, 0, model.about.get("clouds", 0))
         if palette := network.descriptor.colors:
             photograph = colors.moved(photograph, colors.move(photograph, palette))
         photograph = grain.added(photograph, seed=0)

@@ -28,11 +28,12 @@ from styletx.errors import MemoryLimitError, OutputError, TrainingError
 from styletx.feedforward import models, scales
 from styletx.feedforward.networks import Descriptor, Layout, Transformer
 from styletx.feedforward.training import Training, checkpoints, records
-from styletx.feedforward.training.objective import ADVERSARIAL
+from styletx.feedforward.training.objective import ADVERSARIAL, TrainingObjective
 from styletx.feedforward.training.optimisers import orthogonal
 from styletx.feedforward.training.photographs import Crops
 from styletx.feedforward.training.steadiness import unsteadiness, window
-from styletx.options import TrainingOptions
+from styletx.options import Options, TrainingOptions
+from styletx.stylizers import OptimizingStylizer
 
 pytest.importorskip("accelerate", reason="training needs the extra styletx[train]")
 pytest.importorskip("matplotlib", reason="training needs the extra styletx[train]")
@@ -502,6 +503,13 @@ def test_a_training_starts_from_a_bundled_style_unless_it_is_told_otherwise(
     monkeypatch.setattr("styletx.feedforward.training.Training", make)
     done = train("--photos", photographs, "-o", tmp_path / "mine.safetensors", *flags)
     assert isinstance(done.exception, Made) and done.exception.args == (start,)
+
+
+@pytest.mark.parametrize("painting", ["mosaic", "pen"])
+def test_photographs_get_clouds_where_the_optimisation_gives_them(painting: str) -> None:
+    picture = images.read(STYLE.with_name(f"{painting}.jpg"))
+    found = TrainingObjective(picture, TrainingOptions(**QUICK), torch.device("cpu")).clouds
+    assert found == OptimizingStylizer(picture, Options(device="cpu")).painting.lead == (painting == "mosaic")
 
 
 def test_the_losses_are_those_of_the_optimisation_with_the_layers_shares(make: Callable[..., Training]) -> None:

@@ -40,7 +40,13 @@ def sizes(size: tuple[int, int], wider: float, minimum: int) -> list[tuple[int, 
 
 @torch.no_grad()
 def repaint(
-    network: Repainter, pixels: Tensor, sizes: list[tuple[int, int]], seed: int, *, in_place: bool = False
+    network: Repainter,
+    pixels: Tensor,
+    sizes: list[tuple[int, int]],
+    seed: int,
+    *,
+    clouds: float = 0,
+    in_place: bool = False,
 ) -> Iterator[tuple[float, Tensor]]:
     """Repaint pictures, with grain and clouds in their flat parts.
 
@@ -49,6 +55,7 @@ def repaint(
         pixels: `[B, 3, H, W]`, likewise.
         sizes: (h, w), coarse to fine; the last is that of the pixels.
         seed: of grain and clouds.
+        clouds: how much of them, from 0 to 1.
         in_place: write into `pixels`.
 
     Yields:
@@ -58,7 +65,7 @@ def repaint(
         FloatingPointError: the network paints values that are not finite numbers.
     """
     earlier = None
-    pixels = grain.clouded(pixels if in_place else pixels.clone(), seed, in_place=True)
+    pixels = grain.clouded(pixels if in_place else pixels.clone(), seed, clouds, in_place=True)
     if palette := network.descriptor.colors:
         _recolour(pixels, palette)
     for size in sizes[:-1]:

@@ -134,7 +134,7 @@ class OptimizingStylizer(Stylizer):
     def _recoloured(self, photo: Tensor) -> Tensor:
         if not self.match:
             return photo
-        clouded = grain.clouded(photo, self.options.seed)
+        clouded = grain.clouded(photo, self.options.seed, self.painting.lead)
         moved = colors.contrasted(colors.transferred(clouded, self.painting.colors), clouded, self.painting.colors)
         return photo.lerp(moved, self.match)
 

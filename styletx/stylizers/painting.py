@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,15 +11,9 @@ from torch import Tensor
 
 from styletx import colors, images
 from styletx.colors import Colors
-from styletx.losses import gram_statistics, moments, relative_distance
+from styletx.losses import gram_statistics, lead
+from styletx.losses.leading import SMALL
 from styletx.matching import Candidates, grid, hypercolumns, scales
-
-SMALL = 256  # long side in px at which a painting is looked at as a whole
-PARTS = 3  # across and down, whose statistics are compared with the whole's
-TONES = 8  # of each colour channel, that colours are counted by
-# A painting leads where its parts are alike and its colours are many. Between these figures it leads a little.
-SPREAD = (0.30, 0.24)
-ENTROPY = (3.3, 3.6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,39 +104,12 @@ class Painting:
 
     @cached_property
     def lead(self) -> float:
-        """How far, from 0 to 1, the painting's own shapes may lead at the coarsest scale, before anything is matched.
-
-        A painting whose strokes are everywhere alike fills empty skies with its shapes. One of empty paper or of a few
-        large objects would put those objects into the sky. One that is cut out is an object.
-        """
+        """How far its own shapes may lead; see `losses.lead`. A painting that is cut out is an object."""
         if self.alpha is not None:
             return 0.0
         features = self._see(self._small.to(self.device))
-        spreads = torch.stack([_spread(features[layer]) for layer in self._matching_layers])
-        return _ramp(float(spreads.mean()), *SPREAD) * _ramp(_entropy(self._small), *ENTROPY)
+        return lead(self._small, [features[layer] for layer in self._matching_layers])
 
     @cached_property
     def _small(self) -> Tensor:
         return images.resize(self.pixels, images.fit(self.size, min(SMALL, max(self.size))))
-
-
-def _spread(features: Tensor) -> Tensor:
-    """Mean relative distance of the Gram matrices of parts of a layer from the whole's."""
-    whole = moments(gram_statistics(features)).gram
-    rows = features.tensor_split(PARTS, dim=2)
-    parts = [part for row in rows for part in row.tensor_split(PARTS, dim=3) if part.numel()]
-    distances = [relative_distance(moments(gram_statistics(part)).gram, whole) for part in parts]
-    return torch.stack(distances).mean()
-
-
-def _entropy(pixels: Tensor) -> float:
-    """Entropy in nats of a picture's colours, counted by `TONES` tones of each channel."""
-    tones = (pixels[0] * TONES).long().clamp_max(TONES - 1)
-    counts = torch.bincount((tones[0] * TONES**2 + tones[1] * TONES + tones[2]).flatten()).double()
-    shares = counts[counts > 0] / counts.sum()
-    return -float((shares * shares.log()).sum())
-
-
-def _ramp(value: float, zero: float, one: float) -> float:
-    """0 at and beyond `zero`, 1 at and beyond `one`, and straight between."""
-    return min(1.0, max(0.0, (value - zero) / (one - zero))) if math.isfinite(value) else 0.0

@@ -50,6 +50,8 @@ class TransformingStylizer(Stylizer):
         # trained at one scale, it is that of the pictures that it learnt from; version 0.1's have none.
         own = self.description.get("own_size", training.get("size") if isinstance(training, dict) else None)
         self.own_size = own if type(own) is int and own > 0 else None
+        clouds = self.description.get("clouds")
+        self.clouds = min(1.0, max(0.0, clouds)) if isinstance(clouds, float) else 0.0
         self.notes = tuple(_notes(options, is_onnx, self.own_size))
         self.style = path.stem if path in models.bundled().values() else str(path)
         self.sha256 = files.sha256_of(path)
@@ -121,7 +123,9 @@ class TransformingStylizer(Stylizer):
         wider = (self.options.style_size or max(size)) / (self.own_size or math.inf)
         sizes = scales.sizes(size, wider, self.network.descriptor.minimum)
         try:
-            for progress, painted in scales.repaint(self.network, pixels, sizes, self.options.seed, in_place=in_place):
+            for progress, painted in scales.repaint(
+                self.network, pixels, sizes, self.options.seed, clouds=self.clouds, in_place=in_place
+            ):
                 yield Step(progress, painted)
         except FloatingPointError:
             raise WeightsError(

@@ -185,7 +185,9 @@ class Training:
         options = self.options
         world = self.accelerator.num_processes
         palette = self.trained.descriptor.colors
-        crops = photographs.Crops(self.photographs, options.crop + MOVED, options.seed, self.painted, palette)
+        crops = photographs.Crops(
+            self.photographs, options.crop + MOVED, options.seed, self.painted, palette, self.objective.clouds
+        )
         positions = range(self.done * options.batch * world, options.steps * options.batch * world)
         loader = self.accelerator.prepare(
             DataLoader(
@@ -359,6 +361,7 @@ class Training:
             "licence": backbone.architecture.licence,
             "torch": torch.__version__,
             "own_size": self.own_size,
+            "clouds": self.objective.clouds,
             "losses": held,
         }
 

@@ -50,7 +50,7 @@ def measured(
         painted: file to the file that shows how it was painted by the optimisation; None if it was not.
         own_size: long side in px of a picture in which its strokes are as wide as they should be.
         label: what the network's pictures are called.
-        seed: of the grain.
+        seed: of grain and clouds.
         device: of the network.
 
     Raises:
@@ -65,7 +65,7 @@ def measured(
         photograph, *like = (picture.to(device) for picture in row.values())
         size = (photograph.shape[-2], photograph.shape[-1])
         at = scales.sizes(size, max(size) / own_size, network.descriptor.minimum)
-        *_, (_, output) = scales.repaint(network, photograph, at, seed)
+        *_, (_, output) = scales.repaint(network, photograph, at, seed, clouds=objective.clouds)
         if network.descriptor.colors:
             photograph = colors.transferred(photograph, network.descriptor.colors)
         wanted = objective.like(*like) if like else objective.of(photograph)

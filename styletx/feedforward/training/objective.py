@@ -24,6 +24,7 @@ from styletx.losses import (
     gatys_terms,
     gram_statistics,
     layer_terms,
+    leading,
 )
 from styletx.options import TrainingOptions
 
@@ -43,6 +44,7 @@ class TrainingObjective:
         backbone: the network that compares the pictures.
         colors: of the painting.
         discriminator: tells apart what was painted and what a network made of it; called by `like` where it learns.
+        clouds: how much of them photographs get where they are flat, from 0 to 1; see `grain.clouded`.
         line: the painting's colours if they lie on one, as `colors.line` gives it; else None.
 
     Raises:
@@ -59,6 +61,7 @@ class TrainingObjective:
         seen = images.visible(painting)
         self.colors = colors.colors(seen.pixels, seen.alpha)
         self.line = colors.line(self.colors)
+        self.clouds = 0.0 if painting.alpha is not None else self._lead(seen.pixels)
         size = images.fit((seen.pixels.shape[-2], seen.pixels.shape[-1]), options.size)
         devices.check_memory(
             math.prod(size) * devices.bytes_per_pixel(self.network, device),
@@ -76,6 +79,15 @@ class TrainingObjective:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
             self.discriminator: Any = Discriminator(channels).to(device)
+
+    def _lead(self, painting: Tensor) -> float:
+        options = self.options
+        seeing = backbones.load(options.backbone, matching=True, weights=options.weights, seed=options.seed)
+        size = (painting.shape[-2], painting.shape[-1])
+        small = images.resize(painting, images.fit(size, min(leading.SMALL, max(size))))
+        with torch.no_grad():
+            features = seeing.module(small)
+        return leading.lead(small, [features[layer] for layer in seeing.matching_layers])
 
     def weights(self, share: float = 1.0) -> dict[str, float]:
         """Loss to weight.

@@ -33,6 +33,7 @@ class Crops(Dataset[tuple[Tensor, list[str]]]):
         seed: together with an item's index, decides which part of which photograph the item is.
         painted: photograph to the file that shows how it was painted; None for photographs alone.
         palette: the colours that the network wants photographs in; None for their own.
+        clouds: how much of them photographs get where they are flat, from 0 to 1.
     """
 
     def __init__(
@@ -42,9 +43,10 @@ class Crops(Dataset[tuple[Tensor, list[str]]]):
         seed: int,
         painted: Mapping[Path, Path] | None = None,
         palette: colors.Colors | None = None,
+        clouds: float = 0,
     ) -> None:
         self.paths, self.painted, self.crop = paths, painted, crop
-        self.seed, self.palette = seed, palette
+        self.seed, self.palette, self.clouds = seed, palette, clouds
         # From a detail to most of the picture, so that a network learns objects of many sizes; but strokes have one.
         part = v2.RandomCrop(crop) if painted else v2.RandomResizedCrop(crop, scale=SCALE, ratio=RATIO, antialias=True)
         self.part = v2.Compose([part, v2.RandomHorizontalFlip()])
@@ -76,12 +78,13 @@ class Crops(Dataset[tuple[Tensor, list[str]]]):
     def _whole(self, path: Path) -> Tensor:
         photograph = readable(path)
         if self.painted is None:
-            return grain.clouded(photograph, self.seed)
+            return grain.clouded(photograph, self.seed, self.clouds)
         painted = images.read(self.painted[path]).pixels
         if min(painted.shape[-2:]) < self.crop:
             raise PictureError(f"{shown(path)} is too thin for a crop as it was painted")
         photograph = images.resize(photograph, (painted.shape[-2], painted.shape[-1]))
-        return torch.cat([grain.clouded(photograph, self.seed), painted])  # as it was given to the optimisation
+        # As it was given to the optimisation.
+        return torch.cat([grain.clouded(photograph, self.seed, self.clouds), painted])
 
     @staticmethod
     def collate(items: list[tuple[Tensor, list[str]]]) -> tuple[Tensor, tuple[str, ...]]:
