@@ -21,8 +21,8 @@ import styletx
 from styletx import colors, grain, images
 from styletx.cli import main
 from styletx.errors import MemoryLimitError, OptionError, WeightsError
-from styletx.feedforward import models, strips
-from styletx.feedforward.networks import Layout, Transformer
+from styletx.feedforward import models, scales, strips
+from styletx.feedforward.networks import Descriptor, Layout, Transformer
 from styletx.stylizers import TransformingStylizer
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -378,6 +378,20 @@ def test_a_finer_scale_repaints_what_a_coarser_one_painted(sized: Path, content_
     result = styletx.stylize(pixels, sized, **EXACT | {"size": 64})
     torch.testing.assert_close(result.pixels, expected, rtol=0, atol=1e-3)
     assert torch.equal(pixels, before)
+
+
+def test_later_scales_keep_more_of_what_was_painted(
+    content_picture: Path, painted: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Darker:
+        descriptor = Descriptor("darker")
+
+    monkeypatch.setattr(grain, "added", lambda pixels, *_, **__: pixels.mul_(0.5))
+    pixels = torch.full((1, 3, 64, 64), 0.8)
+    *_, (_, found) = scales.repaint(Darker(), pixels, [(16, 16), (32, 32), (64, 64)], seed=0)  # type: ignore[arg-type]
+    second = 0.5 * (0.5 * 0.4 + 0.5 * 0.8)
+    torch.testing.assert_close(found, torch.full_like(found, 0.5 * (0.75 * second + 0.25 * 0.8)))
+    assert painted == [16, 32, 64]
 
 
 def test_what_is_mixed_has_the_paintings_colours(tmp_path: Path, content_picture: Path) -> None:

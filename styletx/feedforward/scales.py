@@ -18,7 +18,9 @@ from styletx import colors, grain, images
 from styletx.feedforward import strips
 from styletx.feedforward.networks import Repainter
 
-MIX = 0.5  # how much of the coarser painting, and not of the photograph, a finer one repaints
+# How much of the coarser painting, and not of the photograph, a finer one repaints: at the second scale, as in
+# training, and at each after that, where half would leave little of the widest strokes in a print.
+MIX, LATER = 0.5, 0.75
 COARSEST = 0.5  # the first scale's size to that of the pictures that a network learns from
 NEAR = 1.25  # times the width that strokes have by themselves, up to which one scale will do
 
@@ -68,9 +70,10 @@ def repaint(
     pixels = grain.clouded(pixels if in_place else pixels.clone(), seed, clouds, in_place=True)
     if palette := network.descriptor.colors:
         _recolour(pixels, palette)
-    for size in sizes[:-1]:
-        *_, (_, earlier) = _once(network, _mix(images.resize(pixels, size), earlier), seed)
-    yield from _once(network, _mix(pixels, earlier), seed)
+    *coarser, _ = sizes
+    for index, size in enumerate(coarser):
+        *_, (_, earlier) = _once(network, _mix(images.resize(pixels, size), earlier, index), seed)
+    yield from _once(network, _mix(pixels, earlier, len(coarser)), seed)
 
 
 def repainted(network: Any, pixels: Tensor) -> Tensor:
@@ -103,11 +106,11 @@ def _recolour(pixels: Tensor, palette: colors.Colors) -> None:
             rows.copy_(colors.moved(rows, by))
 
 
-def _mix(photograph: Tensor, earlier: Tensor | None) -> Tensor:
-    """A photograph `[B, 3, H, W]` in which a coarser scale's painting is mixed, in place."""
+def _mix(photograph: Tensor, earlier: Tensor | None, index: int) -> Tensor:
+    """A photograph `[B, 3, H, W]`, for the scale of an index, in which a coarser one's painting is mixed, in place."""
     if earlier is not None:
         size = (photograph.shape[-2], photograph.shape[-1])
         for channel in range(photograph.shape[1]):  # one at a time takes a third of the memory
             part = slice(channel, channel + 1)
-            photograph[:, part].lerp_(images.resize(earlier[:, part], size), MIX)
+            photograph[:, part].lerp_(images.resize(earlier[:, part], size), MIX if index == 1 else LATER)
     return photograph
