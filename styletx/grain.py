@@ -78,7 +78,7 @@ def clouded(pixels: Tensor, seed: int, share: float, *, in_place: bool = False) 
     Args:
         pixels: `[B, 3, H, W]` in [0, 1].
         seed: of the clouds.
-        share: how much of them, from 0 to 1; see `losses.lead`.
+        share: how much of them, from 0 to 1; see `losses.leading`.
         in_place: write into `pixels`.
 
     Returns:

@@ -90,6 +90,12 @@ def test_it_is_the_same_at_a_position_in_any_picture_and_strip(
     torch.testing.assert_close(of(*size), part, atol=1e-6, rtol=0)
 
 
+def test_a_network_sees_it_on_its_coarsest_grid() -> None:
+    grey = grain.added(torch.full((1, 3, 256, 256), 0.5), 0)
+    assert F.avg_pool2d(grey, 8).std() > 0.5 * grain.MOTTLE  # of white noise an eighth would be left
+    assert F.avg_pool2d(grey, 64).std() < 0.3 * grain.MOTTLE
+
+
 def test_clouds_are_as_large_as_strokes_and_the_same_at_any_size() -> None:
     flat = torch.full((1, 3, 448, 448), 0.5)
     clouds = grain.clouded(flat, 0, 1)

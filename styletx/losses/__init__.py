@@ -9,7 +9,6 @@ from styletx.losses.content import Content, content_loss
 from styletx.losses.difference import Difference
 from styletx.losses.gatys import MOMENTS, gatys_terms
 from styletx.losses.gram import Gram, LocalGram, gram_matrix, gram_statistics, moments, relative_distance, style_loss
-from styletx.losses.leading import lead
 from styletx.losses.matching import Matching
 from styletx.losses.objective import Objective, Weighted, layer_terms
 from styletx.losses.terms import PIXELS, Part, Term, Tile
@@ -36,7 +35,6 @@ __all__ = [
     "gram_matrix",
     "gram_statistics",
     "layer_terms",
-    "lead",
     "moments",
     "relative_distance",
     "style_loss",

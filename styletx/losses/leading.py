@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from styletx import images
 from styletx.losses.gram import gram_statistics, moments, relative_distance
 
 SMALL = 256  # long side in px at which a painting is looked at as a whole
@@ -18,6 +19,12 @@ SPREAD = (0.30, 0.24)
 ENTROPY = (3.3, 3.6)
 
 
+def small(painting: Tensor) -> Tensor:
+    """A painting `[1, 3, H, W]` at the size at which it is looked at as a whole; a smaller one as it is."""
+    size = (painting.shape[-2], painting.shape[-1])
+    return images.resize(painting, images.fit(size, min(SMALL, max(size))))
+
+
 def lead(painting: Tensor, features: Sequence[Tensor]) -> float:
     """How far, from 0 to 1, a painting's shapes may lead where a photograph is empty, before anything is matched.
 
@@ -25,7 +32,7 @@ def lead(painting: Tensor, features: Sequence[Tensor]) -> float:
     large objects would put those objects into the sky.
 
     Args:
-        painting: `[1, 3, H, W]` in [0, 1], about `SMALL` px.
+        painting: `[1, 3, H, W]` in [0, 1], as `small` gives it.
         features: activations of the painting at some layers, `[1, C, h, w]` each.
     """
     spread = torch.stack([_spread(layer) for layer in features]).mean()

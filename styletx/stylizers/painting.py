@@ -11,8 +11,7 @@ from torch import Tensor
 
 from styletx import colors, images
 from styletx.colors import Colors
-from styletx.losses import gram_statistics, lead
-from styletx.losses.leading import SMALL
+from styletx.losses import gram_statistics, leading
 from styletx.matching import Candidates, grid, hypercolumns, scales
 
 
@@ -104,12 +103,12 @@ class Painting:
 
     @cached_property
     def lead(self) -> float:
-        """How far its own shapes may lead; see `losses.lead`. A painting that is cut out is an object."""
+        """How far its own shapes may lead; see `losses.leading`. A painting that is cut out is an object."""
         if self.alpha is not None:
             return 0.0
         features = self._see(self._small.to(self.device))
-        return lead(self._small, [features[layer] for layer in self._matching_layers])
+        return leading.lead(self._small, [features[layer] for layer in self._matching_layers])
 
     @cached_property
     def _small(self) -> Tensor:
-        return images.resize(self.pixels, images.fit(self.size, min(SMALL, max(self.size))))
+        return leading.small(self.pixels)

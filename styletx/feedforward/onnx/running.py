@@ -114,9 +114,8 @@ def _checked(data: bytes, name: str) -> Any:
     except Exception as error:
         raise _unfit(name, "it is damaged or not an ONNX file") from error
     graph = proto.graph
-    known = {tensor.name for tensor in graph.initializer}
-    needed = [value for value in graph.input if value.name not in known]
-    optional = [value.name for value in graph.input if value.name in known]
+    needed = _needed(graph)
+    optional = [value.name for value in graph.input if value not in needed]
     ends = (*needed, *graph.output)
     if len(ends) != 2 or len(needed) != 1 or not all(map(_is_pictures, ends)) or optional not in ([], [RECOLOR]):
         raise _unfit(name, "it does not take and return pictures, float32 [batch, 3, height, width]")
@@ -140,14 +139,19 @@ def _sizes(onnx: Any, proto: Any) -> Iterator[int]:
         yield math.prod(tensor.dims)
     tried = onnx.ModelProto()
     tried.CopyFrom(proto)
-    known = {tensor.name for tensor in proto.graph.initializer}
-    (shape,) = (value.type.tensor_type.shape.dim for value in tried.graph.input if value.name not in known)
+    shape = _needed(tried.graph)[0].type.tensor_type.shape.dim
     for index, side in ((0, 1), (2, SIDE), (3, SIDE)):
         if not shape[index].dim_value:
             shape[index].dim_value = side
     del tried.graph.value_info[:]
     for value in onnx.shape_inference.infer_shapes(tried, data_prop=True).graph.value_info:
         yield math.prod(one.dim_value for one in value.type.tensor_type.shape.dim if one.dim_value > 0)
+
+
+def _needed(graph: Any) -> list[Any]:
+    """The inputs that have no value of their own."""
+    known = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in known]
 
 
 def _is_pictures(value: Any) -> bool:

@@ -74,7 +74,6 @@ class TrainingObjective:
             layer: gram_statistics(features[layer], images.shares(seen.alpha, features[layer]))
             for layer in self.backbone.style_layers
         }
-
         channels = {layer: self.style[layer].shape[-1] - 1 for layer in self.backbone.style_layers}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
@@ -83,8 +82,7 @@ class TrainingObjective:
     def _lead(self, painting: Tensor) -> float:
         options = self.options
         seeing = backbones.load(options.backbone, matching=True, weights=options.weights, seed=options.seed)
-        size = (painting.shape[-2], painting.shape[-1])
-        small = images.resize(painting, images.fit(size, min(leading.SMALL, max(size))))
+        small = leading.small(painting)
         with torch.no_grad():
             features = seeing.module(small)
         return leading.lead(small, [features[layer] for layer in seeing.matching_layers])
