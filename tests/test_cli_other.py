@@ -200,7 +200,8 @@ def test_info_tells_how_a_style_was_trained() -> None:
     path = {style.name: style.path for style in models.styles()}["mosaic"]
     facts = json.loads(call("info", str(path), "--json").stdout)
     assert facts["style"] == "mosaic.jpg" and facts["training"]["steps"] > 0
-    assert re.search(r"^style +mosaic\.jpg$", call("info", str(path)).stdout, re.MULTILINE)
+    assert re.search(r"^style +mosaic\.jpg$", call("info", "mosaic").stdout, re.MULTILINE)
+    assert "pen" in refused(call("info", "penn"))
     assert "file" in refused(call("info", "nowhere.safetensors"))
 
 

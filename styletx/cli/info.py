@@ -18,12 +18,15 @@ DEEPEST = 8  # of what is in one another; ours is half as deep
 def command(file: str, as_json: bool) -> None:
     """Tell how FILE was made: a picture that styletx wrote, with the command that repeats it, or a trained style.
 
+    A bundled style may be given by its name.
+
     The command has the names of the pictures, and where they were only if the run had --embed-paths.
     """
     from styletx.feedforward import models
 
-    if file.endswith(models.SUFFIXES[0]):
-        _tell(models.describe(file), as_json)
+    model = models.find(file)
+    if model is not None and model.suffix == models.SUFFIXES[0]:
+        _tell(models.describe(model), as_json)
         return
     from styletx import images
     from styletx.cli import flags

@@ -44,7 +44,7 @@ def sizes(size: tuple[int, int], wider: float, minimum: int) -> list[tuple[int, 
 def repaint(
     network: Repainter,
     pixels: Tensor,
-    sizes: list[tuple[int, int]],
+    at: list[tuple[int, int]],
     seed: int,
     *,
     clouds: float = 0,
@@ -55,7 +55,7 @@ def repaint(
     Args:
         network: as `strips.repaint` takes it.
         pixels: `[B, 3, H, W]`, likewise.
-        sizes: (h, w), coarse to fine; the last is that of the pixels.
+        at: sizes (h, w), coarse to fine; the last is that of the pixels.
         seed: of grain and clouds.
         clouds: how much of them, from 0 to 1.
         in_place: write into `pixels`.
@@ -70,7 +70,7 @@ def repaint(
     pixels = grain.clouded(pixels if in_place else pixels.clone(), seed, clouds, in_place=True)
     if palette := network.descriptor.colors:
         _recolour(pixels, palette)
-    *coarser, _ = sizes
+    *coarser, _ = at
     for index, size in enumerate(coarser):
         *_, (_, earlier) = _once(network, _mix(images.resize(pixels, size), earlier, index), seed)
     yield from _once(network, _mix(pixels, earlier, len(coarser)), seed)
