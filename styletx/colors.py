@@ -45,6 +45,22 @@ class Move(NamedTuple):
     shift: Tensor
 
 
+class Contrast(NamedTuple):
+    """How lights and darks are moved apart.
+
+    Attributes:
+        mean: the luminance that stays.
+        line: how much of each channel goes with a luminance, `[3]`, float64 on the CPU.
+        darker: how much further from the mean what is darker gets, as a share of how far it is.
+        lighter: the same of what is lighter.
+    """
+
+    mean: float
+    line: Tensor
+    darker: float
+    lighter: float
+
+
 def colors(pixels: Tensor, alpha: Tensor | None = None) -> Colors:
     """The colours of a picture `[1, 3, H, W]`, each as often as it is visible, by alpha `[1, 1, H, W]`."""
     sums = torch.zeros(4, 4, dtype=torch.float64)
@@ -91,8 +107,8 @@ def transferred(pixels: Tensor, target: Colors) -> Tensor:
     return moved(pixels, move(pixels, target)).clamp_(0, 1)
 
 
-def contrasted(pixels: Tensor, photo: Tensor, target: Colors) -> Tensor:
-    """A photograph in another picture's colours, with the contrast of light and dark that it lost on the way.
+def contrast(pixels: Tensor, photo: Tensor, target: Colors) -> Contrast | None:
+    """What a photograph in another picture's colours lost of its lights and darks, and how to give it back.
 
     A pencil drawing is nearly all paper, and its few lines are dark. A photograph spread as narrowly about the mean
     would be grey all over. Lights and darks are moved apart, each as far as hardly any is clipped, along the line of
@@ -104,21 +120,32 @@ def contrasted(pixels: Tensor, photo: Tensor, target: Colors) -> Tensor:
         target: the other's colours.
 
     Returns:
-        `[1, 3, H, W]` in [0, 1], float32; `pixels` where they have the photograph's contrast or more.
+        What `contrasted` takes; None where the pixels have the photograph's contrast or more.
     """
     weights = torch.tensor(LUMINANCE, dtype=torch.float64)
     own, there = (float(weights @ one.covariance @ weights) for one in (colors(photo), target))
     if not LEAST_VARIANCE < there < own:
-        return pixels
-    luminance = torch.einsum("i,bihw->bhw", weights.to(pixels), pixels)
+        return None
+    luminance = _luminance(pixels)
     mean = luminance.mean()
     some = luminance.flatten()[:: math.ceil(luminance.numel() / SAMPLES)]
     dark, light = torch.quantile(some, some.new_tensor([TAILS, 1 - TAILS]))
     most = torch.stack([mean / (mean - dark), (1 - mean) / (light - mean)]).nan_to_num(1.0)
     darker, lighter = most.clamp(1, math.sqrt(own / there)) - 1
-    away = luminance - mean
-    line = (target.covariance @ weights / there).to(pixels).view(1, 3, 1, 1)
-    return (pixels + line * torch.where(away > 0, away * lighter, away * darker)).clamp_(0, 1)
+    return Contrast(float(mean), target.covariance @ weights / there, float(darker), float(lighter))
+
+
+def contrasted(pixels: Tensor, by: Contrast | None) -> Tensor:
+    """Pixels `[1, 3, H, W]` with more contrast, in [0, 1] and float32; with None, as they are."""
+    if by is None:
+        return pixels
+    away = _luminance(pixels) - by.mean
+    line = by.line.to(pixels).view(1, 3, 1, 1)
+    return (pixels + line * torch.where(away > 0, away * by.lighter, away * by.darker)).clamp_(0, 1)
+
+
+def _luminance(pixels: Tensor) -> Tensor:
+    return torch.einsum("i,bihw->bhw", pixels.new_tensor(LUMINANCE), pixels)
 
 
 def is_grey(pixels: Tensor) -> bool:

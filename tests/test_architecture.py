@@ -17,7 +17,7 @@ PACKAGE = Path(styletx.__file__).parent
 FLOORS = (
     ("_version", "errors", "notes"),
     ("options", "files", "colors", "matching", "devices", "images", "grain", "context"),
-    ("backbones", "losses", "regions"),
+    ("backbones", "losses", "regions", "painting"),
     ("optimization", "feedforward"),
     ("stylizers", "inspection"),
     ("films", "batches"),

@@ -31,6 +31,7 @@ DEFAULTS = defaults(Options)
 OTHER = {
     "size": ("32", 32),
     "style_size": ("40", 40),
+    "method": (None, "one-pass"),
     "init": ("noise", "noise"),
     "max_pixels": ("4000", 4000),
     "style_weight": ("7.5", 7.5),

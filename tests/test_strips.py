@@ -69,6 +69,19 @@ def test_strips_are_the_same_as_the_whole(name: str, size: tuple[int, int]) -> N
     assert difference.max() < 4
 
 
+@pytest.mark.parametrize("smaller", [1, 3])
+def test_strips_with_a_collage_are_the_same_as_the_whole(smaller: int) -> None:
+    made = network(Layout(widths=(4, 6, 8), blocks=1, lowpass=True, bridges=True, collage=True))
+    pixels = uneven(330, 90)
+    collages = images.resize(pixels.flip(2), (330 // smaller, 90 // smaller))
+    in_strips = finished(strips.repaint(made, pixels, collages, whole_pixels=0, tile_pixels=64 * 90))
+    whole = finished(strips.repaint(made, pixels, collages))
+    without = finished(strips.repaint(made, pixels, pixels))
+    assert (whole - without).abs().mean() * 255 > 5
+    difference = (in_strips - whole).abs() * 255
+    assert difference.mean() < 0.25 and difference.max() < 4
+
+
 def test_statistics_are_the_whole_pictures() -> None:
     features = torch.randn(1, 5, 64, 9, generator=torch.Generator().manual_seed(0)) * 3 + 1000
     features[..., :20, :] -= 500

@@ -835,7 +835,7 @@ def test_what_is_cut_out_of_a_painting_counts_for_nothing(content_picture: Path,
 
 def test_a_long_thin_painting_is_seen_as_large_as_the_picture_and_never_enlarged(content_picture: Path) -> None:
     def side(style: tuple[int, int], size: tuple[int, int], **options: Any) -> int:
-        return loaded(np.zeros((*style, 3), np.uint8), **COMPACT | options)._style_side(size)
+        return loaded(np.zeros((*style, 3), np.uint8), **COMPACT | options).painting.side(size)
 
     assert side((1024, 1024), (384, 512)) == side((768, 2048), (384, 512)) == 512  # up to twice as thin
     assert side((1024, 4096), (384, 512)) == 768  # three times

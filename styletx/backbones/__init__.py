@@ -5,7 +5,7 @@
 
 from styletx.backbones.classifiers import names as classifier_names
 from styletx.backbones.downloads import Progress
-from styletx.backbones.loading import Backbone, architecture, check, load
+from styletx.backbones.loading import BUNDLED, Backbone, architecture, check, load
 from styletx.backbones.places import Listed, cache_dir, fetch, listing, locate
 from styletx.backbones.receptive import Sight, Span
 from styletx.backbones.registry import ARCHITECTURES, Architecture
@@ -13,6 +13,7 @@ from styletx.backbones.weights import Source
 
 __all__ = [
     "ARCHITECTURES",
+    "BUNDLED",
     "Architecture",
     "Backbone",
     "Listed",

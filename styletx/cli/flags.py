@@ -14,7 +14,7 @@ from styletx.errors import nearest, rendered
 from styletx.options import LOOKS, Options, Spec, TrainingOptions, defaults, takes_fractions
 
 # Fields whose flag is not simply their name.
-FLAGS = {"output": "-o", "start": "--from", "as_json": "--json", "style": "--style"}
+FLAGS = {"output": "-o", "start": "--from", "as_json": "--json", "style": "--style", "method": "--fast"}
 
 
 def flag(name: str) -> str:
@@ -135,6 +135,8 @@ def _flag(one: dataclasses.Field[Any], environment: bool) -> Callable[[Callable[
     about: dict[str, Any] = {"spec": spec, "cls": SpecOption, "default": one.default, "help": rendered(spec.text, flag)}
     if environment:
         about["envvar"] = f"STYLETX_{one.name.upper()}"
+    if one.name == "method":
+        return click.option(flag(one.name), one.name, flag_value="one-pass", **about)
     if isinstance(one.default, bool):
         return click.option(flag(one.name), is_flag=True, **about)
     shown = rendered(spec.default_text, flag) if spec.default_text else True
@@ -160,7 +162,7 @@ def command(content: str, style: str, options: Mapping[str, Any]) -> str:
     words: list[str] = []
     for name, value in options.items():
         if name in plain and value is not None and value != plain[name]:
-            words += [flag(name)] if value is True else [flag(name), str(value)]
+            words += [flag(name)] if value is True or name == "method" else [flag(name), str(value)]
     pictures = [content, style]
     # A name that begins with a dash would be taken for a flag.
     is_like_flag = any(one.startswith("-") and one != "-" for one in pictures)

@@ -29,6 +29,7 @@ LEVELS = 127  # of 8 bits, on each side of zero
 FEW = 4096  # weights of a convolution, up to which they keep 16 bits
 SCALE = ".scale"  # after the name of a weight of 8 bits, names what it is multiplied by
 BUNDLED = resources.files("styletx.feedforward") / "styles"
+ANY = Path(str(resources.files("styletx.feedforward") / "networks" / "any.safetensors"))  # paints any painting
 
 
 @dataclass(frozen=True)

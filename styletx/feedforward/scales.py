@@ -16,6 +16,7 @@ from torch import Tensor
 
 from styletx import colors, grain, images
 from styletx.feedforward import strips
+from styletx.feedforward.collages import Guide
 from styletx.feedforward.networks import Repainter
 
 # How much of the coarser painting, and not of the photograph, a finer one repaints: at the second scale, as in
@@ -48,16 +49,18 @@ def repaint(
     seed: int,
     *,
     clouds: float = 0,
+    guide: Guide | None = None,
     in_place: bool = False,
 ) -> Iterator[tuple[float, Tensor]]:
-    """Repaint pictures, with grain and clouds in their flat parts.
+    """Repaint pictures, with clouds in their flat parts, and grain where no collage shows strokes.
 
     Args:
         network: as `strips.repaint` takes it.
         pixels: `[B, 3, H, W]`, likewise.
         at: sizes (h, w), coarse to fine; the last is that of the pixels.
         seed: of grain and clouds.
-        clouds: how much of them, from 0 to 1.
+        clouds: how much of them, from 0 to 1; without a guide.
+        guide: makes the collages that the network takes; None for one that takes none.
         in_place: write into `pixels`.
 
     Yields:
@@ -67,13 +70,26 @@ def repaint(
         FloatingPointError: the network paints values that are not finite numbers.
     """
     earlier = None
-    pixels = grain.clouded(pixels if in_place else pixels.clone(), seed, clouds, in_place=True)
-    if palette := network.descriptor.colors:
-        _recolour(pixels, palette)
-    *coarser, _ = at
-    for index, size in enumerate(coarser):
-        *_, (_, earlier) = _once(network, _mix(images.resize(pixels, size), earlier, index), seed)
-    yield from _once(network, _mix(pixels, earlier, len(coarser)), seed)
+    pixels = pixels if in_place else pixels.clone()
+    if guide is not None:
+        guide.prepare(pixels, seed)
+    else:
+        grain.clouded(pixels, seed, clouds, in_place=True)
+        if palette := network.descriptor.colors:
+            _recolour(pixels, palette)
+    for index, size in enumerate(at):
+        mixed = _mix(images.resize(pixels, size), earlier, index)
+        beside = None if guide is None else guide.collages(mixed, is_first=index == 0)
+        if guide is None:
+            grain.added(mixed, seed, in_place=True)
+        for progress, painted in strips.repaint(network, mixed, beside, in_place=True):
+            if progress == 1 and not bool(painted.isfinite().all()):
+                raise FloatingPointError("values that are not finite numbers")
+            if progress == 1 and guide is not None:
+                guide.confine(painted)
+            if index == len(at) - 1:
+                yield progress, painted
+        earlier = painted
 
 
 def repainted(network: Any, pixels: Tensor) -> Tensor:
@@ -89,13 +105,6 @@ def repainted(network: Any, pixels: Tensor) -> Tensor:
     mixed = torch.lerp(pixels, early, MIX)
     painted: Tensor = network(mixed.contiguous(memory_format=torch.channels_last))
     return painted
-
-
-def _once(network: Repainter, pixels: Tensor, seed: int) -> Iterator[tuple[float, Tensor]]:
-    for progress, painted in strips.repaint(network, grain.added(pixels, seed, in_place=True), in_place=True):
-        if progress == 1 and not bool(painted.isfinite().all()):
-            raise FloatingPointError("values that are not finite numbers")
-        yield progress, painted
 
 
 def _recolour(pixels: Tensor, palette: colors.Colors) -> None:

@@ -65,6 +65,12 @@ class Options:
         metavar="PX",
         default_text=f"as {field('size')}",
     )
+    method: str = option(
+        "optimisation",
+        "Picture",
+        "Paint any painting in one pass, which takes a second or two, instead of optimising.",
+        choices=("optimisation", "one-pass"),
+    )
     init: str = search(
         "content",
         "Picture",
@@ -182,6 +188,7 @@ class OptionKeywords(TypedDict, total=False):
 
     size: int | str
     style_size: int | None
+    method: str
     init: str | os.PathLike[str]
     max_pixels: int
     strip_metadata: bool

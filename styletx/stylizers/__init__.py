@@ -102,4 +102,7 @@ def _loaded(style: images.Source, chosen: Options, download: backbones.Progress 
         name = files.local(style)
         if "://" not in name and (path := models.find(name)):
             return TransformingStylizer(path, chosen)
-    return OptimizingStylizer(images.read(style, max_pixels=chosen.max_pixels), chosen, download=download)
+    painting = images.read(style, max_pixels=chosen.max_pixels)
+    if chosen.method == "one-pass":
+        return TransformingStylizer(models.ANY, chosen, painting)
+    return OptimizingStylizer(painting, chosen, download=download)

@@ -21,9 +21,9 @@ from styletx.matching import CELL, Match, grid, hypercolumns, match
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import OPTIMISATION, Options, idle, layer_weights
+from styletx.painting import Painting
 from styletx.stylizers.base import Run, Stylizer
 from styletx.stylizers.forecast import bytes_per_pixel
-from styletx.stylizers.painting import Painting
 
 # Pixels painted beyond each edge and cut off at the end. Whatever a network takes to be beyond the border, it sees the
 # outermost pixels from fewer places than the others, and they stay a duller rim of about this width.
@@ -87,6 +87,7 @@ class OptimizingStylizer(Stylizer):
             self.backbone.style_layers,
             self.backbone.matching_layers,
             rotations=options.rotations,
+            style_size=options.style_size,
         )
 
     def steps(self, run: Run) -> Iterator[Step]:
@@ -135,7 +136,8 @@ class OptimizingStylizer(Stylizer):
         if not self.match:
             return photo
         clouded = grain.clouded(photo, self.options.seed, self.painting.lead)
-        moved = colors.contrasted(colors.transferred(clouded, self.painting.colors), clouded, self.painting.colors)
+        moved = colors.transferred(clouded, self.painting.colors)
+        moved = colors.contrasted(moved, colors.contrast(moved, clouded, self.painting.colors))
         return photo.lerp(moved, self.match)
 
     def _axes(self, photo: Tensor) -> Tensor | None:
@@ -160,7 +162,7 @@ class OptimizingStylizer(Stylizer):
         options, backbone = self.options, self.backbone
         content = self._activations(photo)
         share = max(photo.shape[-2:]) / max(_canvas(size))
-        painting = self.painting.at(self._style_side(size, share), self._style_side(size))
+        painting = self.painting.at(self.painting.side(size, share), self.painting.side(size))
         is_last = photo.shape[-2:] == _canvas(size)
         has_strokes = is_last and earlier is not None
         style_weight = options.style_weight * (MATCHED_STYLE * DETAILS if has_strokes else MATCHED_STYLE) ** self.match
@@ -202,21 +204,6 @@ class OptimizingStylizer(Stylizer):
                     layers[layer] *= STROKES**self.match
         return layers
 
-    def _style_side(self, size: tuple[int, int], share: float = 1.0) -> int:
-        """Long side of the painting, in px, at a scale of a result of a size (H, W), of which that scale is a share.
-
-        It shrinks with the scale, so that its strokes keep their size relative to the picture. It is as long as the
-        result. One that is more than four times as thin is as large in area, so that there is as much of it to see;
-        from twice as thin on, it gets there. It is not enlarged unless asked for: what it has no pixels for, it cannot
-        show.
-        """
-        if self.options.style_size is not None:
-            return max(1, round(self.options.style_size * share))
-        own = self.painting.size
-        thinner = max(own) / min(own) * min(size) / max(size)
-        side = round(max(size) * max(1.0, min(thinner / 2, math.sqrt(thinner))))
-        return max(1, min(max(own), round(side * share)))
-
     @torch.no_grad()
     def _activations(self, pixels: Tensor) -> dict[str, Tensor]:
         found: dict[str, Tensor] = self.network(pixels.contiguous(memory_format=torch.channels_last))
@@ -254,7 +241,7 @@ class OptimizingStylizer(Stylizer):
     def _forecasts(self, size: tuple[int, int]) -> tuple[float, float]:
         """Bytes that a result of a size (H, W) needs on the device at its peak, and that the painting needs for it."""
         canvas, painting = self._bytes_per_pixel
-        style = images.fit(self.painting.size, self._style_side(size))
+        style = images.fit(self.painting.size, self.painting.side(size))
         return math.prod(_canvas(size)) * canvas, math.prod(style) * painting
 
     def _forecast(self, size: tuple[int, int]) -> float:
@@ -266,7 +253,7 @@ class OptimizingStylizer(Stylizer):
         if available is not None and self._forecast(size) > available:
             raise self._out_of_memory(name, size)
         share = max(optimization.pyramid_sizes(size)[0]) / max(size)
-        short = min(images.fit(self.painting.size, self._style_side(size, share)))
+        short = min(images.fit(self.painting.size, self.painting.side(size, share)))
         if short >= SHORTEST_STYLE:
             return ()
         enough = math.ceil(SHORTEST_STYLE / share * max(self.painting.size) / min(self.painting.size))
@@ -293,7 +280,7 @@ class OptimizingStylizer(Stylizer):
         else:
             advice = f"free some memory or choose another {field('device')}"
         if needed > self._forecasts(size)[0]:
-            name, size = self.style, images.fit(self.painting.size, self._style_side(size))
+            name, size = self.style, images.fit(self.painting.size, self.painting.side(size))
         return MemoryLimitError(
             f"{shown(name)}: {size[1]}×{size[0]} px needs about {needed / 2**30:.1f} GiB, and {self.device} has "
             f"{available / 2**30:.1f} GiB free; {advice}"

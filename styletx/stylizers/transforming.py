@@ -1,4 +1,4 @@
-"""The stylizer that repaints a picture in one pass, by a network trained for one style."""
+"""The stylizer that repaints a picture in one pass, by a network for one style or for any painting."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styletx import context, devices, files
+from styletx import backbones, context, devices, files, images
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field
 from styletx.feedforward import models, onnx, scales, strips
+from styletx.feedforward.collages import Guide
 from styletx.feedforward.networks import Repainter
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import ONE_PASS, Options, idle
+from styletx.painting import Painting
 from styletx.stylizers.base import Result, Run, Stylizer, enough
 
 COMPILERS = (os.environ.get("CXX", "g++"), "g++", "c++", "clang++", "cl")
@@ -29,16 +31,17 @@ BATCH = 8  # pictures that keep a GPU busy; one keeps a CPU busy
 
 
 class TransformingStylizer(Stylizer):
-    """Repaints pictures in the style that a network was trained for.
+    """Repaints pictures by a network: in the style that it was trained for, or in that of any painting.
 
     Args:
         path: of the model file.
         options: how to repaint.
+        painting: for a network that takes any.
     """
 
     is_gradual = False
 
-    def __init__(self, path: Path, options: Options) -> None:
+    def __init__(self, path: Path, options: Options, painting: images.Picture | None = None) -> None:
         self.options = options
         self.device = devices.choose(options.device)
         self.path = path
@@ -52,9 +55,14 @@ class TransformingStylizer(Stylizer):
         self.own_size = own if type(own) is int and own > 0 else None
         clouds = self.description.get("clouds")
         self.clouds = min(1.0, max(0.0, clouds)) if isinstance(clouds, float) else 0.0
-        self.notes = tuple(_notes(options, is_onnx, self.own_size))
-        self.style = path.stem if path in models.bundled().values() else str(path)
-        self.sha256 = files.sha256_of(path)
+        if painting is None:
+            self.guide = None
+            self.style = path.stem if path in models.bundled().values() else str(path)
+            self.sha256 = files.sha256_of(path)
+        else:
+            self.guide = self._guide(painting)
+            self.style, self.sha256 = painting.name, painting.sha256
+        self.notes = tuple(_notes(options, painting, is_onnx, self.own_size))
         self.batch_size = BATCH if self.device.type == "cuda" else 1
 
     def _load(self) -> tuple[Repainter, dict[str, Any]]:
@@ -76,6 +84,20 @@ class TransformingStylizer(Stylizer):
             compiled: Any = torch.compile(network, dynamic=True)
             return compiled, model.about
         return network, model.about
+
+    def _guide(self, picture: images.Picture) -> Guide:
+        backbone = backbones.load(backbones.BUNDLED, matching=True)
+        # In float32, so that every machine finds the same places.
+        module = backbone.module.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        painting = Painting(
+            picture,
+            lambda pixels: module(pixels.contiguous(memory_format=torch.channels_last)),
+            self.device,
+            {},
+            backbone.matching_layers,
+            style_size=self.options.style_size,
+        )
+        return Guide(painting, backbone.matching_layers)
 
     def check(self, name: str, size: tuple[int, int]) -> Notes:
         """As `Stylizer.check`; raises `OptionError` for a side shorter than the network takes."""
@@ -120,11 +142,18 @@ class TransformingStylizer(Stylizer):
 
     def _repaint(self, name: str, pixels: Tensor, *, in_place: bool) -> Iterator[Step]:
         size = (pixels.shape[-2], pixels.shape[-1])
-        wider = (self.options.style_size or max(size)) / (self.own_size or math.inf)
+        style_size = None if self.guide else self.options.style_size  # a guide sees the painting at that size
+        wider = (style_size or max(size)) / (self.own_size or math.inf)
         sizes = scales.sizes(size, wider, self.network.descriptor.minimum)
         try:
             for progress, painted in scales.repaint(
-                self.network, pixels, sizes, self.options.seed, clouds=self.clouds, in_place=in_place
+                self.network,
+                pixels,
+                sizes,
+                self.options.seed,
+                clouds=self.clouds,
+                guide=self.guide,
+                in_place=in_place,
             ):
                 yield Step(progress, painted)
         except FloatingPointError:
@@ -147,10 +176,13 @@ class TransformingStylizer(Stylizer):
         return {"model": self.description, "precision": str(self.dtype).removeprefix("torch.")}
 
 
-def _notes(options: Options, is_onnx: bool, own_size: int | None) -> Iterator[Note]:
-    if options.style_size is not None and own_size is None:
+def _notes(options: Options, painting: images.Picture | None, is_onnx: bool, own_size: int | None) -> Iterator[Note]:
+    if painting is not None:
+        yield from painting.notes
+    elif options.style_size is not None and own_size is None:
         yield Note(f"This style has strokes of one width, so it ignores {field('style_size')}.")
     if changed := [field(name) for name in idle(options, ONE_PASS)]:
-        yield Note(f"A trained style's look is fixed by its training, so it ignores {', '.join(changed)}.")
+        who = "A trained style's look is fixed by its training, so it" if painting is None else "One pass"
+        yield Note(f"{who} ignores {', '.join(changed)}.")
     if is_onnx and (options.compile or options.precision == "bfloat16"):
         yield Note(f"ONNX Runtime runs in float32 and ignores {field('compile')} and {field('precision')}.")

@@ -1,4 +1,4 @@
-"""The network that repaints a picture in one pass, trained for one style (Johnson et al. 2016).
+"""The network that repaints a picture in one pass (Johnson et al. 2016).
 
 A stem makes the picture smaller and adds channels, residual blocks repaint it, and resize-convolutions bring it back
 to its size. Every layer is normalised over the picture (Ulyanov et al. 2017), so contrast depends on the style and
@@ -31,7 +31,6 @@ from styletx.feedforward.networks.layers import (
 LARGEST = 512  # channels or blocks: four times what anybody published
 MARGIN = 16  # px of reflected picture around the picture, which keep the effects of its border out of it
 MINIMUM = 16  # px a side
-FULL = 8  # channels at full size
 MIDDLE = 0.5  # the colour that is 0 to the layers
 
 
@@ -55,6 +54,9 @@ class Layout:
             adds what it paints to them, gives each stage of the way back, from the second on, what the stem had at its
             scale too (Ronneberger et al. 2015), and ends with a stage at full size that sees the photograph. Takes a
             stride of 2.
+        full: channels of that stage.
+        collage: whether the network is also given a collage of a painting, and what it paints is added to the mean of
+            photograph and collage. Then it can paint any painting. Takes bridges.
     """
 
     widths: tuple[int, ...] = (16, 48, 96)
@@ -66,25 +68,33 @@ class Layout:
     skip: bool = True
     lowpass: bool = False
     bridges: bool = False
+    full: int = 8
+    collage: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
-        whole = (*self.widths, self.blocks, self.kernel, self.stride, self.expansion)
-        flags = (self.smooth, self.skip, self.lowpass, self.bridges)
+        whole = (*self.widths, self.blocks, self.kernel, self.stride, self.expansion, self.full)
+        flags = (self.smooth, self.skip, self.lowpass, self.bridges, self.collage)
         if not (
             all(type(flag) is bool for flag in flags)
             and self.widths
             and all(type(number) is int and 0 <= number <= LARGEST for number in whole)
-            and min(self.widths) > 0
+            and min(*self.widths, self.full) > 0
             and self.kernel % 2 == 1
             and self.kernel < MARGIN
             and self.stride in ((2,) if self.bridges else (1, 2))
             and len(self.widths) <= 4
+            and self.bridges >= self.collage
         ):
             raise OptionError(
                 f"a network of this layout cannot be built; it takes 1 to 4 widths from 1 to {LARGEST}, an odd kernel "
-                f"below {MARGIN}, and a stride of 1, or of 2, which bridges need"
+                f"below {MARGIN}, and a stride of 1, or of 2, which bridges need, which a collage needs"
             )
+
+    @property
+    def inputs(self) -> int:
+        """Channels of what the network is given."""
+        return 6 if self.collage else 3
 
     @property
     def multiple(self) -> int:
@@ -103,7 +113,7 @@ class Transformer(Network):
         layout: its widths and so on; `JOHNSON` is the published one.
 
     Attributes:
-        palette: with bridges, mean and covariance of the painting's colours, `[4, 3]`.
+        palette: with bridges and no collage, mean and covariance of the painting's colours, `[4, 3]`.
     """
 
     layout: Layout
@@ -112,12 +122,12 @@ class Transformer(Network):
     def __init__(self, layout: Layout) -> None:
         super().__init__()
         self.layout = layout
-        self.register_buffer("palette", torch.zeros(4, 3) if layout.bridges else None)
+        self.register_buffer("palette", torch.zeros(4, 3) if layout.bridges and not layout.collage else None)
         widths = layout.widths
         thinning = LowpassConvolution if layout.lowpass else Convolution
         self.stem = nn.ModuleList(
             thinning(inputs, outputs, layout.kernel if index == 0 else 3, layout.stride if index == 0 else 2)
-            for index, (inputs, outputs) in enumerate(zip((3, *widths), widths, strict=False))
+            for index, (inputs, outputs) in enumerate(zip((layout.inputs, *widths), widths, strict=False))
         )
         self.stem_norms = nn.ModuleList(InstanceNorm(width) for width in widths)
         self.blocks = nn.ModuleList(
@@ -131,9 +141,9 @@ class Transformer(Network):
         )
         self.head_norms = nn.ModuleList(InstanceNorm(width) for width in back[1:])
         if layout.bridges:
-            self.full = ResizeConvolution(given[-1], FULL, layout.smooth)
-            self.detail = Convolution(3, FULL, 3)
-            self.last: Convolution = Convolution(FULL, 3, 3)
+            self.full = ResizeConvolution(given[-1], layout.full, layout.smooth)
+            self.detail = Convolution(layout.inputs, layout.full, 3)
+            self.last: Convolution = Convolution(layout.full, 3, 3)
             for convolution in (self.full, self.detail, self.last):
                 convolution.reflects = False  # nothing is normalised any more, so no border is felt beyond the margin
             # What `detail` adds has a bias already, which bfloat16 does not round.
@@ -152,7 +162,10 @@ class Transformer(Network):
         minimum = max(MINIMUM, multiple + 1)
         palette = None if self.palette is None else self.palette.cpu().double()
         colors = None if palette is None else Colors(palette[0], palette[1:])
-        return Descriptor("transformer", multiple, minimum, colors, strips=True, bfloat16=True, onnx=True)
+        collage = self.layout.collage
+        return Descriptor(
+            "transformer", multiple, minimum, colors, collage, strips=True, bfloat16=True, onnx=not collage
+        )
 
     def use(self, precision: torch.dtype) -> None:
         """As `Network.use`: the convolutions between the stem and the last layers take the precision.
@@ -191,7 +204,7 @@ class Transformer(Network):
 
         Args:
             pixels: `[B, 3, H, W]`, RGB in [0, 1], no side shorter than `descriptor.minimum`; moved to
-                `descriptor.colors`, if there are any.
+                `descriptor.colors`, if there are any. With a collage `[B, 6, H, W]`, of which that is the second half.
             normalise: called with a norm and its features at each normalised layer; the default takes each
                 picture's own statistics.
 
@@ -247,7 +260,8 @@ class Transformer(Network):
             features = convolution(features)
         if bridges:
             change: Tensor = self.last(F.relu_(self.detail(seen(pixels)) + features))
-            return pixels + change
+            base = (pixels[:, :3] + pixels[:, 3:]) / 2 if self.layout.collage else pixels
+            return base + change
         # Not added to the photograph, whose contrast the normalised layers no longer know and could not take away.
         return features + MIDDLE
 

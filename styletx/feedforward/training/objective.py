@@ -55,13 +55,13 @@ class TrainingObjective:
 
     def __init__(self, painting: images.Picture, options: TrainingOptions, device: torch.device) -> None:
         self.options = options
-        self.backbone = backbones.load(options.backbone, weights=options.weights, seed=options.seed)
+        self.backbone = backbones.load(options.backbone, matching=True, weights=options.weights, seed=options.seed)
         dtype = devices.dtype("auto", device)
         self.network = self.backbone.module.to(device, dtype).to(memory_format=torch.channels_last)
         seen = images.visible(painting)
         self.colors = colors.colors(seen.pixels, seen.alpha)
         self.line = colors.line(self.colors)
-        self.clouds = 0.0 if painting.alpha is not None else self._lead(seen.pixels)
+        self.clouds = 0.0 if seen.alpha is not None else self._lead(seen.pixels.to(device))
         size = images.fit((seen.pixels.shape[-2], seen.pixels.shape[-1]), options.size)
         devices.check_memory(
             math.prod(size) * devices.bytes_per_pixel(self.network, device),
@@ -80,12 +80,9 @@ class TrainingObjective:
             self.discriminator: Any = Discriminator(channels).to(device)
 
     def _lead(self, painting: Tensor) -> float:
-        options = self.options
-        seeing = backbones.load(options.backbone, matching=True, weights=options.weights, seed=options.seed)
         small = leading.small(painting)
-        with torch.no_grad():
-            features = seeing.module(small)
-        return leading.lead(small, [features[layer] for layer in seeing.matching_layers])
+        features = self._features(small)
+        return leading.lead(small, [features[layer] for layer in self.backbone.matching_layers])
 
     def weights(self, share: float = 1.0) -> dict[str, float]:
         """Loss to weight.

@@ -1,7 +1,8 @@
-"""A painting as the optimisation sees it: what its pictures are measured against, scale by scale."""
+"""A painting as its pictures are measured against it, or matched with it, scale by scale."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +41,13 @@ class Painting:
         style_layers: layers that carry style.
         matching_layers: layers of a hypercolumn; none for no matching.
         rotations: whether places are also those of the painting turned by 90, 180 and 270 degrees.
+        style_size: long side in px at which it is seen for a whole picture; None goes by the picture's size.
+
+    Attributes:
+        pixels: of the part that is visible, `[1, 3, H, W]`.
+        alpha: how much each of them is, `[1, 1, H, W]`; None if it is opaque.
+        size: (H, W) of that part.
+        see: as given.
     """
 
     def __init__(
@@ -50,11 +58,13 @@ class Painting:
         style_layers: Mapping[str, float],
         matching_layers: tuple[str, ...],
         rotations: bool = False,
+        style_size: int | None = None,
     ) -> None:
         seen = images.visible(picture)
         self.pixels, self.alpha = seen.pixels, seen.alpha
         self.size = (self.pixels.shape[-2], self.pixels.shape[-1])
-        self._see = see
+        self.see = see
+        self.style_size = style_size
         self.device = device
         self._style_layers = style_layers
         self._matching_layers = matching_layers
@@ -66,6 +76,20 @@ class Painting:
     def colors(self) -> Colors:
         """Its colours."""
         return colors.colors(self._small, images.shares(self.alpha, self._small))
+
+    def side(self, size: tuple[int, int], share: float = 1.0) -> int:
+        """Its long side, in px, at a scale of a result of a size (H, W), of which that scale is a share.
+
+        It shrinks with the scale, so that its strokes keep their size relative to the picture. It is as long as the
+        result. One that is more than four times as thin is as large in area, so that there is as much of it to see;
+        from twice as thin on, it gets there. It is not enlarged unless asked for: what it has no pixels for, it cannot
+        show.
+        """
+        if self.style_size is not None:
+            return max(1, round(self.style_size * share))
+        thinner = max(self.size) / min(self.size) * min(size) / max(size)
+        side = round(max(size) * max(1.0, min(thinner / 2, math.sqrt(thinner))))
+        return max(1, min(max(self.size), round(side * share)))
 
     def at(self, long_side: int, largest: int) -> Scale:
         """What the painting is at one scale of a run.
@@ -80,7 +104,7 @@ class Painting:
                 small = images.resize(self.pixels, images.fit(self.size, min(largest, max(self.size))))
                 self._moved = largest, small.to(self.device)
             pixels = images.resize(self._moved[1], images.fit(self.size, long_side))
-            features = self._see(pixels)
+            features = self.see(pixels)
             grams = {
                 layer: gram_statistics(features[layer], images.shares(self.alpha, features[layer]))
                 for layer in self._style_layers
@@ -90,7 +114,7 @@ class Painting:
                 columns, shares = [], []
                 for turn in self._turns:
                     turned = pixels.rot90(turn, (2, 3))
-                    seen = self._see(turned) if turn else features
+                    seen = self.see(turned) if turn else features
                     layers = [seen[layer] for layer in self._matching_layers]
                     size = grid((turned.shape[-2], turned.shape[-1]))
                     weights = weights or scales(layers)
@@ -106,7 +130,7 @@ class Painting:
         """How far its own shapes may lead; see `losses.leading`. A painting that is cut out is an object."""
         if self.alpha is not None:
             return 0.0
-        features = self._see(self._small.to(self.device))
+        features = self.see(self._small.to(self.device))
         return leading.lead(self._small, [features[layer] for layer in self._matching_layers])
 
     @cached_property

@@ -1,0 +1,162 @@
+"""Collages of a painting, which show a network what belongs where in a photograph.
+
+Each piece of the photograph is matched with the place of the painting that is most like it, coarse to fine, and gets
+the painting's own pixels from there (style swap, Chen & Schmidt 2016, arXiv:1612.04337). A collage is rough, but its
+colours and strokes are real ones. So a network that fuses it with the photograph can paint any painting.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from styletx import colors, grain, images
+from styletx.matching import CELL, Match, grid, hypercolumns, match
+from styletx.painting import Painting
+
+SHARES = (0.25, 0.5)  # of a picture's size, at which its pieces are matched; the last where a painting is in it already
+LARGEST_MATCHED = 512  # px of the long side at which they are matched at most
+LARGEST = 2048  # px of the long side of a collage, which is enlarged for a larger picture
+MIX = 0.5  # how much of the coarser collage, and not of the photograph, is in what is matched next
+BAND = 128  # rows that are pasted at a time
+SAMPLE = 1024  # px of the long side of what a picture's colours are measured on
+
+Size = tuple[int, int]
+
+
+class Guide:
+    """Shows what belongs where, for pictures that are repainted after one painting.
+
+    Args:
+        painting: which sees hypercolumns.
+        layers: of a hypercolumn.
+    """
+
+    def __init__(self, painting: Painting, layers: Sequence[str]) -> None:
+        self.painting = painting
+        self.layers = layers
+        self._resized: dict[Size, Tensor] = {}
+
+    def prepare(self, pixels: Tensor, seed: int) -> None:
+        """Give pictures `[B, 3, H, W]` the painting's colours, and clouds if the painting leads, in place."""
+        target = self.painting.colors
+        grain.clouded(pixels, seed, self.painting.lead, in_place=True)
+        for one in torch.split(pixels, 1):
+            size = (one.shape[-2], one.shape[-1])
+            sample = images.resize(one, images.fit(size, min(SAMPLE, max(size))))
+            move = colors.move(sample, target)
+            contrast = colors.contrast(colors.moved(sample, move).clamp_(0, 1), sample, target)
+            for rows in torch.split(one, colors.BAND, dim=-2):  # little memory
+                rows.copy_(colors.contrasted(colors.moved(rows, move).clamp_(0, 1), contrast))
+
+    def confine(self, painted: Tensor) -> None:
+        """Move the colours of pictures `[B, 3, H, W]` to the line of the painting's, if these lie on one, in place."""
+        if line := colors.line(self.painting.colors):
+            point, direction = line
+            along = torch.outer(direction, direction)
+            move = colors.Move(along, point - along @ point)
+            for rows in torch.split(painted, colors.BAND, dim=-2):
+                rows.copy_(colors.moved(rows, move).clamp_(0, 1))
+
+    def collages(self, pixels: Tensor, *, is_first: bool) -> Tensor:
+        """A collage for each picture.
+
+        Args:
+            pixels: `[B, 3, H, W]` in [0, 1], after `prepare`.
+            is_first: whether they are photographs; else a coarser painting is mixed into them.
+
+        Returns:
+            `[B, 3, h, w]`, smaller than the pictures if these are longer than `LARGEST`; see `enlarged`.
+        """
+        return torch.cat([self._collage(one, SHARES if is_first else SHARES[-1:]) for one in torch.split(pixels, 1)])
+
+    def _collage(self, picture: Tensor, shares: Sequence[float]) -> Tensor:
+        size = (picture.shape[-2], picture.shape[-1])
+        most = min(max(size), LARGEST_MATCHED / shares[-1])
+        sizes = [images.fit(size, max(CELL, round(share * most))) for share in shares]
+        earlier, collage = None, picture
+        for at, to in zip(sizes, [*sizes[1:], images.fit(size, min(max(size), LARGEST))], strict=True):
+            seen = images.resize(picture, at)
+            if earlier is not None:
+                seen = seen.lerp(collage, MIX)
+            long_side = self.painting.side(size, max(at) / max(size))
+            scale = self.painting.at(long_side, long_side)
+            assert scale.candidates is not None
+            features = self.painting.see(seen)
+            columns = hypercolumns([features[layer] for layer in self.layers], grid(at), scale.scales)
+            earlier = match(columns, scale.candidates, earlier)
+            collage = pasted(earlier, self._painting(images.fit(self.painting.size, long_side), at, to), at, to)
+        return collage
+
+    def _painting(self, size: Size, at: Size, to: Size) -> Tensor:
+        """The painting, which has a size where it is matched, where a picture grows from one size to another."""
+        wanted = round(size[0] * to[0] / at[0]), round(size[1] * to[1] / at[1])
+        if wanted not in self._resized:
+            if len(self._resized) == 2 * len(SHARES):
+                self._resized.clear()
+            self._resized[wanted] = images.resize(self.painting.pixels, wanted).to(self.painting.device)
+        return self._resized[wanted]
+
+
+def pasted(found: Match, painting: Tensor, at: Size, to: Size) -> Tensor:
+    """A collage.
+
+    Pieces are twice as long as a position, and fade into one another. Two that are neighbours in the painting too
+    join without a seam.
+
+    Args:
+        found: where each position of a picture has its model.
+        painting: `[1, 3, h, w]`, as much larger than where it was matched as the collage is.
+        at: (H, W) of the picture where it was matched.
+        to: of the collage.
+
+    Returns:
+        `[1, 3, *to]`.
+    """
+    height, width = painting.shape[-2:]
+    source, places = painting[0].flatten(1), found.candidates.places
+    blocks = [CELL * there / here for here, there in zip(at, to, strict=True)]
+    rows, columns = (torch.arange(extent, device=painting.device) for extent in to)
+    collage = painting.new_zeros(1, 3, *to)
+    across = list(_pieces(columns, blocks[1], found.index.shape[1]))
+    for band, here in zip(torch.split(collage[0], BAND, 1), torch.split(rows, BAND), strict=True):
+        for row, row_share in _pieces(here, blocks[0], found.index.shape[0]):
+            for column, column_share in across:
+                index = found.index[row][:, column]
+                down = _moved(here.unsqueeze(1), places[0, index] - row.unsqueeze(1), blocks[0], height)
+                right = _moved(columns, places[1, index] - column, blocks[1], width)
+                pieces = source[:, (down * width + right).flatten()].view_as(band)
+                band.addcmul_(pieces, row_share.unsqueeze(1) * column_share)
+    return collage
+
+
+def enlarged(collages: Tensor, size: Size, first: int, last: int) -> Tensor:
+    """The rows from `first` to `last` of collages `[B, 3, h, w]` that are enlarged to a size (H, W)."""
+    height, width = collages.shape[-2:]
+    if size == (height, width):
+        return collages[..., first:last, :]
+    at = (torch.arange(first, last, device=collages.device) + 0.5) * (height / size[0]) - 0.5
+    above = at.floor().clamp(0, height - 1)
+    share = (at - above).clamp(0, 1).view(-1, 1)
+    index = above.long()
+    rows = torch.lerp(collages[..., index, :], collages[..., (index + 1).clamp_max(height - 1), :], share)
+    return F.interpolate(rows, size=(last - first, size[1]), mode="bilinear")
+
+
+def _pieces(positions: Tensor, block: float, count: int) -> list[tuple[Tensor, Tensor]]:
+    """The two pieces that positions are in, and each one's share of them."""
+    at = (positions + 0.5) / block - 0.5
+    before = at.floor()
+    share = torch.sin((at - before) * (math.pi / 2)).square()
+    index = before.long()
+    return [(index.clamp(0, count - 1), 1 - share), ((index + 1).clamp(0, count - 1), share)]
+
+
+def _moved(positions: Tensor, blocks: Tensor, block: float, extent: int) -> Tensor:
+    """Positions so many blocks further on, mirrored at both ends."""
+    found = (positions + (blocks * block).round().long()).abs()
+    return torch.where(found < extent, found, 2 * extent - 1 - found).clamp(0, extent - 1)

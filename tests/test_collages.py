@@ -1,0 +1,199 @@
+"""Collages of a painting's pieces, and the network that any painting can be given to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import painting, photo
+from PIL import Image
+from torch import Tensor
+
+import styletx
+from styletx import backbones, colors, devices, images
+from styletx.feedforward import models
+from styletx.feedforward.collages import LARGEST, Guide, enlarged, pasted
+from styletx.matching import Candidates, Match
+from styletx.painting import Painting
+from styletx.stylizers import load_stylizer, stylize
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+CPU = torch.device("cpu")
+
+
+def guide(picture: object = None, **options: Any) -> Guide:
+    backbone = backbones.load("compact", matching=True)
+    read = images.read(painting() if picture is None else picture)  # type: ignore[arg-type]
+    return Guide(
+        Painting(read, backbone.module, CPU, {}, backbone.matching_layers, **options), backbone.matching_layers
+    )
+
+
+def asset(name: str, size: tuple[int, int]) -> Tensor:
+    return images.resize(images.read(ASSETS / name).pixels, size)
+
+
+def matched(index: Tensor, grid: tuple[int, int]) -> Match:
+    return Match(index, Candidates(torch.zeros(grid[0] * grid[1], 1), (grid,)), torch.zeros(8, *index.shape))
+
+
+@pytest.mark.parametrize("to", [(48, 64), (96, 128), (72, 96), (53, 71)])
+def test_pieces_in_the_order_of_the_painting_are_the_painting(to: tuple[int, int]) -> None:
+    pixels = images.resize(images.read(painting()).pixels, to)
+    index = torch.arange(12 * 16).view(12, 16)
+    torch.testing.assert_close(pasted(matched(index, (12, 16)), pixels, (48, 64), to), pixels, atol=1e-6, rtol=0)
+
+
+def test_a_piece_of_elsewhere_fades_into_what_is_around() -> None:
+    pixels = images.read(painting()).pixels
+    index = torch.arange(12 * 16).view(12, 16)
+    index[5, 5] = 0
+    found = pasted(matched(index, (12, 16)), pixels, (48, 64), (48, 64))
+    changed = (found - pixels).abs().sum((0, 1)) > 1e-4
+    rows, columns = (torch.nonzero(changed.any(axis)).flatten() for axis in (1, 0))
+    assert rows.min() >= 18 and rows.max() < 26 and columns.min() >= 18 and columns.max() < 26
+    centre = found[..., 21:23, 21:23] - pixels[..., 1:3, 1:3]
+    assert centre.abs().max() < 0.2 < (pixels[..., 21:23, 21:23] - pixels[..., 1:3, 1:3]).abs().max()
+
+
+def test_pieces_at_the_paintings_edge_are_mirrored_there() -> None:
+    pixels = images.read(painting()).pixels
+    found = pasted(matched(torch.full((1, 1), 12 * 16 - 1), (12, 16)), pixels, (9, 9), (9, 9))
+    assert found.isfinite().all() and found.min() >= 0 and found.max() <= 1
+    last = pixels[..., 44:, 60:]
+    torch.testing.assert_close(found[..., :4, :4], last)
+    torch.testing.assert_close(found[..., 4:8, :4], last.flip(2))
+
+
+@pytest.mark.parametrize("size", [(48, 64), (101, 130), (480, 64)])
+def test_rows_of_an_enlarged_collage_are_those_of_the_whole(size: tuple[int, int]) -> None:
+    pixels = images.read(painting()).pixels
+    whole = F.interpolate(pixels, size=size, mode="bilinear")
+    for first, last in ((0, size[0]), (0, 7), (20, 33), (size[0] - 3, size[0])):
+        torch.testing.assert_close(enlarged(pixels, size, first, last), whole[..., first:last, :], atol=1e-5, rtol=0)
+
+
+def test_a_picture_of_the_painting_finds_its_places() -> None:
+    pixels = asset("styles/stained-glass.jpg", (256, 192))
+    found = guide(np.round(pixels[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).collages(pixels, is_first=True)
+    assert found.shape == pixels.shape
+    assert (found - pixels).abs().mean() < 0.25 * (pixels - pixels.mean((2, 3), keepdim=True)).abs().mean()
+
+
+def test_a_collage_has_the_paintings_colours_and_the_photographs_shapes() -> None:
+    one, pixels = guide(ASSETS / "styles/poster.jpg"), asset("content/coffee.jpg", (192, 256))
+    one.prepare(pixels, seed=0)
+    found = one.collages(pixels, is_first=True)
+    small = F.avg_pool2d(torch.cat([found, pixels]).mean(1), 8).flatten(1)
+    assert torch.corrcoef(small)[0, 1] > 0.5
+    painted = images.resize(one.painting.pixels, (192, 256)).flatten(2)[0]
+    nearest = torch.cdist(found.flatten(2)[0, :, ::37].mT, painted[:, ::7].mT).amin(1)
+    assert nearest.mean() < 0.04
+
+
+def test_a_collage_is_never_larger_than_its_pieces_are_worth() -> None:
+    found = guide().collages(torch.rand(1, 3, 20, LARGEST + 200), is_first=False)
+    assert found.shape[-1] == LARGEST
+
+
+def test_photographs_are_prepared_as_the_optimisation_prepares_them() -> None:
+    one, pixels = guide(ASSETS / "styles/pen.jpg"), asset("content/cat.jpg", (96, 144))
+    moved = colors.transferred(pixels, one.painting.colors)
+    wanted = colors.contrasted(moved, colors.contrast(moved, pixels, one.painting.colors))
+    one.prepare(pixels, seed=0)
+    torch.testing.assert_close(pixels, wanted, atol=1e-5, rtol=0)
+
+
+def test_any_painting_is_painted_in_one_pass() -> None:
+    content, style = ASSETS / "content/coffee.jpg", ASSETS / "styles/mosaic.jpg"
+    result = stylize(content, style, method="one-pass", size=192, device="cpu")
+    before = asset("content/coffee.jpg", (result.pixels.shape[-2], result.pixels.shape[-1]))
+    assert result.metadata["style"] == "mosaic.jpg" and result.metadata["options"]["method"] == "one-pass"
+    own, there = (images.resize(images.read(one).pixels, (8, 8)).mean((2, 3)) for one in (content, style))
+    painted = result.pixels.mean((2, 3))
+    assert (painted - there).norm() < 0.5 * (own - there).norm()
+    assert (result.pixels - before).abs().mean() > 0.05
+    assert torch.equal(result.pixels, stylize(content, style, method="one-pass", size=192, device="cpu").pixels)
+
+
+def test_a_batch_is_what_its_pictures_are_and_the_painting_is_matched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    stylizer = load_stylizer(painting(), method="one-pass", size=64, device="cpu")
+    one, other = photo(), photo()[:, ::-1].copy()
+    alone = [stylizer(one).pixels, stylizer(other).pixels]
+    monkeypatch.setattr(Candidates, "of", None)
+    for found, wanted in zip(stylizer([one, other]), alone, strict=True):
+        torch.testing.assert_close(found.pixels, wanted, atol=0.5 / 255, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (16, 16), (17, 300), (300, 17)])
+def test_odd_sizes_of_photographs_and_paintings(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    found = stylize(picture, painting(), method="one-pass", size="original", device="cpu").pixels
+    assert found.shape[-2:] == size and found.isfinite().all()
+    found = stylize(photo(), picture, method="one-pass", size=64, device="cpu").pixels
+    assert found.shape[-2:] == (48, 64)
+
+
+def test_what_is_transparent_in_a_painting_is_not_pasted() -> None:
+    cut = np.dstack([painting(), np.full((48, 64), 255, np.uint8)])
+    cut[:, 32:] = [255, 0, 255, 0]
+    one = guide(Image.fromarray(cut, "RGBA"))
+    pixels = images.read(photo()).pixels
+    one.prepare(pixels, seed=0)
+    found = one.collages(pixels, is_first=True)
+    magenta = (found[:, 0] > 0.9) & (found[:, 1] < 0.1) & (found[:, 2] > 0.9)
+    assert magenta.float().mean() < 0.02
+
+
+def test_a_photograph_on_grey_paper_stays_grey() -> None:
+    grey = np.repeat(painting().mean(2, keepdims=True).astype(np.uint8), 3, 2)
+    found = stylize(photo(), grey, method="one-pass", size=64, device="cpu").pixels
+    assert (found.amax(1) - found.amin(1)).max() < 2 / 255
+
+
+@pytest.mark.parametrize("options", [{"iterations": 30}, {"init": "noise"}, {"rotations": True}])
+def test_options_of_the_optimisation_are_ignored_and_said_to_be(options: dict[str, Any]) -> None:
+    stylizer = load_stylizer(painting(), method="one-pass", device="cpu", **options)
+    assert any("ignores" in str(note) and next(iter(options)) in str(note) for note in stylizer.notes)
+
+
+def test_a_trained_style_paints_as_it_does_whatever_the_method() -> None:
+    wanted, found = (
+        stylize(photo(), "poster", method=one, size=64, device="cpu") for one in ("optimisation", "one-pass")
+    )
+    assert torch.equal(wanted.pixels, found.pixels)
+
+
+def test_the_network_is_small_and_says_what_it_is() -> None:
+    assert models.ANY.stat().st_size < 3_000_000
+    assert models.describe(models.ANY)["layout"]["collage"] is True
+    with pytest.raises(styletx.StyletxError, match="collage"):
+        models.read(models.ANY).network.layout.__class__(collage=True)
+
+
+def test_threads_change_nothing_but_rounding() -> None:
+    content, style = ASSETS / "content/coffee.jpg", ASSETS / "styles/woodcut.jpg"
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(stylize(content, style, method="one-pass", size=256, device="cpu").pixels)
+    finally:
+        torch.set_num_threads(threads)
+    assert (found[0] - found[1]).abs().max() <= 2 / 255
+
+
+def test_precision_makes_no_difference_to_the_eye() -> None:
+    content, style = ASSETS / "content/coffee.jpg", ASSETS / "styles/watercolor.jpg"
+    if devices.dtype("auto", CPU) == torch.float32:
+        pytest.skip("this processor has no bfloat16")
+    plain, other = (
+        stylize(content, style, method="one-pass", size=192, precision=one, device="cpu").pixels
+        for one in ("float32", "bfloat16")
+    )
+    assert ((plain - other).abs().amax(1) <= 2 / 255).float().mean() > 0.9

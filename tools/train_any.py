@@ -1,0 +1,247 @@
+"""Train the network that paints any painting in one pass, from pictures of the optimisation.
+
+    python tools/train_any.py pairs --photos DIR --paintings DIR [--each N]    # paint photographs; continues
+    python tools/train_any.py train [--steps N] [--resume]                     # writes runs/any/any.safetensors
+    python tools/train_any.py sheet --photos DIR --paintings DIR               # what it paints, to look at
+
+Everything is in runs/any. `pairs` may run on while `train` does, which looks for new pairs now and then. Photographs
+and paintings are read from folders; docs/one-pass.md says which ones the bundled network has learnt from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from styletx import backbones, devices, files, images  # noqa: E402
+from styletx.feedforward import models, scales  # noqa: E402
+from styletx.feedforward.collages import Guide  # noqa: E402
+from styletx.feedforward.networks import Layout, Transformer  # noqa: E402
+from styletx.feedforward.training.measuring import total  # noqa: E402
+from styletx.feedforward.training.objective import TrainingObjective  # noqa: E402
+from styletx.feedforward.training.optimisers import discriminating, optimisers  # noqa: E402
+from styletx.options import TrainingOptions  # noqa: E402
+from styletx.painting import Painting  # noqa: E402
+from styletx.stylizers import load_stylizer  # noqa: E402
+
+RUNS = ROOT / "runs" / "any"
+PAIRS, TRIPLETS = RUNS / "pairs", RUNS / "triplets"
+CHECKPOINT, MODEL = RUNS / "checkpoint.pt", RUNS / "any.safetensors"
+SIZES = (320, 384, 448, 512)  # px of the long side of pairs
+LAYOUT = Layout((16, 48, 96), lowpass=True, bridges=True, full=12, collage=True)
+OWN_SIZE = 768  # px of the long side up to which a picture is painted at one scale
+CROP, BATCH, RATE, WARM_UP = 224, 3, 0.02, 30
+WEIGHTS = {"content": 1.0, "style": 5.0, "adversarial": 2.0, "tv": 0.0}
+NOISE = 2.5 / 255  # standard deviation of a sensor's noise in photographs at most
+HELD_OUT = 6  # pairs to look at
+# How often the channels of a whole triplet change places, it is inverted after that, and it turns grey: more palettes
+# than there are paintings. And how often a coarser painting is mixed into the photograph, as at the second scale.
+SHUFFLED, INVERTED, GREY, COARSER = 0.5, 0.2, 0.12, 0.3
+EVERY = 100  # steps between checkpoints, and looks for new pairs
+
+CPU = torch.device("cpu")
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The pictures in a folder, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in files.PICTURE_EXTENSIONS)
+
+
+def paint(photos: list[Path], paintings: list[Path], each: int) -> None:
+    """Let the optimisation paint photographs after each painting, but for what is painted already."""
+    for painting in paintings:
+        draw = random.Random(painting.stem)
+        folder = PAIRS / painting.stem
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write(folder / "painting", str(painting.resolve()).encode())
+        for photo in draw.sample(photos, each):
+            size, target = draw.choice(SIZES), folder / f"{photo.stem}.png"
+            if not target.exists():
+                load_stylizer(painting, size=size)(photo).save(target)
+                print(target, flush=True)
+
+
+class Triplets:
+    """Photographs in a painting's colours, collages, and what the optimisation painted: `[3, 3, H, W]` each, 8 bits.
+
+    Args:
+        photos: file name without its extension to photograph.
+    """
+
+    def __init__(self, photos: dict[str, Path]) -> None:
+        self.photos = photos
+        self.backbone = backbones.load(backbones.BUNDLED, matching=True)
+        self.found: dict[Path, Tensor] = {}
+        TRIPLETS.mkdir(parents=True, exist_ok=True)
+
+    def look(self) -> None:
+        """Find the pairs that there are by now."""
+        for folder in sorted(PAIRS.iterdir()):
+            guide: Guide | None = None
+            for path in sorted(folder.glob("*.png")):
+                kept = TRIPLETS / f"{folder.name}--{path.stem}.pt"
+                if path in self.found or path.stem not in self.photos:
+                    continue
+                if not kept.exists():
+                    guide = guide or self._guide(Path((folder / "painting").read_text()))
+                    torch.save(self._made(path, guide), kept)
+                self.found[path] = torch.load(kept)
+
+    def _guide(self, painting: Path) -> Guide:
+        layers = self.backbone.matching_layers
+        return Guide(Painting(images.read(painting), self.backbone.module, CPU, {}, layers), layers)
+
+    @torch.no_grad()
+    def _made(self, path: Path, guide: Guide) -> Tensor:
+        painted = images.read(path).pixels
+        photo = images.resize(images.read(self.photos[path.stem]).pixels, (painted.shape[-2], painted.shape[-1]))
+        guide.prepare(photo, seed=0)
+        made = torch.cat([photo, guide.collages(photo, is_first=True), painted])
+        return (made * 255).round().to(torch.uint8)
+
+
+def crops(triplets: list[Tensor], draw: random.Random) -> Tensor:
+    """A batch of parts of triplets, `[3, B, 3, CROP, CROP]` in [0, 1], in many palettes."""
+    found = []
+    for _ in range(BATCH):
+        triplet = draw.choice(triplets)
+        top, left = (draw.randint(0, extent - CROP) for extent in triplet.shape[-2:])
+        part = triplet[..., top : top + CROP, left : left + CROP].float() / 255
+        if draw.random() < 0.5:
+            part = part.flip(-1)
+        if draw.random() < SHUFFLED:
+            part = part[:, draw.sample(range(3), 3)]
+            if draw.random() < INVERTED:
+                part = 1 - part
+        if draw.random() < GREY:
+            part = part.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+        found.append(part)
+    return torch.stack(found, 1)
+
+
+def halved(pixels: Tensor) -> Tensor:
+    """Pictures `[B, C, H, W]` at half the size."""
+    return F.interpolate(pixels, scale_factor=0.5, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def given(network: Transformer, photos: Tensor, collages: Tensor, draw: random.Random) -> Tensor:
+    """What the network is given, `[B, 6, H, W]`: sometimes as at the second scale."""
+    photos = (photos + draw.random() * NOISE * torch.randn_like(photos)).clamp(0, 1)
+    if draw.random() < COARSER:
+        with torch.no_grad():
+            early = network(halved(torch.cat([photos, collages], 1))).clamp(0, 1)
+        photos = photos.lerp(F.interpolate(early, size=photos.shape[-2:], mode="bicubic"), scales.MIX)
+    return torch.cat([photos, collages], 1).contiguous(memory_format=torch.channels_last)
+
+
+def train(photos: list[Path], steps: int, resume: bool, first: Path | None) -> None:
+    """Train the network on the pairs that there are."""
+    torch.manual_seed(0)
+    triplets = Triplets({photo.stem: photo for photo in photos})
+    triplets.look()
+    held = random.Random(0).sample(sorted(triplets.found), HELD_OUT)
+    some_painting = Path(next(PAIRS.glob("*/painting")).read_text())
+    # Of any painting, for its objective of pictures that should be like others says nothing of it.
+    objective = TrainingObjective(images.read(some_painting), TrainingOptions(style_weight=WEIGHTS["style"]), CPU)
+    network = Transformer(LAYOUT)
+    for parameter in network.last.parameters():  # it begins with the mean of photograph and collage
+        torch.nn.init.zeros_(parameter)
+    if first is not None:
+        network.load_state_dict(models.read(first).network.state_dict())
+    network.to(memory_format=torch.channels_last).use(devices.dtype("auto", CPU))  # type: ignore[call-overload]
+    chosen = [*optimisers(network, RATE), discriminating(objective.discriminator, RATE)]
+    rates = [one.param_groups[0]["lr"] for one in chosen]
+    parts = {"network": network, "discriminator": objective.discriminator, **dict(zip("abc", chosen, strict=True))}
+    done = 0
+    if resume:
+        saved = torch.load(CHECKPOINT)
+        done = saved["done"]
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+    means: dict[str, float] = {}
+    began = time.monotonic()
+    for step in range(done + 1, steps + 1):
+        draw = random.Random(step)
+        for one, rate in zip(chosen, rates, strict=True):
+            one.param_groups[0]["lr"] = rate * min(1, step / WARM_UP) * (1 + math.cos(math.pi * step / steps)) / 2
+            one.zero_grad()
+        learnt = [t for path, t in triplets.found.items() if path not in held and min(t.shape[-2:]) >= CROP]
+        photos_, collages, painted = crops(learnt, draw)
+        output = network(given(network, photos_, collages, draw))
+        # Values out of range are clamped, but their gradient is as if they were not, so that they are pulled back.
+        found = objective.like(painted, learns=True).losses(output + (output.clamp(0, 1) - output).detach())
+        total(found, WEIGHTS).backward()
+        for one in chosen:
+            one.step()
+        for name, loss in found.items():
+            means[name] = 0.98 * means.get(name, float(loss.detach())) + 0.02 * float(loss.detach())
+        if step % EVERY == 0 or step == steps:
+            shown = " ".join(f"{name} {value:.3f}" for name, value in means.items())
+            print(f"{step}: {shown}, {(time.monotonic() - began) / (step - done):.2f} s a step", flush=True)
+            torch.save({name: part.state_dict() for name, part in parts.items()} | {"done": step}, CHECKPOINT)
+            about = {"name": "any", "own_size": OWN_SIZE, "steps": step, "pairs": len(triplets.found), "losses": means}
+            models.write(MODEL, network.eval(), about)
+            look_at(network, [triplets.found[path] for path in held])
+            network.train()
+            triplets.look()
+
+
+@torch.no_grad()
+def look_at(network: Transformer, triplets: list[Tensor]) -> None:
+    """Write what the network makes of triplets beside them."""
+    rows = []
+    for triplet in triplets:
+        photo, collage, painted = (triplet.float() / 255).split(1)
+        own = network(torch.cat([photo, collage], 1)).clamp(0, 1)
+        row = torch.cat([photo, collage, own, painted], 3)
+        rows.append(images.resize(row, (round(row.shape[-2] * 1600 / row.shape[-1]), 1600)))
+    images.write(RUNS / "look.png", torch.cat(rows, 2))
+
+
+def sheet(photos: list[Path], paintings: list[Path]) -> Iterator[Tensor]:
+    """A row for each painting: the painting, and photographs after it in one pass."""
+    for painting in paintings:
+        stylizer = load_stylizer(painting, method="one-pass", size=512)
+        shown = [images.read(painting).pixels, *(one.pixels for one in stylizer(list(photos)))]
+        yield torch.cat([images.resize(one, (384, round(384 * one.shape[-1] / one.shape[-2]))) for one in shown], 3)
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("pairs", "train", "sheet"))
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--paintings", type=Path)
+    parser.add_argument("--each", type=int, default=12, help="pairs of each painting")
+    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--from", dest="first", type=Path, help="model to start from instead of random weights")
+    arguments = parser.parse_args()
+    photos = pictures(arguments.photos)
+    if arguments.command == "train":
+        train(photos, arguments.steps, arguments.resume, arguments.first)
+        return
+    if arguments.paintings is None:
+        parser.error("--paintings is missing")
+    if arguments.command == "pairs":
+        paint(photos, pictures(arguments.paintings), arguments.each)
+        return
+    rows = list(sheet(photos, pictures(arguments.paintings)))
+    widest = max(row.shape[-1] for row in rows)
+    images.write(RUNS / "sheet.png", torch.cat([F.pad(row, (0, widest - row.shape[-1])) for row in rows], 2))
+
+
+if __name__ == "__main__":
+    main()
