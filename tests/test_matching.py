@@ -147,3 +147,9 @@ def test_above_a_size_only_places_around_the_coarser_match_are_tried(monkeypatch
     wanted = torch.roll(torch.arange(144).view(12, 12), (1, 1), (0, 1))
     assert (found == wanted)[1:, 1:].all()  # a step away
     assert not (found == wanted)[0].any()  # twelve steps away
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 1)])
+def test_the_smallest_grids_are_matched(size: tuple[int, int]) -> None:
+    found = match(normal(1, 12, *size), Candidates.of([normal(1, 12, 4, 4, seed=1)])).index
+    assert found.shape == size

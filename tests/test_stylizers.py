@@ -423,7 +423,7 @@ def test_a_run_may_start_from_a_picture_of_its_own(content_picture: Path, style_
     first = next(iter(stylizer.start(content_picture, initial=ground)))
     torch.testing.assert_close(first.pixels, torch.full((1, 3, 48, 64), 77 / 255), rtol=0, atol=1e-6)
     assert not torch.equal(next(iter(stylizer.start(content_picture))).pixels, first.pixels)
-    with pytest.raises(OptionError, match="initial is for paintings"):
+    with pytest.raises(OptionError, match="initial is for the optimisation"):
         styletx.load_stylizer("mosaic", device="cpu").start(content_picture, initial=ground)
 
 

@@ -218,8 +218,10 @@ def test_names_find_bundled_styles_and_files_come_first(tmp_path: Path, monkeypa
 def test_bundled_styles_are_small_and_say_where_they_come_from() -> None:
     styles = models.bundled()
     assert len(styles) >= 5
+    assert sum(path.stat().st_size for path in models.BUNDLED.iterdir()) <= 12_000_000  # type: ignore[attr-defined]
     for path in styles.values():
-        assert path.stat().st_size <= 2_000_000
+        painting = models.painting(path)
+        assert painting and images.read(painting).pixels.shape[-1] > 600
         about = models.read(path).about
         assert about["style"] and about["losses"] and about["training"]["steps"] and about["styletx"]
 
@@ -244,7 +246,7 @@ def test_a_bundled_style_repaints_a_photograph(name: str, content_picture: Path,
 @pytest.mark.parametrize("flag", [("--timelapse", "film.gif"), ("--save-every", "1")])
 def test_there_is_nothing_to_film(model: Path, content_picture: Path, tmp_path: Path, flag: tuple[str, str]) -> None:
     done = run(content_picture, model, "-o", tmp_path / "out.png", *flag)
-    assert done.exit_code == 2 and f"{flag[0]}: a trained style paints in one pass" in done.stderr
+    assert done.exit_code == 2 and f"{flag[0]}: one pass shows nothing on the way" in done.stderr
 
 
 def within_two(first: torch.Tensor, second: torch.Tensor) -> float:
@@ -255,9 +257,7 @@ def within_two(first: torch.Tensor, second: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("name", list(models.bundled()))
 def test_a_bundled_style_looks_the_same_in_bfloat16(name: str) -> None:
-    """Whole and in strips; on a processor without bfloat16 instructions too, where it is only slower."""
-    model = models.read(models.bundled()[name])
-    network = model.network
+    """On a processor without bfloat16 instructions too, where it is only slower."""
     for path in sorted((ASSETS / "content").glob("*.jpg")):
         exact, rounded = (
             styletx.stylize(path, name, size=192, device="cpu", precision=precision).pixels
@@ -265,14 +265,6 @@ def test_a_bundled_style_looks_the_same_in_bfloat16(name: str) -> None:
         )
         assert not torch.equal(exact, rounded)
         assert within_two(exact, rounded) > 0.999
-        network.use(torch.bfloat16)
-        photograph = images.resize(images.read(path).pixels, (exact.shape[-2], exact.shape[-1]))
-        photograph = grain.clouded(photograph, 0, model.about.get("clouds", 0))
-        if palette := network.descriptor.colors:
-            photograph = colors.moved(photograph, colors.move(photograph, palette))
-        photograph = grain.added(photograph, seed=0)
-        *_, (_, in_strips) = strips.repaint(network, photograph, whole_pixels=0, tile_pixels=2**14)
-        assert within_two(exact, in_strips) > 0.999
 
 
 @pytest.mark.parametrize("value", [0, 120, 255])
@@ -324,7 +316,9 @@ def painted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The long sides of what goes through a network, which changes nothing."""
     sides: list[int] = []
 
-    def repaint(network: Any, pixels: torch.Tensor, *, in_place: bool) -> Iterator[tuple[float, torch.Tensor]]:
+    def repaint(
+        network: Any, pixels: torch.Tensor, collages: None, *, in_place: bool
+    ) -> Iterator[tuple[float, torch.Tensor]]:
         sides.append(max(pixels.shape[-2:]))
         yield 1.0, pixels
 

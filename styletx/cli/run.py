@@ -90,8 +90,8 @@ def command(
         stylizer = load_stylizer(style, chosen, download=download)
     if not stylizer.is_gradual and (timelapse is not None or save_every):
         raise OptionError(
-            f"{field('timelapse' if timelapse is not None else 'save_every')}: a trained style paints in one pass, so "
-            "there is nothing to see on the way; remove the option, or use a painting"
+            f"{field('timelapse' if timelapse is not None else 'save_every')}: one pass shows nothing on the way; "
+            f"remove the option, or give a painting without {field('method')}"
         )
     run = stylizer.start(photo)
     progress.notes([*stylizer.notes, *run.notes], quiet)

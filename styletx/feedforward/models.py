@@ -77,6 +77,14 @@ def bundled() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
+def painting(model: Path) -> Path | None:
+    """The picture after which a bundled style is painted; None for any other model file.
+
+    Its network is for programs that cannot match.
+    """
+    return model.with_suffix(".jpg") if model in bundled().values() else None
+
+
 def find(style: str | os.PathLike[str]) -> Path | None:
     """The model file that a name or a path means; None if it means a picture.
 

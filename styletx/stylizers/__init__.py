@@ -11,6 +11,7 @@ run.result.save("out.png")
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -101,7 +102,11 @@ def _loaded(style: images.Source, chosen: Options, download: backbones.Progress 
     if isinstance(style, str | os.PathLike):
         name = files.local(style)
         if "://" not in name and (path := models.find(name)):
-            return TransformingStylizer(path, chosen)
+            picture = models.painting(path)
+            if picture is None or chosen.runtime == "onnx":
+                return TransformingStylizer(path, chosen)
+            painting = dataclasses.replace(images.read(picture), name=path.stem)
+            return TransformingStylizer(models.ANY, chosen, painting)
     painting = images.read(style, max_pixels=chosen.max_pixels)
     if chosen.method == "one-pass":
         return TransformingStylizer(models.ANY, chosen, painting)

@@ -160,7 +160,7 @@ class Stylizer(abc.ABC):
             StyletxError: something asked for cannot work; its message says what to do.
         """
         if initial is not None and not self.is_gradual:
-            raise OptionError(f"{errors.field('initial')} is for paintings; a trained style starts from the photograph")
+            raise OptionError(f"{errors.field('initial')} is for the optimisation; one pass starts from the photograph")
         picture = images.read(content, max_pixels=self.options.max_pixels)
         size = shape = (picture.pixels.shape[-2], picture.pixels.shape[-1])
         if self.options.size != "original":

@@ -25,7 +25,7 @@ from styletx.stylizers.base import Result, Run, Stylizer, enough
 
 COMPILERS = (os.environ.get("CXX", "g++"), "g++", "c++", "clang++", "cl")
 # Bytes that a pixel takes: of a picture that goes through the network at once, and of one that goes in strips.
-WHOLE, STRIPS = 220, 60
+WHOLE, STRIPS = 300, 60
 LITTLE = 2**29  # bytes that are not worth asking for
 BATCH = 8  # pictures that keep a GPU busy; one keeps a CPU busy
 
