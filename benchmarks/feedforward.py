@@ -10,9 +10,10 @@ and last convolutions, widths 32, 64, 128, five residual blocks, 1.68 M paramete
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import Any
 
 import measure
 import torch
@@ -21,11 +22,12 @@ from torch import Tensor, nn
 from styletx import Options, images, optimization
 from styletx.feedforward import models
 from styletx.feedforward.networks import Layout, Transformer
-from styletx.stylizers import OptimizingStylizer, TransformingStylizer, optimizing
+from styletx.stylizers import OptimizingStylizer, TransformingStylizer, load_stylizer, optimizing
 
 SIZES = ((512, 512), (1080, 1920))
 FULL_WIDTH = Layout(widths=(32, 128))
 EVALUATIONS = (10, 20, 40, 80)
+PRECISIONS = ("float32", "bfloat16")
 
 
 class Residual(nn.Module):
@@ -62,19 +64,19 @@ def speed(arguments: argparse.Namespace) -> None:
     """Median seconds a picture, the networks taking turns so that a slow minute hits all alike."""
     plain = baseline()
     assert sum(parameter.numel() for parameter in plain.parameters()) == 1_679_235
-    # One style with bridges is timed, which most have; it paints at several scales.
-    name, path = "starry-night", models.bundled()["starry-night"]
-    rounded, exact = (
-        TransformingStylizer(path, Options(device=arguments.device, precision=precision))
-        for precision in ("bfloat16", "float32")
-    )
+    # One style is timed: after its painting, as any painting is, and by its own network.
+    name = "starry-night"
+    precisions = {precision: Options(device=arguments.device, precision=precision) for precision in PRECISIONS}
+    guided = {precision: load_stylizer(name, options) for precision, options in precisions.items()}
+    alone = {key: TransformingStylizer(models.bundled()[name], options) for key, options in precisions.items()}
     full = Transformer(FULL_WIDTH).to(arguments.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     networks: dict[str, Callable[[Tensor], object]] = {
         "baseline": plain.to(arguments.device),
         f"full width {FULL_WIDTH.widths}": lambda pixels: full(pixels.contiguous(memory_format=torch.channels_last)),
-        f"bundled ({name}), float32": lambda pixels: list(exact._repaint(name, pixels, in_place=False)),
-        f"bundled ({name}), bfloat16": lambda pixels: list(rounded._repaint(name, pixels, in_place=False)),
     }
+    for what, stylizers in (("any painting", guided), ("trained for one", alone)):
+        for precision, stylizer in stylizers.items():
+            networks[f"{what}, {precision}"] = functools.partial(_paint, stylizer)
     rows = []
     for height, width in [(arguments.size, arguments.size)] if arguments.size else SIZES:
         seconds: dict[str, list[float]] = {name: [] for name in networks}
@@ -89,18 +91,20 @@ def speed(arguments: argparse.Namespace) -> None:
     measure.print_table(("size", "network", "pictures a second", "times the baseline"), rows)
 
 
+def _paint(stylizer: Any, pixels: Tensor) -> None:
+    for _ in stylizer._repaint("a picture", pixels, in_place=False):
+        pass
+
+
 def quality(arguments: argparse.Namespace) -> None:
     """Mean objective of one pass, and of L-BFGS after so many evaluations, a row a style."""
     photographs = measure.photographs(arguments)[-arguments.photographs :]
     rows = []
     for name, path in models.bundled().items():
-        model = models.read(path)
-        painting = _painting(arguments, model.about["style"])
-        if painting is None:
-            print(f"{name} is left out: its painting, {model.about['style']}, is part of the test data.\n")
-            continue
-        options = Options(size=arguments.size or model.about["training"]["size"], device=arguments.device)
-        loop, network = OptimizingStylizer(images.read(painting), options), TransformingStylizer(path, options)
+        painting = models.painting(path)
+        assert painting is not None
+        options = Options(size=arguments.size or 448, device=arguments.device)
+        loop, network = OptimizingStylizer(images.read(painting), options), load_stylizer(name, options)
         once, searched, worth = [], [], []
         for photograph in photographs:
             picture = images.read(photograph)
@@ -120,11 +124,6 @@ def quality(arguments: argparse.Namespace) -> None:
         rows.append((name, *means, *curve, statistics.fmean(worth)))
     losses_of = ("one pass", "its style", "its content", "its matching")
     measure.print_table(("style", *losses_of, *(f"L-BFGS {count}" for count in EVALUATIONS), "is worth"), rows)
-
-
-def _painting(arguments: argparse.Namespace, name: str) -> Path | None:
-    folders = (measure.ASSETS / "styles", arguments.shared / "pairs" / "styles")
-    return next((folder / name for folder in folders if (folder / name).exists()), None)
 
 
 def main(given: Sequence[str] | None = None) -> None:

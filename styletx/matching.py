@@ -266,7 +266,7 @@ def _continued(wanted: Tensor, candidates: Candidates, nearest: Tensor, alike: T
     order = (down + right).argsort(stable=True).to(current.device)
     around = torch.tensor([one * stride + other for one, other in (*SIDES, *BEYOND)], device=current.device)
     diagonals = torch.tensor_split(order, torch.bincount(down + right).cumsum(0)[:-1].tolist())
-    thirds = [torch.cat(some) for third in range(3) if (some := diagonals[third::3])]
+    thirds = [torch.cat(part) for third in range(3) if (part := diagonals[third::3])]
     for sweep in range(SWEEPS):
         for some in thirds[:: (-1) ** sweep] if sweep else diagonals:
             here = (some // width + 2) * stride + some % width + 2

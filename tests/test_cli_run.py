@@ -257,7 +257,7 @@ def test_an_address_on_this_machine_is_a_path(run: Run) -> None:
 def test_an_error_names_flags_and_a_note_too(run: Run) -> None:
     assert "give --size 22" in refused(run("--size", "16"))
     result = run("--compile", "-o", "out.png")
-    assert "Note: Only a trained style uses --compile; a painting ignores it." in result.stderr
+    assert "Note: Only one pass uses --compile; the optimisation ignores it." in result.stderr
 
 
 @pytest.mark.parametrize(

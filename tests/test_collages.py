@@ -162,6 +162,12 @@ def test_options_of_the_optimisation_are_ignored_and_said_to_be(options: dict[st
     assert any("ignores" in str(note) and next(iter(options)) in str(note) for note in stylizer.notes)
 
 
+def test_onnx_runtime_is_not_used_and_said_not_to_be() -> None:
+    stylizer = load_stylizer(painting(), method="one-pass", runtime="onnx", device="cpu")
+    assert any("ONNX Runtime cannot match" in str(note) for note in stylizer.notes)
+    assert stylizer(photo()).pixels.isfinite().all()
+
+
 def test_a_trained_style_paints_as_it_does_whatever_the_method() -> None:
     wanted, found = (
         stylize(photo(), "poster", method=one, size=64, device="cpu") for one in ("optimisation", "one-pass")

@@ -136,7 +136,7 @@ def test_options_without_effect_are_named_in_a_note(model: Path, style_picture: 
     (note,) = styletx.load_stylizer(model, style_weight=3.0, iterations=4).notes
     assert str(note) == "A trained style's look is fixed by its training, so it ignores style_weight, iterations."
     note = styletx.load_stylizer(style_picture, runtime="onnx", compile=True, backbone="compact").notes[-1]
-    assert str(note) == "Only a trained style uses runtime, compile; a painting ignores it."
+    assert str(note) == "Only one pass uses runtime, compile; the optimisation ignores it."
 
 
 def test_a_style_that_needs_larger_pictures_says_so(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from styletx.files import printable
 # A command's module is imported when the command is called, so that help and --version stay quick.
 COMMANDS = {
     "run": "Repaint a photograph in the style of a painting, or in a trained style.",
-    "styles": "List the bundled trained styles.",
+    "styles": "List the bundled styles.",
     "batch": "Repaint whole folders, on one machine or a cluster.",
     "train": "Train a network that repaints any photograph in one style in a single pass.",
     "export": "Write a trained style as an ONNX file, for programs without torch.",
@@ -102,7 +102,8 @@ def main() -> None:
 
     \b
     styletx run photo.jpg painting.jpg          writes outputs/photo-painting.png
-    styletx run photo.jpg mosaic                a trained style, in a second
+    styletx run photo.jpg painting.jpg --fast   in one pass, a second or two
+    styletx run photo.jpg mosaic                a bundled style, likewise
     styletx run photo.jpg painting.jpg -o my.jpg --size 1024
 
     How a picture is painted can also be set in the environment: STYLETX_SIZE=1024.

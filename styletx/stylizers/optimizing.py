@@ -76,7 +76,7 @@ class OptimizingStylizer(Stylizer):
         self.dtype = devices.dtype(options.precision, self.device)
         self.network = self.backbone.module.to(self.device, self.dtype).to(memory_format=torch.channels_last)
         changed = [field(name) for name in idle(options, OPTIMISATION)]
-        unused = [Note(f"Only a trained style uses {', '.join(changed)}; a painting ignores it.")] if changed else []
+        unused = [Note(f"Only one pass uses {', '.join(changed)}; the optimisation ignores it.")] if changed else []
         if options.rotations and not (self.match and options.style_weight):
             unused += [Note(f"Nothing is matched with the painting, so {field('rotations')} has no effect.")]
         self.notes = (*style.notes, *self.backbone.notes, *unused)

@@ -45,9 +45,9 @@ class TransformingStylizer(Stylizer):
         self.options = options
         self.device = devices.choose(options.device)
         self.path = path
-        is_onnx = options.runtime == "onnx" or path.suffix.lower() == ".onnx"
+        is_onnx = painting is None and (options.runtime == "onnx" or path.suffix.lower() == ".onnx")
         self.dtype = torch.float32 if is_onnx else devices.dtype(options.precision, self.device)
-        self.network, self.description = self._load()
+        self.network, self.description = self._load(is_onnx)
         training = self.description.get("training")
         # Long side in px of a picture in which the strokes are as wide as they should be. For a network that was
         # trained at one scale, it is that of the pictures that it learnt from; version 0.1's have none.
@@ -65,12 +65,12 @@ class TransformingStylizer(Stylizer):
         self.notes = tuple(_notes(options, painting, is_onnx, self.own_size))
         self.batch_size = BATCH if self.device.type == "cuda" else 1
 
-    def _load(self) -> tuple[Repainter, dict[str, Any]]:
+    def _load(self, is_onnx: bool) -> tuple[Repainter, dict[str, Any]]:
         if self.path.suffix.lower() == ".onnx":
             exported = onnx.read(self.path, self.device)
             return exported, exported.about
         model = models.read(self.path)
-        if self.options.runtime == "onnx":
+        if is_onnx:
             return onnx.ExportedNetwork(onnx.convert(model), str(self.path), self.device), model.about
         network = model.network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if not network.descriptor.bfloat16:
@@ -179,6 +179,8 @@ class TransformingStylizer(Stylizer):
 def _notes(options: Options, painting: images.Picture | None, is_onnx: bool, own_size: int | None) -> Iterator[Note]:
     if painting is not None:
         yield from painting.notes
+        if options.runtime == "onnx":
+            yield Note(f"ONNX Runtime cannot match a painting, so it is not used; {field('runtime')} has no effect.")
     elif options.style_size is not None and own_size is None:
         yield Note(f"This style has strokes of one width, so it ignores {field('style_size')}.")
     if changed := [field(name) for name in idle(options, ONE_PASS)]:
