@@ -203,26 +203,28 @@ class Match:
         return index
 
 
-def match(query: Tensor, candidates: Candidates, earlier: Match | None = None) -> Match:
+def match(query: Tensor, candidates: Candidates, earlier: Match | None = None, *, is_near: bool = False) -> Match:
     """Find for each position the place of the painting that fits it.
 
     Similarity is the cosine between hypercolumns, the picture's and the painting's both centred by their own mean.
-    Where a search of all places would take too long, only those around the coarser scale's match are tried.
 
     Args:
         query: the picture's hypercolumns `[1, D, h, w]`.
         candidates: the places to choose from.
         earlier: the match at the coarser scale, of half the size.
+        is_near: whether only places around the coarser scale's match are tried, as they are in any case where a search
+            of all places would take too long.
     """
     size = (query.shape[-2], query.shape[-1])
     rows = _rows(query)
     wanted = F.normalize(rows - rows.mean(0), dim=1) @ candidates.components
-    if earlier is None or len(rows) * len(candidates.columns) <= LARGEST_SEARCH:
-        found = _nearest(wanted, candidates)
-    else:
+    is_near = earlier is not None and (is_near or len(rows) * len(candidates.columns) > LARGEST_SEARCH)
+    if earlier is not None and is_near:
         found = _nearest_around(wanted, candidates, earlier.enlarged(size, candidates).flatten())
+    else:
+        found = _nearest(wanted, candidates)
     alike = _alike(wanted.view(*size, -1))
-    return Match(_continued(wanted, candidates, found.view(size), alike), candidates, alike)
+    return Match(_continued(wanted, candidates, found.view(size), alike, is_patchy=not is_near), candidates, alike)
 
 
 def _nearest(wanted: Tensor, candidates: Candidates) -> Tensor:
@@ -249,12 +251,14 @@ def _similarity(wanted: Tensor, candidates: Candidates, options: Tensor) -> Tens
     return torch.stack(found).masked_fill(none, -math.inf)
 
 
-def _continued(wanted: Tensor, candidates: Candidates, nearest: Tensor, alike: Tensor) -> Tensor:
+def _continued(
+    wanted: Tensor, candidates: Candidates, nearest: Tensor, alike: Tensor, *, is_patchy: bool = True
+) -> Tensor:
     """Let positions continue their neighbours' patches where that costs little.
 
     The first sweep goes diagonal by diagonal, from one corner to the opposite one, so that a patch may grow all the
-    way. The others do every third diagonal at once, as none of its positions looks at another: for what is left to
-    gain, that is as good, and much quicker.
+    way; what comes from a coarser match has its patches. The others do every third diagonal at once, as none of its
+    positions looks at another: for what is left to gain, that is as good, and much quicker.
     """
     height, width = nearest.shape
     # With a rim of two positions of nowhere, so that every position has neighbours.
@@ -267,7 +271,7 @@ def _continued(wanted: Tensor, candidates: Candidates, nearest: Tensor, alike: T
     around = torch.tensor([one * stride + other for one, other in (*SIDES, *BEYOND)], device=current.device)
     diagonals = torch.tensor_split(order, torch.bincount(down + right).cumsum(0)[:-1].tolist())
     thirds = [torch.cat(part) for third in range(3) if (part := diagonals[third::3])]
-    for sweep in range(SWEEPS):
+    for sweep in range(0 if is_patchy else 1, SWEEPS):
         for some in thirds[:: (-1) ** sweep] if sweep else diagonals:
             here = (some // width + 2) * stride + some % width + 2
             near = current[here + around.unsqueeze(1)]

@@ -55,8 +55,8 @@ class Layout:
             scale too (Ronneberger et al. 2015), and ends with a stage at full size that sees the photograph. Takes a
             stride of 2.
         full: channels of that stage.
-        collage: whether the network is also given a collage of a painting, and what it paints is added to the mean of
-            photograph and collage. Then it can paint any painting. Takes bridges.
+        collage: whether the network is also given a collage of a painting, and says for each pixel how much of it
+            shows over the photograph before what it paints is added. Then it can paint any painting. Takes bridges.
     """
 
     widths: tuple[int, ...] = (16, 48, 96)
@@ -143,7 +143,7 @@ class Transformer(Network):
         if layout.bridges:
             self.full = ResizeConvolution(given[-1], layout.full, layout.smooth)
             self.detail = Convolution(layout.inputs, layout.full, 3)
-            self.last: Convolution = Convolution(layout.full, 3, 3)
+            self.last: Convolution = Convolution(layout.full, 4 if layout.collage else 3, 3)
             for convolution in (self.full, self.detail, self.last):
                 convolution.reflects = False  # nothing is normalised any more, so no border is felt beyond the margin
             # What `detail` adds has a bias already, which bfloat16 does not round.
@@ -260,8 +260,11 @@ class Transformer(Network):
             features = convolution(features)
         if bridges:
             change: Tensor = self.last(F.relu_(self.detail(seen(pixels)) + features))
-            base = (pixels[:, :3] + pixels[:, 3:]) / 2 if self.layout.collage else pixels
-            return base + change
+            if self.layout.collage:
+                photograph, collage = pixels.chunk(2, 1)
+                change, share = change[:, :3], torch.sigmoid(change[:, 3:])
+                pixels = torch.lerp(photograph, collage, share)
+            return pixels + change
         # Not added to the photograph, whose contrast the normalised layers no longer know and could not take away.
         return features + MIDDLE
 
