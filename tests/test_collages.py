@@ -16,7 +16,7 @@ from torch import Tensor
 import styletx
 from styletx import backbones, colors, images
 from styletx.feedforward import models, strips
-from styletx.feedforward.collages import LARGEST, Guide, enlarged, pasted
+from styletx.feedforward.collages import LARGEST, Guide, enlarged, evened, pasted
 from styletx.matching import Candidates, Match
 from styletx.painting import Painting
 from styletx.stylizers import load_stylizer, stylize
@@ -70,6 +70,16 @@ def test_pieces_at_the_paintings_edge_are_mirrored_there() -> None:
 
 
 @pytest.mark.parametrize("size", [(48, 64), (101, 130), (480, 64)])
+def test_patches_are_as_light_as_the_photograph_and_keep_their_strokes() -> None:
+    picture = images.resize(images.read(photo()).pixels, (192, 256))
+    strokes = 0.3 * torch.randn(1, 3, 192, 256, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+    collage = (0.5 + strokes).clamp(0, 1)
+    found = evened(collage, picture, (24, 32))
+    before, after, wanted = (F.avg_pool2d(one, 32) for one in (collage, found, picture))
+    assert (after - wanted).abs().mean() < 0.5 * (before - wanted).abs().mean()
+    assert (found - F.avg_pool2d(found, 9, 1, 4)).std() > 0.8 * (collage - F.avg_pool2d(collage, 9, 1, 4)).std()
+
+
 def test_rows_of_an_enlarged_collage_are_those_of_the_whole(size: tuple[int, int]) -> None:
     pixels = images.read(painting()).pixels
     whole = F.interpolate(pixels, size=size, mode="bilinear")
@@ -89,10 +99,10 @@ def test_a_collage_has_the_paintings_colours_and_the_photographs_shapes() -> Non
     one.prepare(pixels, seed=0)
     found = one.collages(pixels, is_first=True)
     small = F.avg_pool2d(torch.cat([found, pixels]).mean(1), 8).flatten(1)
-    assert torch.corrcoef(small)[0, 1] > 0.5
+    assert torch.corrcoef(small)[0, 1] > 0.8
     painted = images.resize(one.painting.pixels, (192, 256)).flatten(2)[0]
     nearest = torch.cdist(found.flatten(2)[0, :, ::37].mT, painted[:, ::7].mT).amin(1)
-    assert nearest.mean() < 0.04
+    assert nearest.mean() < 0.07
 
 
 def test_a_collage_is_never_larger_than_its_pieces_are_worth() -> None:

@@ -22,6 +22,7 @@ SHARES = (0.25, 0.5)  # of a picture's size, at which its pieces are matched; th
 LARGEST_MATCHED = 512  # px of the long side at which they are matched at most
 LARGEST = 2048  # px of the long side of a collage, which is enlarged for a larger picture
 MIX = 0.5  # how much of the coarser collage, and not of the photograph, is in what is matched next
+EVENED = 0.7  # how far a collage's lights and darks over three positions, and more, are moved to the photograph's
 BAND = 128  # rows that are pasted at a time
 SAMPLE = 1024  # px of the long side of what a picture's colours are measured on
 
@@ -90,7 +91,7 @@ class Guide:
             columns = hypercolumns([features[layer] for layer in self.layers], grid(at), scale.scales)
             earlier = match(columns, scale.candidates, earlier)
             collage = pasted(earlier, self._painting(images.fit(self.painting.size, long_side), at, to), at, to)
-        return collage
+        return evened(collage, images.resize(picture, to), grid(at))
 
     def _painting(self, size: Size, at: Size, to: Size) -> Tensor:
         """The painting, which has a size where it is matched, where a picture grows from one size to another."""
@@ -132,6 +133,22 @@ def pasted(found: Match, painting: Tensor, at: Size, to: Size) -> Tensor:
                 pieces = source[:, (down * width + right).flatten()].view_as(band)
                 band.addcmul_(pieces, row_share.unsqueeze(1) * column_share)
     return collage
+
+
+def evened(collage: Tensor, picture: Tensor, positions: Size) -> Tensor:
+    """A collage whose patches are about as light, and of the colour, as the picture is there.
+
+    The optimisation's pictures are so: seen from afar, they are seven parts photograph and three parts collage.
+
+    Args:
+        collage: `[1, 3, H, W]`.
+        picture: the same, what it is a collage of.
+        positions: (h, w) of the grid on which it was matched.
+    """
+    away = F.interpolate(picture - collage, size=positions, mode="area")
+    away = F.avg_pool2d(away, 3, stride=1, padding=1, count_include_pad=False)
+    grown = F.interpolate(away, size=collage.shape[-2:], mode="bilinear")
+    return collage.add(grown, alpha=EVENED).clamp_(0, 1)
 
 
 def enlarged(collages: Tensor, size: Size, first: int, last: int) -> Tensor:
