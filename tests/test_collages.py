@@ -172,6 +172,11 @@ def test_options_of_the_optimisation_are_ignored_and_said_to_be(options: dict[st
     assert any("ignores" in str(note) and next(iter(options)) in str(note) for note in stylizer.notes)
 
 
+def test_a_painting_that_does_not_fit_into_memory_is_refused_beforehand() -> None:
+    with pytest.raises(styletx.StyletxError, match="32768.*style_size"):
+        stylize(photo(), painting(), method="one-pass", size=64, style_size=65_536, device="cpu")
+
+
 def test_onnx_runtime_is_not_used_and_said_not_to_be() -> None:
     stylizer = load_stylizer(painting(), method="one-pass", runtime="onnx", device="cpu")
     assert any("ONNX Runtime cannot match" in str(note) for note in stylizer.notes)

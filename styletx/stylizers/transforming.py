@@ -14,7 +14,7 @@ from torch import Tensor
 
 from styletx import backbones, context, devices, files, images
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field
-from styletx.feedforward import models, onnx, scales, strips
+from styletx.feedforward import collages, models, onnx, scales, strips
 from styletx.feedforward.collages import Guide
 from styletx.feedforward.networks import Repainter
 from styletx.notes import Note, Notes
@@ -26,6 +26,7 @@ from styletx.stylizers.base import Result, Run, Stylizer, enough
 COMPILERS = (os.environ.get("CXX", "g++"), "g++", "c++", "clang++", "cl")
 # Bytes that a pixel takes: of a picture that goes through the network at once, and of one that goes in strips.
 WHOLE, STRIPS = 300, 60
+PAINTING = 500  # that one of the painting takes, where pieces are matched with it
 LITTLE = 2**29  # bytes that are not worth asking for
 BATCH = 8  # pictures that keep a GPU busy; one keeps a CPU busy
 
@@ -109,6 +110,11 @@ class TransformingStylizer(Stylizer):
             largest = math.floor(0.95 * max(size) * math.sqrt(available / needed))
             what = f"{files.shown(name)}: {size[1]}×{size[0]} px"
             devices.check_memory(needed, self.device, what, f"give {field('size')} {largest} or less")
+        if self.guide is not None:
+            painting = self.guide.painting
+            height, width = images.fit(painting.size, painting.side(size, collages.SHARES[-1]))
+            what = f"{files.shown(self.style)}: {width}×{height} px, at which pieces are matched with it,"
+            devices.check_memory(height * width * PAINTING, self.device, what, f"reduce {field('style_size')}")
         if min(size) < (minimum := self.network.descriptor.minimum):
             raise OptionError(
                 f"{name}: the result would be {size[1]}×{size[0]} px, and this style takes at least {minimum} px a "
