@@ -139,7 +139,7 @@ SLOW = pytest.mark.slow(reason="it optimises several pictures or starts several 
         ("optimization", "pairs --photographs cat coffee --paintings mosaic", 4),
         ("optimization", "precision --photographs cat --paintings mosaic", 2),
         ("feedforward", "speed --rounds 1", 6),
-        pytest.param("feedforward", "quality --photographs 1", 8, marks=SLOW),
+        pytest.param("feedforward", "quality --photographs 1", 10, marks=SLOW),
         ("batch", "network --count 2 --turns 2", 2),
         pytest.param("compact", "time --rounds 1", 1, marks=SLOW),
         pytest.param("compact", "pairs --photographs cat coffee --paintings mosaic", 4, marks=SLOW),

@@ -176,7 +176,7 @@ def test_each_option_comes_from_its_flag_then_its_variable_then_its_default(
     given = [flag(name)] if typed is None else [flag(name), typed]
     variable = f"STYLETX_{name.upper()}"
     pictures = ["run", "photo.png", "painting.png"]
-    for arguments, environment in [(given, None), ([], typed or "1"), ([], None)]:
+    for arguments, environment in [(given, None), ([], "one-pass" if name == "method" else typed or "1"), ([], None)]:
         found = CliRunner().invoke(main, [*pictures, *arguments], env={variable: environment})
         assert isinstance(found.exception, Stop), found.output
     assert [options[name] for options in seen] == [value, value, DEFAULTS[name]]
@@ -184,6 +184,14 @@ def test_each_option_comes_from_its_flag_then_its_variable_then_its_default(
     # "0" would be refused, or mean something else, if the variable were looked at.
     CliRunner().invoke(main, [*pictures, *given], env={variable: "0"})
     assert seen[-1] == seen[0]
+
+
+@pytest.mark.parametrize("value", ["fast", "ONE-PASS", "0"])
+def test_a_method_that_does_not_exist_is_refused_in_the_environment_too(
+    run: Run, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("STYLETX_METHOD", value)
+    assert "one-pass" in refused(run())
 
 
 def test_quiet_says_nothing_and_json_says_it_all(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

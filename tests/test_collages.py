@@ -173,7 +173,7 @@ def test_options_of_the_optimisation_are_ignored_and_said_to_be(options: dict[st
 
 
 def test_a_painting_that_does_not_fit_into_memory_is_refused_beforehand() -> None:
-    with pytest.raises(styletx.StyletxError, match="32768.*style_size"):
+    with pytest.raises(styletx.StyletxError, match=r"32768.*style_size"):
         stylize(photo(), painting(), method="one-pass", size=64, style_size=65_536, device="cpu")
 
 
@@ -188,6 +188,11 @@ def test_a_trained_style_paints_as_it_does_whatever_the_method() -> None:
         stylize(photo(), "poster", method=one, size=64, device="cpu") for one in ("optimisation", "one-pass")
     )
     assert torch.equal(wanted.pixels, found.pixels)
+
+
+def test_a_bundled_name_is_its_painting_and_a_model_file_is_what_it_holds() -> None:
+    stylizers = [load_stylizer(style, device="cpu") for style in ("poster", models.bundled()["poster"])]
+    assert [getattr(one, "guide", None) is not None for one in stylizers] == [True, False]
 
 
 def test_the_network_is_small_and_says_what_it_is() -> None:

@@ -73,7 +73,7 @@ def main() -> None:
 
     rows: list[list[Image.Image | None]] = []
     if arguments.trained:
-        styles = list(models.bundled().values())
+        styles = list(map(Path, models.bundled()))
     else:
         styles = [ASSETS / "styles" / f"{name}.jpg" for name in arguments.paintings]
         if not arguments.looks:

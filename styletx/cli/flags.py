@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from styletx.errors import nearest, rendered
-from styletx.options import LOOKS, Options, Spec, TrainingOptions, defaults, takes_fractions
+from styletx.options import LOOKS, Options, Spec, TrainingOptions, defaults, specs, takes_fractions
 
 # Fields whose flag is not simply their name.
 FLAGS = {"output": "-o", "start": "--from", "as_json": "--json", "style": "--style", "method": "--fast"}
@@ -136,11 +138,19 @@ def _flag(one: dataclasses.Field[Any], environment: bool) -> Callable[[Callable[
     if environment:
         about["envvar"] = f"STYLETX_{one.name.upper()}"
     if one.name == "method":
-        return click.option(flag(one.name), one.name, flag_value="one-pass", **about)
+        about.pop("envvar", None)  # click would take the variable for a yes or no
+        return click.option(flag(one.name), one.name, flag_value="one-pass", callback=_method, **about)
     if isinstance(one.default, bool):
         return click.option(flag(one.name), is_flag=True, **about)
     shown = rendered(spec.default_text, flag) if spec.default_text else True
     return click.option(flag(one.name), type=_type(one, spec), metavar=spec.metavar, show_default=shown, **about)
+
+
+def _method(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    given = os.environ.get("STYLETX_METHOD")
+    if not given or ctx.get_parameter_source("method") is not ParameterSource.DEFAULT:
+        return value
+    return Choice(specs(Options)["method"].choices or ()).convert(given, param, ctx)
 
 
 def _type(one: dataclasses.Field[Any], spec: Spec) -> Any:

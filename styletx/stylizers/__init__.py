@@ -102,7 +102,7 @@ def _loaded(style: images.Source, chosen: Options, download: backbones.Progress 
     if isinstance(style, str | os.PathLike):
         name = files.local(style)
         if "://" not in name and (path := models.find(name)):
-            picture = models.painting(path)
+            picture = models.painting(path) if name in models.bundled() else None  # a file is what it holds
             if picture is None or chosen.runtime == "onnx":
                 return TransformingStylizer(path, chosen)
             painting = dataclasses.replace(images.read(picture), name=path.stem)
