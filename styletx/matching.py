@@ -203,28 +203,27 @@ class Match:
         return index
 
 
-def match(query: Tensor, candidates: Candidates, earlier: Match | None = None, *, is_near: bool = False) -> Match:
+def match(query: Tensor, candidates: Candidates, earlier: Match | None = None) -> Match:
     """Find for each position the place of the painting that fits it.
 
     Similarity is the cosine between hypercolumns, the picture's and the painting's both centred by their own mean.
+    Where a search of all places would take too long, only those around the coarser scale's match are tried.
 
     Args:
         query: the picture's hypercolumns `[1, D, h, w]`.
         candidates: the places to choose from.
         earlier: the match at the coarser scale, of half the size.
-        is_near: whether only places around the coarser scale's match are tried, as they are in any case where a search
-            of all places would take too long.
     """
     size = (query.shape[-2], query.shape[-1])
     rows = _rows(query)
     wanted = F.normalize(rows - rows.mean(0), dim=1) @ candidates.components
-    is_near = earlier is not None and (is_near or len(rows) * len(candidates.columns) > LARGEST_SEARCH)
-    if earlier is not None and is_near:
-        found = _nearest_around(wanted, candidates, earlier.enlarged(size, candidates).flatten())
-    else:
+    is_patchy = earlier is None or len(rows) * len(candidates.columns) <= LARGEST_SEARCH
+    if earlier is None or is_patchy:
         found = _nearest(wanted, candidates)
+    else:
+        found = _nearest_around(wanted, candidates, earlier.enlarged(size, candidates).flatten())
     alike = _alike(wanted.view(*size, -1))
-    return Match(_continued(wanted, candidates, found.view(size), alike, is_patchy=not is_near), candidates, alike)
+    return Match(_continued(wanted, candidates, found.view(size), alike, is_patchy=is_patchy), candidates, alike)
 
 
 def _nearest(wanted: Tensor, candidates: Candidates) -> Tensor:
@@ -251,9 +250,7 @@ def _similarity(wanted: Tensor, candidates: Candidates, options: Tensor) -> Tens
     return torch.stack(found).masked_fill(none, -math.inf)
 
 
-def _continued(
-    wanted: Tensor, candidates: Candidates, nearest: Tensor, alike: Tensor, *, is_patchy: bool = True
-) -> Tensor:
+def _continued(wanted: Tensor, candidates: Candidates, nearest: Tensor, alike: Tensor, *, is_patchy: bool) -> Tensor:
     """Let positions continue their neighbours' patches where that costs little.
 
     The first sweep goes diagonal by diagonal, from one corner to the opposite one, so that a patch may grow all the

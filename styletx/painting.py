@@ -48,6 +48,7 @@ class Painting:
         alpha: how much each of them is, `[1, 1, H, W]`; None if it is opaque.
         size: (H, W) of that part.
         see: as given.
+        matching_layers: likewise.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Painting:
         self.style_size = style_size
         self.device = device
         self._style_layers = style_layers
-        self._matching_layers = matching_layers
+        self.matching_layers = matching_layers
         self._turns = range(4 if rotations else 1)
         self._moved: tuple[int, Tensor] | None = None
         self._scales: dict[int, Scale] = {}
@@ -110,12 +111,12 @@ class Painting:
                 for layer in self._style_layers
             }
             candidates, weights = None, list[Tensor]()
-            if self._matching_layers:
+            if self.matching_layers:
                 columns, shares = [], []
                 for turn in self._turns:
                     turned = pixels.rot90(turn, (2, 3))
                     seen = self.see(turned) if turn else features
-                    layers = [seen[layer] for layer in self._matching_layers]
+                    layers = [seen[layer] for layer in self.matching_layers]
                     size = grid((turned.shape[-2], turned.shape[-1]))
                     weights = weights or scales(layers)
                     columns.append(hypercolumns(layers, size, weights))
@@ -131,7 +132,7 @@ class Painting:
         if self.alpha is not None:
             return 0.0
         features = self.see(self._small.to(self.device))
-        return leading.lead(self._small, [features[layer] for layer in self._matching_layers])
+        return leading.lead(self._small, [features[layer] for layer in self.matching_layers])
 
     @cached_property
     def _small(self) -> Tensor:

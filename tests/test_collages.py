@@ -28,9 +28,7 @@ CPU = torch.device("cpu")
 def guide(picture: object = None, **options: Any) -> Guide:
     backbone = backbones.load("compact", matching=True)
     read = images.read(painting() if picture is None else picture)  # type: ignore[arg-type]
-    return Guide(
-        Painting(read, backbone.module, CPU, {}, backbone.matching_layers, **options), backbone.matching_layers
-    )
+    return Guide(Painting(read, backbone.module, CPU, {}, backbone.matching_layers, **options))
 
 
 def asset(name: str, size: tuple[int, int]) -> Tensor:

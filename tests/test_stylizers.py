@@ -828,7 +828,7 @@ def test_what_is_cut_out_of_a_painting_counts_for_nothing(content_picture: Path,
     assert hidden.float().mean() == pytest.approx((36 / 96) ** 2, abs=0.05)
     photo = images.read(content_picture).pixels
     seen = loaded(hole, rotations=rotations, **COMPACT)._activations(photo)
-    layers = [seen[layer] for layer in whole._matching_layers]
+    layers = [seen[layer] for layer in whole.matching_layers]
     query = hypercolumns(layers, grid((48, 64)), cut.at(96, 96).scales)
     assert not hidden[match(query, candidates).index].any()
 

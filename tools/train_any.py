@@ -1,7 +1,7 @@
 """Train the network that paints any painting in one pass, from pictures of the optimisation.
 
     python tools/train_any.py pairs --photos DIR --paintings DIR [--each N]    # paint photographs; continues
-    python tools/train_any.py train [--steps N] [--resume]                     # writes runs/any/any.safetensors
+    python tools/train_any.py train --photos DIR [--steps N] [--resume]        # writes runs/any/any.safetensors
     python tools/train_any.py sheet --photos DIR --paintings DIR               # what it paints, to look at
 
 Everything is in runs/any. `pairs` may run on while `train` does, which looks for new pairs now and then. Photographs
@@ -101,7 +101,7 @@ class Triplets:
 
     def _guide(self, painting: Path) -> Guide:
         layers = self.backbone.matching_layers
-        return Guide(Painting(images.read(painting), self.backbone.module, CPU, {}, layers), layers)
+        return Guide(Painting(images.read(painting), self.backbone.module, CPU, {}, layers))
 
     @torch.no_grad()
     def _made(self, path: Path, guide: Guide) -> Tensor:

@@ -34,12 +34,10 @@ class Guide:
 
     Args:
         painting: which sees hypercolumns.
-        layers: of a hypercolumn.
     """
 
-    def __init__(self, painting: Painting, layers: Sequence[str]) -> None:
+    def __init__(self, painting: Painting) -> None:
         self.painting = painting
-        self.layers = layers
         self._resized: dict[Size, Tensor] = {}
 
     def prepare(self, pixels: Tensor, seed: int) -> None:
@@ -88,7 +86,7 @@ class Guide:
             scale = self.painting.at(long_side, long_side)
             assert scale.candidates is not None
             features = self.painting.see(seen)
-            columns = hypercolumns([features[layer] for layer in self.layers], grid(at), scale.scales)
+            columns = hypercolumns([features[layer] for layer in self.painting.matching_layers], grid(at), scale.scales)
             earlier = match(columns, scale.candidates, earlier)
             collage = pasted(earlier, self._painting(images.fit(self.painting.size, long_side), at, to), at, to)
         return evened(collage, images.resize(picture, to), grid(at))

@@ -98,7 +98,7 @@ class TransformingStylizer(Stylizer):
             backbone.matching_layers,
             style_size=self.options.style_size,
         )
-        return Guide(painting, backbone.matching_layers)
+        return Guide(painting)
 
     def check(self, name: str, size: tuple[int, int]) -> Notes:
         """As `Stylizer.check`; raises `OptionError` for a side shorter than the network takes."""
