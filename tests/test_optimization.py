@@ -353,6 +353,21 @@ def test_each_scale_starts_from_the_last_one_enlarged() -> None:
     assert (last.pixels - 0.3).abs().max() < (starts[0] - 0.3).abs().max()
 
 
+def test_a_finer_scale_may_start_from_more_than_the_coarser_one() -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def finer(painted: Tensor, size: tuple[int, int]) -> Tensor:
+        asked.append((*painted.shape[-2:], *size))
+        return torch.full((1, 3, *size), 0.25)
+
+    def objective_at(size: tuple[int, int], earlier: Tensor | None) -> Objective:
+        assert earlier is None or torch.equal(earlier, torch.full((1, 3, *size), 0.25))
+        return with_gradient(quadratic(torch.full((1, 3, *size), 0.3)))
+
+    list(coarse_to_fine(objective_at, uniform(1, 3, 32, 32).float(), [(8, 8), (16, 16)], iterations=1, finer=finer))
+    assert asked == [(8, 8, 16, 16)]
+
+
 def test_progress_counts_what_making_an_objective_takes() -> None:
     def objective_at(size: tuple[int, int], earlier: Tensor | None) -> Objective:
         return with_gradient(slope)

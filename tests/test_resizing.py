@@ -183,6 +183,19 @@ def test_a_huge_picture_is_not_copied(dtype, memory_format):
     assert watcher.most * 20 <= pixels.numel()
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_detail_is_what_a_small_painting_has_no_pixels_for(in_place):
+    picture = 0.3 + 0.4 * torch.rand(2, 3, 60, 84, generator=torch.Generator().manual_seed(0))
+    before = picture.clone()
+    small = images.resize(picture, (15, 21))
+    found = images.detailed(small - 0.2, picture, in_place=in_place)
+    torch.testing.assert_close(found, before - 0.2)  # all of the detail, and the painting's own lightness
+    assert (found is picture) == in_place and torch.equal(picture, before) != in_place
+    flat = images.detailed(small, torch.full_like(before, 0.5))
+    torch.testing.assert_close(flat, images.resize(small, (60, 84)))  # nothing to add
+    assert images.detailed(small + 1, before).max() <= 1
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("size", [(64, 85), (450, 600), (20, 700)])

@@ -1,13 +1,13 @@
 """Pictures in and out: whatever Pillow reads → float32 sRGB tensors → picture files.
 
 `read` returns a picture upright, in sRGB, in its full depth and with alpha separate. `write` puts a result in place in
-one step, with an sRGB profile and the metadata of its run. `resize` works on any device.
+one step, with an sRGB profile and the metadata of its run. `resize` and `detailed` work on any device.
 """
 
 from styletx.images.opening import MIN_SIDE
 from styletx.images.pixels import to_pil
 from styletx.images.reading import MAX_PIXELS, Picture, Source, check, read, read_metadata, shares, visible
-from styletx.images.resizing import fit, resize
+from styletx.images.resizing import detailed, fit, resize
 from styletx.images.writing import check_output, write
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Source",
     "check",
     "check_output",
+    "detailed",
     "fit",
     "read",
     "read_metadata",

@@ -61,6 +61,7 @@ def coarse_to_fine(
     *,
     iterations: int,
     coarse_iterations: int = COARSE_ITERATIONS,
+    finer: Callable[[Tensor, tuple[int, int]], Tensor] = images.resize,
     preparation: float = 0.0,
     optimizer: str = "lbfgs",
     axes: Tensor | None = None,
@@ -74,6 +75,7 @@ def coarse_to_fine(
         sizes: (h, w) of each scale, coarse to fine.
         iterations: evaluations at the last scale.
         coarse_iterations: at each of the others, for each at the last one.
+        finer: makes what a scale starts from, given the coarser one's result and its own size (h, w).
         preparation: what making an objective takes, in evaluations of it.
         optimizer: a name in `OPTIMIZERS`.
         axes: of colour, see `Toned`; None for those of the channels.
@@ -86,7 +88,7 @@ def coarse_to_fine(
     areas = [height * width for height, width in sizes]
     work = [(preparation + count) * area for count, area in zip(planned, areas, strict=True)]
     for scale, size in enumerate(sizes):
-        pixels = images.resize(pixels, size).contiguous(memory_format=torch.channels_last)
+        pixels = (finer if scale else images.resize)(pixels, size).contiguous(memory_format=torch.channels_last)
         objective = objective_at(size, pixels if scale else None)
         steps = optimize(objective, pixels, iterations=planned[scale], optimizer=optimizer, axes=axes)
         for iteration, (losses, best) in enumerate(steps, 1):
