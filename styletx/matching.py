@@ -203,7 +203,7 @@ class Match:
         return index
 
 
-def match(query: Tensor, candidates: Candidates, earlier: Match | None = None) -> Match:
+def match(query: Tensor, candidates: Candidates, earlier: Match | None = None, *, is_near: bool = False) -> Match:
     """Find for each position the place of the painting that fits it.
 
     Similarity is the cosine between hypercolumns, the picture's and the painting's both centred by their own mean.
@@ -213,11 +213,12 @@ def match(query: Tensor, candidates: Candidates, earlier: Match | None = None) -
         query: the picture's hypercolumns `[1, D, h, w]`.
         candidates: the places to choose from.
         earlier: the match at the coarser scale, of half the size.
+        is_near: try only places around the coarser scale's match, which is quick.
     """
     size = (query.shape[-2], query.shape[-1])
     rows = _rows(query)
     wanted = F.normalize(rows - rows.mean(0), dim=1) @ candidates.components
-    is_patchy = earlier is None or len(rows) * len(candidates.columns) <= LARGEST_SEARCH
+    is_patchy = earlier is None or not (is_near or len(rows) * len(candidates.columns) > LARGEST_SEARCH)
     if earlier is None or is_patchy:
         found = _nearest(wanted, candidates)
     else:

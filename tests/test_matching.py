@@ -149,6 +149,18 @@ def test_above_a_size_only_places_around_the_coarser_match_are_tried(monkeypatch
     assert not (found == wanted)[0].any()  # twelve steps away
 
 
+def test_a_near_search_finds_what_is_near_the_coarser_match(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain(monkeypatch)
+    painting, candidates = normal(1, 16, 12, 12), Candidates.of([normal(1, 16, 12, 12)])
+    earlier = Match(torch.arange(36).view(6, 6), Candidates.of([normal(1, 16, 6, 6, seed=1)]), torch.ones(8, 6, 6))
+    shifted = torch.roll(painting, (5, 5), (2, 3))
+    found = [match(shifted, candidates, earlier, is_near=near).index for near in (False, True)]
+    wanted = torch.roll(torch.arange(144).view(12, 12), (5, 5), (0, 1))
+    assert torch.equal(found[0], wanted)
+    away = found[1] - torch.arange(144).view(12, 12)
+    assert (away.abs() <= 2 * 13).all() and not torch.equal(found[1], wanted)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 1)])
 def test_the_smallest_grids_are_matched(size: tuple[int, int]) -> None:
     found = match(normal(1, 12, *size), Candidates.of([normal(1, 12, 4, 4, seed=1)])).index
