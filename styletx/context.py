@@ -55,6 +55,17 @@ def each(values: Iterator[T]) -> Iterator[T]:
 
 
 @contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread of the CPU: sums are in one order then, however many threads there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
 def _float32() -> Iterator[None]:
     global _inside, _callers
     with _lock:

@@ -15,6 +15,8 @@ from styletx.colors import Colors
 from styletx.losses import gram_statistics, leading
 from styletx.matching import Candidates, grid, hypercolumns, scales
 
+KEPT = 12  # scales, more than any picture has
+
 
 @dataclass(frozen=True, eq=False)
 class Scale:
@@ -123,6 +125,8 @@ class Painting:
                     alpha = None if self.alpha is None else self.alpha.rot90(turn, (2, 3))
                     shares.append(images.shares(alpha, columns[-1]))
                 candidates = Candidates.of(columns, shares)
+            if len(self._scales) == KEPT:
+                del self._scales[next(iter(self._scales))]
             self._scales[long_side] = Scale(grams, candidates, weights)
         return self._scales[long_side]
 

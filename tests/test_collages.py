@@ -14,21 +14,20 @@ from PIL import Image
 from torch import Tensor
 
 import styletx
-from styletx import backbones, colors, images
+from styletx import colors, images
 from styletx.feedforward import models, strips
 from styletx.feedforward.collages import LARGEST, Guide, enlarged, evened, pasted
 from styletx.matching import Candidates, Match
-from styletx.painting import Painting
-from styletx.stylizers import load_stylizer, stylize
+from styletx.stylizers import TransformingStylizer, load_stylizer, stylize
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-CPU = torch.device("cpu")
 
 
 def guide(picture: object = None, **options: Any) -> Guide:
-    backbone = backbones.load("compact", matching=True)
-    read = images.read(painting() if picture is None else picture)  # type: ignore[arg-type]
-    return Guide(Painting(read, backbone.module, CPU, {}, backbone.matching_layers, **options))
+    style: Any = painting() if picture is None else picture
+    stylizer = load_stylizer(style, method="one-pass", device="cpu", **options)
+    assert isinstance(stylizer, TransformingStylizer) and stylizer.guide is not None
+    return stylizer.guide
 
 
 def asset(name: str, size: tuple[int, int]) -> Tensor:
@@ -87,7 +86,7 @@ def test_rows_of_an_enlarged_collage_are_those_of_the_whole(size: tuple[int, int
 
 def test_a_picture_of_the_painting_finds_its_places() -> None:
     pixels = asset("styles/stained-glass.jpg", (256, 192))
-    found = guide(np.round(pixels[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).collages(pixels, is_first=True)
+    found = guide(np.round(pixels[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).collages(pixels)
     assert found.shape == pixels.shape
     assert (found - pixels).abs().mean() < 0.25 * (pixels - pixels.mean((2, 3), keepdim=True)).abs().mean()
 
@@ -95,7 +94,7 @@ def test_a_picture_of_the_painting_finds_its_places() -> None:
 def test_a_collage_has_the_paintings_colours_and_the_photographs_shapes() -> None:
     one, pixels = guide(ASSETS / "styles/poster.jpg"), asset("content/coffee.jpg", (192, 256))
     one.prepare(pixels, seed=0)
-    found = one.collages(pixels, is_first=True)
+    found = one.collages(pixels)
     small = F.avg_pool2d(torch.cat([found, pixels]).mean(1), 8).flatten(1)
     assert torch.corrcoef(small)[0, 1] > 0.8
     painted = images.resize(one.painting.pixels, (192, 256)).flatten(2)[0]
@@ -104,7 +103,7 @@ def test_a_collage_has_the_paintings_colours_and_the_photographs_shapes() -> Non
 
 
 def test_a_collage_is_never_larger_than_its_pieces_are_worth() -> None:
-    found = guide().collages(torch.rand(1, 3, 20, LARGEST + 200), is_first=False)
+    found = guide().collages(torch.rand(1, 3, 20, LARGEST + 200))
     assert found.shape[-1] == LARGEST
 
 
@@ -114,6 +113,34 @@ def test_photographs_are_prepared_as_the_optimisation_prepares_them() -> None:
     wanted = colors.contrasted(moved, colors.contrast(moved, pixels, one.painting.colors))
     one.prepare(pixels, seed=0)
     torch.testing.assert_close(pixels, wanted, atol=1e-5, rtol=0)
+
+
+def test_a_sketch_is_a_small_picture_in_the_paintings_colours() -> None:
+    one, pixels = guide(ASSETS / "styles/stained-glass.jpg"), asset("content/coffee.jpg", (192, 256))
+    one.prepare(pixels, seed=0)
+    found = one.sketches(pixels)
+    assert found.shape == (1, 3, 96, 128)
+    shrunk = images.resize(pixels, (96, 128))
+    assert (found - shrunk).abs().mean() > 0.03  # more than the photograph
+    assert torch.corrcoef(torch.cat([found, shrunk]).mean(1).flatten(1))[0, 1] > 0.7
+
+
+@pytest.mark.parametrize("size", [(1500, 500), (64, 64), (20, 16), (40, 1000)])
+def test_a_sketch_takes_about_the_same_work_at_any_size(size: tuple[int, int]) -> None:
+    one = guide()
+    pixels = torch.rand(1, 3, *size)
+    one.prepare(pixels, seed=0)
+    height, width = one.sketches(pixels).shape[-2:]
+    assert min(height, width) >= 14 and height * width <= 1.3 * max(128 * 96, 16 * max(size))
+    assert height / width == pytest.approx(size[0] / size[1], rel=0.1)
+
+
+def test_progress_counts_coarser_scales() -> None:
+    stylizer = load_stylizer(painting(), method="one-pass", size=1200, device="cpu")
+    steps = list(stylizer.start(photo()))
+    shares = [step.progress for step in steps]
+    assert shares == sorted(shares) and 0 < shares[0] < 0.5 and shares[-1] == 1
+    assert steps[0].pixels.shape[-1] == 768 and steps[-1].pixels.shape[-1] == 1200
 
 
 def test_any_painting_is_painted_in_one_pass() -> None:
@@ -153,7 +180,7 @@ def test_what_is_transparent_in_a_painting_is_not_pasted() -> None:
     one = guide(Image.fromarray(cut, "RGBA"))
     pixels = images.read(photo()).pixels
     one.prepare(pixels, seed=0)
-    found = one.collages(pixels, is_first=True)
+    found = one.collages(pixels)
     magenta = (found[:, 0] > 0.9) & (found[:, 1] < 0.1) & (found[:, 2] > 0.9)
     assert magenta.float().mean() < 0.02
 
@@ -171,7 +198,7 @@ def test_options_of_the_optimisation_are_ignored_and_said_to_be(options: dict[st
 
 
 def test_a_painting_that_does_not_fit_into_memory_is_refused_beforehand() -> None:
-    with pytest.raises(styletx.StyletxError, match=r"32768.*style_size"):
+    with pytest.raises(styletx.StyletxError, match=r"65536.*style_size"):
         stylize(photo(), painting(), method="one-pass", size=64, style_size=65_536, device="cpu")
 
 
@@ -215,7 +242,7 @@ def test_threads_change_nothing_but_rounding() -> None:
 def test_strips_in_bfloat16_look_like_the_whole() -> None:
     one, pixels = guide(ASSETS / "styles/poster.jpg"), asset("content/coffee.jpg", (192, 256))
     one.prepare(pixels, seed=0)
-    collages, network = one.collages(pixels, is_first=True), models.read(models.ANY).network
+    collages, network = one.collages(pixels), models.read(models.ANY).network
     *_, (_, whole) = strips.repaint(network, pixels, collages)
     network.use(torch.bfloat16)
     *_, (_, in_strips) = strips.repaint(network, pixels, collages, whole_pixels=0, tile_pixels=2**14)

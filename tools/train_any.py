@@ -25,21 +25,20 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from styletx import backbones, devices, files, images  # noqa: E402
-from styletx.feedforward import models, scales  # noqa: E402
+from styletx import devices, files, images  # noqa: E402
+from styletx.feedforward import models  # noqa: E402
 from styletx.feedforward.collages import Guide  # noqa: E402
 from styletx.feedforward.networks import Layout, Transformer  # noqa: E402
 from styletx.feedforward.training.measuring import total  # noqa: E402
 from styletx.feedforward.training.objective import TrainingObjective  # noqa: E402
 from styletx.feedforward.training.optimisers import discriminating, optimisers  # noqa: E402
-from styletx.options import TrainingOptions  # noqa: E402
-from styletx.painting import Painting  # noqa: E402
-from styletx.stylizers import load_stylizer  # noqa: E402
+from styletx.options import Options, TrainingOptions  # noqa: E402
+from styletx.stylizers import TransformingStylizer, load_stylizer  # noqa: E402
 
 RUNS = ROOT / "runs" / "any"
 PAIRS, TRIPLETS = RUNS / "pairs", RUNS / "triplets"
 CHECKPOINT, MODEL = RUNS / "checkpoint.pt", RUNS / "any.safetensors"
-SIZES = (320, 384, 448, 512)  # px of the long side of pairs
+SIZES = (496, 504, 512, 528)  # px of the long side of pairs; their coarsest scale is about as large as a sketch
 LAYOUT = Layout((16, 48, 96), lowpass=True, bridges=True, full=12, collage=True)
 OWN_SIZE = 768  # px of the long side up to which a picture is painted at one scale
 CROP, BATCH, RATE, WARM_UP = 224, 3, 0.01, 30
@@ -74,7 +73,7 @@ def paint(photos: list[Path], paintings: list[Path], each: int) -> None:
 
 
 class Triplets:
-    """Photographs in a painting's colours, collages, and what the optimisation painted: `[3, 3, H, W]` each, 8 bits.
+    """Photographs in which a sketch is, collages, and what the optimisation painted: `[3, 3, H, W]` each, 8 bits.
 
     Args:
         photos: file name without its extension to photograph.
@@ -82,7 +81,6 @@ class Triplets:
 
     def __init__(self, photos: dict[str, Path]) -> None:
         self.photos = photos
-        self.backbone = backbones.load(backbones.BUNDLED, matching=True)
         self.found: dict[Path, Tensor] = {}
         TRIPLETS.mkdir(parents=True, exist_ok=True)
 
@@ -95,20 +93,22 @@ class Triplets:
                 if path in self.found or path.stem not in self.photos:
                     continue
                 if not kept.exists():
-                    guide = guide or self._guide(Path((folder / "painting").read_text()))
+                    guide = guide or self._guide((folder / "painting").read_text())
                     torch.save(self._made(path, guide), kept)
                 self.found[path] = torch.load(kept)
 
-    def _guide(self, painting: Path) -> Guide:
-        layers = self.backbone.matching_layers
-        return Guide(Painting(images.read(painting), self.backbone.module, CPU, {}, layers))
+    def _guide(self, painting: str) -> Guide:
+        guide = TransformingStylizer(models.ANY, Options(device="cpu"), images.read(painting)).guide
+        assert guide is not None
+        return guide
 
     @torch.no_grad()
     def _made(self, path: Path, guide: Guide) -> Tensor:
         painted = images.read(path).pixels
         photo = images.resize(images.read(self.photos[path.stem]).pixels, (painted.shape[-2], painted.shape[-1]))
         guide.prepare(photo, seed=0)
-        made = torch.cat([photo, guide.collages(photo, is_first=True), painted])
+        images.detailed(guide.sketches(photo), photo, in_place=True)
+        made = torch.cat([photo, guide.collages(photo), painted])
         return (made * 255).round().to(torch.uint8)
 
 
@@ -141,8 +141,7 @@ def given(network: Transformer, photos: Tensor, collages: Tensor, draw: random.R
     photos = (photos + draw.random() * NOISE * torch.randn_like(photos)).clamp(0, 1)
     if draw.random() < COARSER:
         with torch.no_grad():
-            early = network(halved(torch.cat([photos, collages], 1))).clamp(0, 1)
-        photos = photos.lerp(F.interpolate(early, size=photos.shape[-2:], mode="bicubic"), scales.MIX)
+            photos = images.detailed(network(halved(torch.cat([photos, collages], 1))).clamp(0, 1), photos)
     return torch.cat([photos, collages], 1).contiguous(memory_format=torch.channels_last)
 
 

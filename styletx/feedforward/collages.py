@@ -8,21 +8,21 @@ colours and strokes are real ones. So a network that fuses it with the photograp
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styletx import colors, grain, images
+from styletx import colors, context, grain, images
 from styletx.matching import CELL, Match, grid, hypercolumns, match
 from styletx.painting import Painting
 
-SHARES = (0.25, 0.5)  # of a picture's size, at which its pieces are matched; the last where a painting is in it already
+SHARES = (0.5, 1.0)  # of a picture's size, at which its pieces are matched
 LARGEST_MATCHED = 512  # px of the long side at which they are matched at most
 LARGEST = 2048  # px of the long side of a collage, which is enlarged for a larger picture
-MIX = 0.5  # how much of the coarser collage, and not of the photograph, is in what is matched next
-EVENED = 0.7  # how far a collage's lights and darks over three positions, and more, are moved to the photograph's
+MIX = 0.5  # how much of the coarser collage, and not of the picture, is in what is matched next
+EVENED = 0.9  # how far a collage's lights, darks and colours over three positions, and more, are moved to the picture's
 BAND = 128  # rows that are pasted at a time
 SAMPLE = 1024  # px of the long side of what a picture's colours are measured on
 
@@ -34,12 +34,17 @@ class Guide:
 
     Args:
         painting: which sees hypercolumns.
+        sketch: paints one picture `[1, 3, H, W]`, after `prepare`, small.
     """
 
-    def __init__(self, painting: Painting) -> None:
+    def __init__(self, painting: Painting, sketch: Callable[[Tensor], Tensor]) -> None:
         self.painting = painting
+        self._sketch = sketch
         self._resized: dict[Size, Tensor] = {}
 
+    # A sketch enlarges what rounding it is given, so all of it is computed in one order.
+
+    @context.one_thread()
     def prepare(self, pixels: Tensor, seed: int) -> None:
         """Give pictures `[B, 3, H, W]` the painting's colours, and clouds if the painting leads, in place."""
         target = self.painting.colors
@@ -61,22 +66,30 @@ class Guide:
             for rows in torch.split(painted, colors.BAND, dim=-2):
                 rows.copy_(colors.moved(rows, move).clamp_(0, 1))
 
-    def collages(self, pixels: Tensor, *, is_first: bool) -> Tensor:
+    @context.one_thread()
+    def sketches(self, pixels: Tensor) -> Tensor:
+        """A sketch `[B, 3, h, w]` of each picture `[B, 3, H, W]`, after `prepare`."""
+        return torch.cat([self._sketch(one) for one in torch.split(pixels, 1)])
+
+    def collages(self, pixels: Tensor) -> Tensor:
         """A collage for each picture.
 
         Args:
-            pixels: `[B, 3, H, W]` in [0, 1], after `prepare`.
-            is_first: whether they are photographs; else a coarser painting is mixed into them.
+            pixels: `[B, 3, H, W]` in [0, 1], after `prepare`, in which a coarser painting is.
 
         Returns:
             `[B, 3, h, w]`, smaller than the pictures if these are longer than `LARGEST`; see `enlarged`.
         """
-        return torch.cat([self._collage(one, SHARES if is_first else SHARES[-1:]) for one in torch.split(pixels, 1)])
+        return torch.cat([self._collage(one) for one in torch.split(pixels, 1)])
 
-    def _collage(self, picture: Tensor, shares: Sequence[float]) -> Tensor:
+    def largest_side(self, size: Size) -> int:
+        """The painting's long side in px where it is seen largest for a picture of a size (H, W)."""
+        return self.painting.side(size, SHARES[-1] * min(max(size), LARGEST_MATCHED) / max(size))
+
+    def _collage(self, picture: Tensor) -> Tensor:
         size = (picture.shape[-2], picture.shape[-1])
-        most = min(max(size), LARGEST_MATCHED / shares[-1])
-        sizes = [images.fit(size, max(CELL, round(share * most))) for share in shares]
+        most = min(max(size), LARGEST_MATCHED)
+        sizes = [images.fit(size, max(CELL, round(share * most))) for share in SHARES]
         earlier, collage = None, picture
         for at, to in zip(sizes, [*sizes[1:], images.fit(size, min(max(size), LARGEST))], strict=True):
             seen = images.resize(picture, at)
@@ -87,7 +100,7 @@ class Guide:
             assert scale.candidates is not None
             features = self.painting.see(seen)
             columns = hypercolumns([features[layer] for layer in self.painting.matching_layers], grid(at), scale.scales)
-            earlier = match(columns, scale.candidates, earlier)
+            earlier = match(columns, scale.candidates, earlier, is_near=earlier is not None)
             collage = pasted(earlier, self._painting(images.fit(self.painting.size, long_side), at, to), at, to)
         return evened(collage, images.resize(picture, to), grid(at))
 

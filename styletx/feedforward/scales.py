@@ -22,6 +22,7 @@ from styletx.feedforward.networks import Repainter
 # How much of the coarser painting, and not of the photograph, a finer one repaints: at the second scale, as in
 # training, and at each after that, where half would leave little of the widest strokes in a print.
 MIX, LATER = 0.5, 0.75
+GUIDED = 400_000  # pixels that a network paints in the time that a collage takes
 COARSEST = 0.5  # the first scale's size to that of the pictures that a network learns from
 NEAR = 1.25  # times the width that strokes have by themselves, up to which one scale will do
 
@@ -64,7 +65,7 @@ def repaint(
         in_place: write into `pixels`.
 
     Yields:
-        What `strips.repaint` yields of the last size.
+        The share of the work done, and the pictures at the size that is painted, as `strips.repaint` yields them.
 
     Raises:
         FloatingPointError: the network paints values that are not finite numbers.
@@ -77,18 +78,21 @@ def repaint(
         grain.clouded(pixels, seed, clouds, in_place=True)
         if palette := network.descriptor.colors:
             _recolour(pixels, palette)
+    work = [(0 if guide is None else GUIDED) + height * width for height, width in at]
     for index, size in enumerate(at):
-        mixed = _mix(images.resize(pixels, size), earlier, index)
-        beside = None if guide is None else guide.collages(mixed, is_first=index == 0)
+        mixed = images.resize(pixels, size)
         if guide is None:
-            grain.added(mixed, seed, in_place=True)
+            beside = None
+            grain.added(_mix(mixed, earlier, index), seed, in_place=True)
+        else:
+            images.detailed(guide.sketches(mixed) if earlier is None else earlier, mixed, in_place=True)
+            beside = guide.collages(mixed)
         for progress, painted in strips.repaint(network, mixed, beside, in_place=True):
             if progress == 1 and not bool(painted.isfinite().all()):
                 raise FloatingPointError("values that are not finite numbers")
             if progress == 1 and guide is not None:
                 guide.confine(painted)
-            if index == len(at) - 1:
-                yield progress, painted
+            yield (sum(work[: index + 1]) - (1 - progress) * size[0] * size[1]) / sum(work), painted
         earlier = painted
 
 

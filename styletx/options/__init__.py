@@ -109,7 +109,7 @@ class Options:
         None, "Look", "Layers that carry content, as NAME[=WEIGHT],…", metavar="LAYERS", default_text="the backbone's"
     )
     iterations: int = search(
-        15,
+        12,
         "Search",
         "Evaluations at full size; smaller scales get two or three times as many.",
         1,

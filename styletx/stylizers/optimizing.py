@@ -40,6 +40,8 @@ PREPARATION = 6  # evaluations that it takes to match at a scale
 MATCHED_COARSE_ITERATIONS = 2  # as `COARSE_ITERATIONS`; what is matched has its place already, and settles sooner
 QUERY = 0.75  # how much of the coarser scale's result, and not of the photograph, is in what is matched
 SHORTEST_STYLE = 32  # px of the painting's short side at the coarsest scale that show strokes
+# A sketch: its pixels, its long side to the picture's at most, its short side in px at least, evaluations.
+SKETCH_PIXELS, SKETCH_SHARE, SHORTEST_SKETCH, SKETCH_ITERATIONS = 128 * 96, 0.5, 24, 12
 INITIALS = ("content", "style", "noise")
 
 
@@ -103,12 +105,18 @@ class OptimizingStylizer(Stylizer):
             initial, axes = self._initial(run, photo, sizes[0]), self._axes(photo)
             if axes is colors.GREY:
                 initial = optimization.toned(initial, axes)
+
+            def finer(painted: Tensor, size: tuple[int, int]) -> Tensor:
+                detailed = images.detailed(painted, images.resize(photo, size))
+                return images.resize(painted, size).lerp(detailed, self.match)
+
             steps = optimization.coarse_to_fine(
                 lambda size, earlier: self._objective(images.resize(photo, size), run.size, earlier, matches),
                 initial,
                 sizes,
                 iterations=self.options.iterations,
                 coarse_iterations=MATCHED_COARSE_ITERATIONS if self.match else optimization.COARSE_ITERATIONS,
+                finer=finer,
                 preparation=PREPARATION if self.match else 1,
                 optimizer=self.options.optimizer,
                 axes=axes,
@@ -119,6 +127,25 @@ class OptimizingStylizer(Stylizer):
             if not devices.is_out_of_memory(error):
                 raise
             raise self._out_of_memory(run.name, run.size) from None
+
+    def sketch(self, photo: Tensor) -> Tensor:
+        """Paint a photograph `[1, 3, H, W]`, in the painting's colours, at one coarse scale: `[1, 3, h, w]`."""
+        size = (photo.shape[-2], photo.shape[-1])
+        photo = _framed(photo)
+        share = min(SKETCH_SHARE, math.sqrt(SKETCH_PIXELS / math.prod(size)))
+        canvas = images.fit(_canvas(size), max(1, round(share * max(_canvas(size)))))
+        if min(canvas) < SHORTEST_SKETCH:
+            canvas = _canvas(size)
+        axes = self._axes(photo)
+        with torch.enable_grad():
+            *_, last = optimization.coarse_to_fine(
+                lambda at, earlier: self._objective(images.resize(photo, at), size, earlier, []),
+                photo if axes is not colors.GREY else optimization.toned(photo, axes),
+                [canvas],
+                iterations=SKETCH_ITERATIONS,
+                axes=axes,
+            )
+        return _unframed(last.pixels, size)
 
     @property
     def about(self) -> dict[str, Any]:

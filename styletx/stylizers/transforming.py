@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import shutil
@@ -14,14 +15,14 @@ from torch import Tensor
 
 from styletx import backbones, context, devices, files, images
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field
-from styletx.feedforward import collages, models, onnx, scales, strips
+from styletx.feedforward import models, onnx, scales, strips
 from styletx.feedforward.collages import Guide
 from styletx.feedforward.networks import Repainter
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import ONE_PASS, Options, idle
-from styletx.painting import Painting
 from styletx.stylizers.base import Result, Run, Stylizer, enough
+from styletx.stylizers.optimizing import OptimizingStylizer
 
 COMPILERS = (os.environ.get("CXX", "g++"), "g++", "c++", "clang++", "cl")
 # Bytes that a pixel takes: of a picture that goes through the network at once, and of one that goes in strips.
@@ -87,18 +88,11 @@ class TransformingStylizer(Stylizer):
         return network, model.about
 
     def _guide(self, picture: images.Picture) -> Guide:
-        backbone = backbones.load(backbones.BUNDLED, matching=True)
         # In float32, so that every machine finds the same places.
-        module = backbone.module.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        painting = Painting(
-            picture,
-            lambda pixels: module(pixels.contiguous(memory_format=torch.channels_last)),
-            self.device,
-            {},
-            backbone.matching_layers,
-            style_size=self.options.style_size,
-        )
-        return Guide(painting)
+        chosen = Options(precision="float32", device=self.options.device, seed=self.options.seed)
+        chosen = dataclasses.replace(chosen, backbone=backbones.BUNDLED, style_size=self.options.style_size)
+        sketcher = OptimizingStylizer(picture, chosen)
+        return Guide(sketcher.painting, sketcher.sketch)
 
     def check(self, name: str, size: tuple[int, int]) -> Notes:
         """As `Stylizer.check`; raises `OptionError` for a side shorter than the network takes."""
@@ -112,7 +106,7 @@ class TransformingStylizer(Stylizer):
             devices.check_memory(needed, self.device, what, f"give {field('size')} {largest} or less")
         if self.guide is not None:
             painting = self.guide.painting
-            height, width = images.fit(painting.size, painting.side(size, collages.SHARES[-1]))
+            height, width = images.fit(painting.size, self.guide.largest_side(self._sizes(size)[0]))
             what = f"{files.shown(self.style)}: {width}×{height} px, at which pieces are matched with it,"
             devices.check_memory(height * width * PAINTING, self.device, what, f"reduce {field('style_size')}")
         if min(size) < (minimum := self.network.descriptor.minimum):
@@ -147,15 +141,11 @@ class TransformingStylizer(Stylizer):
         return [run.result for run in runs]
 
     def _repaint(self, name: str, pixels: Tensor, *, in_place: bool) -> Iterator[Step]:
-        size = (pixels.shape[-2], pixels.shape[-1])
-        style_size = None if self.guide else self.options.style_size  # a guide sees the painting at that size
-        wider = (style_size or max(size)) / (self.own_size or math.inf)
-        sizes = scales.sizes(size, wider, self.network.descriptor.minimum)
         try:
             for progress, painted in scales.repaint(
                 self.network,
                 pixels,
-                sizes,
+                self._sizes((pixels.shape[-2], pixels.shape[-1])),
                 self.options.seed,
                 clouds=self.clouds,
                 guide=self.guide,
@@ -175,6 +165,11 @@ class TransformingStylizer(Stylizer):
                 f"{name}: {width}×{height} px does not fit into the memory of {self.device}; reduce "
                 f"{field('size')}, or free some memory"
             ) from None
+
+    def _sizes(self, size: tuple[int, int]) -> list[tuple[int, int]]:
+        style_size = None if self.guide else self.options.style_size  # a guide sees the painting at that size
+        wider = (style_size or max(size)) / (self.own_size or math.inf)
+        return scales.sizes(size, wider, self.network.descriptor.minimum)
 
     @property
     def about(self) -> dict[str, Any]:
