@@ -234,6 +234,15 @@ def test_styles_are_listed() -> None:
     assert [line.split()[0] for line in plain.stdout.splitlines()] == list(models.bundled())
 
 
+def test_a_bundled_style_is_painted_with_three_files() -> None:
+    named = models.parts("poster")
+    assert [Path(one).name for one in named] == ["poster.safetensors", "poster.jpg", "any.safetensors"]
+    assert all(Path(one).is_file() for one in named)
+    assert models.parts("painting.jpg") == ["painting.jpg"] and models.parts("mine.onnx") == ["mine.onnx"]
+    assert models.parts("painting.jpg", is_one_pass=True) == ["painting.jpg", str(models.ANY)]
+    assert models.parts("https://example.com/a.jpg") == ["https://example.com/a.jpg"]
+
+
 @pytest.mark.parametrize("name", list(models.bundled()))
 def test_a_bundled_style_repaints_a_photograph(name: str, content_picture: Path, tmp_path: Path) -> None:
     done = run(content_picture, name, "-o", tmp_path / "out.png", "-q", "--size", "original")

@@ -54,7 +54,7 @@ class Record:
         style: as it was given.
         output: path or address of the result.
         source_sha256: hash of the photograph's file; None if it could not be read.
-        style_sha256: hash of the style's file; None if it could not be read.
+        style_sha256: hash of the files that the style is painted with; None if one could not be read.
         options: every field of `Options`.
         size: width and height of the result in px.
         seconds: time spent on this picture, without waiting for others.

@@ -104,7 +104,8 @@ class Batch:
         from styletx.batches.painting import Task
 
         recipes = {
-            style: Recipe(style, _style_sha256(style), self.options) for style in {job.style: 0 for job in self.jobs}
+            style: Recipe(style, _style_sha256(style, self.options["method"] == "one-pass"), self.options)
+            for style in {job.style: 0 for job in self.jobs}
         }
         tasks = []
         for job in self.jobs:
@@ -307,17 +308,15 @@ def _files_of(styles: Sequence[Path], options: Options) -> Iterator[str]:
     from styletx.feedforward import models
 
     for style in map(files.local, styles):
-        model = None if places.is_url(style) else models.find(style)
-        yield style if model is None else str(model)
+        yield from models.parts(style)
     yield from (files.local(name) for name in (options.init, options.weights) if name)
 
 
-def _style_sha256(style: str) -> str | None:
-    """The hash of a style's file, be it a picture or a network; None if it cannot be read."""
+def _style_sha256(style: str, is_one_pass: bool) -> str | None:
+    """The hash of all files that a style is painted with; None if one cannot be read."""
     from styletx.feedforward import models
 
-    model = None if places.is_url(style) else models.find(style)
     try:
-        return files.sha256(places.read(style if model is None else str(model)))
+        return files.sha256(b"".join(map(places.read, models.parts(style, is_one_pass=is_one_pass))))
     except PictureError:
         return None  # loading it will tell what is wrong

@@ -60,6 +60,7 @@ def command(
     """
     from styletx import files, films, images
     from styletx.cli import progress
+    from styletx.feedforward import models
     from styletx.options import Options
     from styletx.stylizers import load_stylizer
 
@@ -71,7 +72,7 @@ def command(
     if to_stdout:
         _check_stdout(as_json, save_every)
     target = _default_output(content, style) if output is None else Path(output)
-    sources = [content, style, *(files.local(name) for name in (chosen.init, chosen.weights) if name)]
+    sources = [content, *models.parts(style), *(files.local(name) for name in (chosen.init, chosen.weights) if name)]
     place = files.numbered(target) if output is None else target
     if not to_stdout:
         images.check_output(place, sources=sources)

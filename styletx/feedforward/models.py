@@ -85,6 +85,23 @@ def painting(model: Path) -> Path | None:
     return model.with_suffix(".jpg") if model in bundled().values() else None
 
 
+def parts(style: str, *, is_one_pass: bool = False) -> list[str]:
+    """The files that a style is painted with: its own, and what comes with styletx.
+
+    Args:
+        style: a bundled style's name, a model file, or a picture's path or address.
+        is_one_pass: whether a picture is painted in one pass.
+
+    Raises:
+        OptionError: as `find`.
+    """
+    model = None if "://" in style else find(style)
+    if model is None:
+        return [style, str(ANY)] if is_one_pass else [style]
+    picture = painting(model)
+    return [str(model)] if picture is None else [str(model), str(picture), str(ANY)]
+
+
 def find(style: str | os.PathLike[str]) -> Path | None:
     """The model file that a name or a path means; None if it means a picture.
 
