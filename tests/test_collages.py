@@ -16,7 +16,7 @@ from torch import Tensor
 import styletx
 from styletx import colors, images
 from styletx.feedforward import models, strips
-from styletx.feedforward.collages import LARGEST, Guide, enlarged, evened, pasted
+from styletx.feedforward.collages import LARGEST, Guide, enlarged, evened, pasted, together
 from styletx.matching import Candidates, Match
 from styletx.stylizers import TransformingStylizer, load_stylizer, stylize
 
@@ -32,6 +32,10 @@ def guide(picture: object = None, **options: Any) -> Guide:
 
 def asset(name: str, size: tuple[int, int]) -> Tensor:
     return images.resize(images.read(ASSETS / name).pixels, size)
+
+
+def shrunk(pixels: Tensor) -> Tensor:
+    return images.resize(pixels, (pixels.shape[-2] // 4, pixels.shape[-1] // 4))
 
 
 def matched(index: Tensor, grid: tuple[int, int]) -> Match:
@@ -86,7 +90,9 @@ def test_rows_of_an_enlarged_collage_are_those_of_the_whole(size: tuple[int, int
 
 def test_a_picture_of_the_painting_finds_its_places() -> None:
     pixels = asset("styles/stained-glass.jpg", (256, 192))
-    found = guide(np.round(pixels[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).collages(pixels)
+    found = guide(np.round(pixels[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).beside(pixels, shrunk(pixels))[
+        :, :3
+    ]
     assert found.shape == pixels.shape
     assert (found - pixels).abs().mean() < 0.25 * (pixels - pixels.mean((2, 3), keepdim=True)).abs().mean()
 
@@ -94,7 +100,7 @@ def test_a_picture_of_the_painting_finds_its_places() -> None:
 def test_a_collage_has_the_paintings_colours_and_the_photographs_shapes() -> None:
     one, pixels = guide(ASSETS / "styles/poster.jpg"), asset("content/coffee.jpg", (192, 256))
     one.prepare(pixels, seed=0)
-    found = one.collages(pixels)
+    found = one.beside(pixels, shrunk(pixels))[:, :3]
     small = F.avg_pool2d(torch.cat([found, pixels]).mean(1), 8).flatten(1)
     assert torch.corrcoef(small)[0, 1] > 0.8
     painted = images.resize(one.painting.pixels, (192, 256)).flatten(2)[0]
@@ -102,8 +108,19 @@ def test_a_collage_has_the_paintings_colours_and_the_photographs_shapes() -> Non
     assert nearest.mean() < 0.07
 
 
+def test_what_a_network_is_given_has_a_coarser_painting_in_it() -> None:
+    one, photograph = guide(), 0.3 + 0.4 * images.resize(images.read(photo()).pixels, (96, 128))
+    painted = shrunk(photograph) + 0.1
+    beside = one.beside(photograph, painted)
+    given = together(photograph, beside, 96, 0)
+    picture, _, last = given.chunk(3, 1)
+    assert torch.equal(last, photograph)
+    torch.testing.assert_close(picture, images.detailed(painted, photograph), atol=0.02, rtol=0)
+    assert torch.equal(together(photograph[..., 40:70, :], beside, 96, 40), given[..., 40:70, :])
+
+
 def test_a_collage_is_never_larger_than_its_pieces_are_worth() -> None:
-    found = guide().collages(torch.rand(1, 3, 20, LARGEST + 200))
+    found = guide().beside(torch.rand(1, 3, 20, LARGEST + 200), torch.rand(1, 3, 2, 230))
     assert found.shape[-1] == LARGEST
 
 
@@ -120,9 +137,9 @@ def test_a_sketch_is_a_small_picture_in_the_paintings_colours() -> None:
     one.prepare(pixels, seed=0)
     found = one.sketches(pixels)
     assert found.shape == (1, 3, 96, 128)
-    shrunk = images.resize(pixels, (96, 128))
-    assert (found - shrunk).abs().mean() > 0.03  # more than the photograph
-    assert torch.corrcoef(torch.cat([found, shrunk]).mean(1).flatten(1))[0, 1] > 0.7
+    small = images.resize(pixels, (96, 128))
+    assert (found - small).abs().mean() > 0.03  # more than the photograph
+    assert torch.corrcoef(torch.cat([found, small]).mean(1).flatten(1))[0, 1] > 0.7
 
 
 @pytest.mark.parametrize("size", [(1500, 500), (64, 64), (20, 16), (40, 1000)])
@@ -148,6 +165,7 @@ def test_any_painting_is_painted_in_one_pass() -> None:
     result = stylize(content, style, method="one-pass", size=192, device="cpu")
     before = asset("content/coffee.jpg", (result.pixels.shape[-2], result.pixels.shape[-1]))
     assert result.metadata["style"] == "mosaic.jpg" and result.metadata["options"]["method"] == "one-pass"
+    assert result.metadata["method"] == "one pass" and result.metadata["model"]["name"] == "any"
     own, there = (images.resize(images.read(one).pixels, (8, 8)).mean((2, 3)) for one in (content, style))
     painted = result.pixels.mean((2, 3))
     assert (painted - there).norm() < 0.5 * (own - there).norm()
@@ -180,7 +198,7 @@ def test_what_is_transparent_in_a_painting_is_not_pasted() -> None:
     one = guide(Image.fromarray(cut, "RGBA"))
     pixels = images.read(photo()).pixels
     one.prepare(pixels, seed=0)
-    found = one.collages(pixels)
+    found = one.beside(pixels, shrunk(pixels))[:, :3]
     magenta = (found[:, 0] > 0.9) & (found[:, 1] < 0.1) & (found[:, 2] > 0.9)
     assert magenta.float().mean() < 0.02
 
@@ -242,8 +260,8 @@ def test_threads_change_nothing_but_rounding() -> None:
 def test_strips_in_bfloat16_look_like_the_whole() -> None:
     one, pixels = guide(ASSETS / "styles/poster.jpg"), asset("content/coffee.jpg", (192, 256))
     one.prepare(pixels, seed=0)
-    collages, network = one.collages(pixels), models.read(models.ANY).network
-    *_, (_, whole) = strips.repaint(network, pixels, collages)
+    beside, network = one.beside(pixels, one.sketches(pixels)), models.read(models.ANY).network
+    *_, (_, whole) = strips.repaint(network, pixels, beside)
     network.use(torch.bfloat16)
-    *_, (_, in_strips) = strips.repaint(network, pixels, collages, whole_pixels=0, tile_pixels=2**14)
+    *_, (_, in_strips) = strips.repaint(network, pixels, beside, whole_pixels=0, tile_pixels=2**14)
     assert ((whole - in_strips).abs().amax(1) <= 2.5 / 255).float().mean() > 0.999

@@ -254,6 +254,7 @@ def test_metadata_tells_how_it_was_made(
         "style": style_picture.name,
         "style_sha256": files.sha256(style_picture.read_bytes()),
         "options": dataclasses.asdict(styletx.Options(**options).resolved()) | {"weights": tiny_weights.name},
+        "method": "optimisation",
         "backbone": "vgg19",
         "weights": {
             "origin": "file",

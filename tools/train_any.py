@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from styletx import devices, files, images  # noqa: E402
 from styletx.feedforward import models  # noqa: E402
-from styletx.feedforward.collages import Guide  # noqa: E402
+from styletx.feedforward.collages import Guide, together  # noqa: E402
 from styletx.feedforward.networks import Layout, Transformer  # noqa: E402
 from styletx.feedforward.training.measuring import total  # noqa: E402
 from styletx.feedforward.training.objective import TrainingObjective  # noqa: E402
@@ -36,7 +36,7 @@ from styletx.options import Options, TrainingOptions  # noqa: E402
 from styletx.stylizers import TransformingStylizer, load_stylizer  # noqa: E402
 
 RUNS = ROOT / "runs" / "any"
-PAIRS, TRIPLETS = RUNS / "pairs", RUNS / "triplets"
+PAIRS, EXAMPLES = RUNS / "pairs", RUNS / "examples"
 CHECKPOINT, MODEL = RUNS / "checkpoint.pt", RUNS / "any.safetensors"
 SIZES = (496, 504, 512, 528)  # px of the long side of pairs; their coarsest scale is about as large as a sketch
 LAYOUT = Layout((16, 48, 96), lowpass=True, bridges=True, full=12, collage=True)
@@ -45,7 +45,7 @@ CROP, BATCH, RATE, WARM_UP = 224, 3, 0.01, 30
 WEIGHTS = {"content": 1.0, "style": 8.0, "adversarial": 3.0, "tv": 0.0}
 NOISE = 2.5 / 255  # standard deviation of a sensor's noise in photographs at most
 HELD_OUT = 6  # pairs to look at
-# How often the channels of a whole triplet change places, it is inverted after that, and it turns grey: more palettes
+# How often the channels of a whole example change places, it is inverted after that, and it turns grey: more palettes
 # than there are paintings. And how often a coarser painting is mixed into the photograph, as at the second scale.
 SHUFFLED, INVERTED, GREY, COARSER = 0.5, 0.2, 0.12, 0.3
 EVERY = 100  # steps between checkpoints, and looks for new pairs
@@ -72,8 +72,8 @@ def paint(photos: list[Path], paintings: list[Path], each: int) -> None:
                 print(target, flush=True)
 
 
-class Triplets:
-    """Photographs in which a sketch is, collages, and what the optimisation painted: `[3, 3, H, W]` each, 8 bits.
+class Examples:
+    """What the network is given, see `together`, and what the optimisation painted: `[4, 3, H, W]` each, in 8 bits.
 
     Args:
         photos: file name without its extension to photograph.
@@ -82,14 +82,14 @@ class Triplets:
     def __init__(self, photos: dict[str, Path]) -> None:
         self.photos = photos
         self.found: dict[Path, Tensor] = {}
-        TRIPLETS.mkdir(parents=True, exist_ok=True)
+        EXAMPLES.mkdir(parents=True, exist_ok=True)
 
     def look(self) -> None:
         """Find the pairs that there are by now."""
         for folder in sorted(PAIRS.iterdir()):
             guide: Guide | None = None
             for path in sorted(folder.glob("*.png")):
-                kept = TRIPLETS / f"{folder.name}--{path.stem}.pt"
+                kept = EXAMPLES / f"{folder.name}--{path.stem}.pt"
                 if path in self.found or path.stem not in self.photos:
                     continue
                 if not kept.exists():
@@ -107,18 +107,17 @@ class Triplets:
         painted = images.read(path).pixels
         photo = images.resize(images.read(self.photos[path.stem]).pixels, (painted.shape[-2], painted.shape[-1]))
         guide.prepare(photo, seed=0)
-        images.detailed(guide.sketches(photo), photo, in_place=True)
-        made = torch.cat([photo, guide.collages(photo), painted])
-        return (made * 255).round().to(torch.uint8)
+        given = together(photo, guide.beside(photo, guide.sketches(photo)), photo.shape[-2], 0)
+        return (torch.cat([*given.chunk(3, 1), painted]) * 255).round().to(torch.uint8)
 
 
-def crops(triplets: list[Tensor], draw: random.Random) -> Tensor:
-    """A batch of parts of triplets, `[3, B, 3, CROP, CROP]` in [0, 1], in many palettes."""
+def crops(examples: list[Tensor], draw: random.Random) -> Tensor:
+    """A batch of parts of examples, `[4, B, 3, CROP, CROP]` in [0, 1], in many palettes."""
     found = []
     for _ in range(BATCH):
-        triplet = draw.choice(triplets)
-        top, left = (draw.randint(0, extent - CROP) for extent in triplet.shape[-2:])
-        part = triplet[..., top : top + CROP, left : left + CROP].float() / 255
+        example = draw.choice(examples)
+        top, left = (draw.randint(0, extent - CROP) for extent in example.shape[-2:])
+        part = example[..., top : top + CROP, left : left + CROP].float() / 255
         if draw.random() < 0.5:
             part = part.flip(-1)
         if draw.random() < SHUFFLED:
@@ -136,27 +135,30 @@ def halved(pixels: Tensor) -> Tensor:
     return F.interpolate(pixels, scale_factor=0.5, mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def given(network: Transformer, photos: Tensor, collages: Tensor, draw: random.Random) -> Tensor:
-    """What the network is given, `[B, 6, H, W]`: sometimes as at the second scale."""
-    photos = (photos + draw.random() * NOISE * torch.randn_like(photos)).clamp(0, 1)
+def given(network: Transformer, batch: Tensor, draw: random.Random) -> Tensor:
+    """What the network is given, `[B, 9, H, W]`, of crops: sometimes as at the second scale."""
+    noise = draw.random() * NOISE * torch.randn_like(batch[0])
+    picture, collage, photo = (batch[0] + noise).clamp(0, 1), batch[1], (batch[2] + noise).clamp(0, 1)
     if draw.random() < COARSER:
         with torch.no_grad():
-            photos = images.detailed(network(halved(torch.cat([photos, collages], 1))).clamp(0, 1), photos)
-    return torch.cat([photos, collages], 1).contiguous(memory_format=torch.channels_last)
+            early = network(halved(torch.cat([picture, collage, photo], 1))).clamp(0, 1)
+        picture = images.detailed(early, photo)
+    return torch.cat([picture, collage, photo], 1).contiguous(memory_format=torch.channels_last)
 
 
 def train(photos: list[Path], steps: int, resume: bool, first: Path | None) -> None:
     """Train the network on the pairs that there are."""
     torch.manual_seed(0)
-    triplets = Triplets({photo.stem: photo for photo in photos})
-    triplets.look()
-    held = random.Random(0).sample(sorted(triplets.found), HELD_OUT)
+    examples = Examples({photo.stem: photo for photo in photos})
+    examples.look()
+    held = random.Random(0).sample(sorted(examples.found), HELD_OUT)
     some_painting = Path(next(PAIRS.glob("*/painting")).read_text())
     # Of any painting, for its objective of pictures that should be like others says nothing of it.
     objective = TrainingObjective(images.read(some_painting), TrainingOptions(style_weight=WEIGHTS["style"]), CPU)
     network = Transformer(LAYOUT)
-    for parameter in network.last.parameters():  # it begins with the mean of photograph and collage
-        torch.nn.init.zeros_(parameter)
+    torch.nn.init.zeros_(network.last.weight)  # it begins with the mean of picture and collage, and little photograph
+    assert network.last.bias is not None
+    network.last.bias.data = torch.tensor([0.0, 0.0, -3.0])
     if first is not None:
         network.load_state_dict(models.read(first).network.state_dict())
     network.to(memory_format=torch.channels_last).use(devices.dtype("auto", CPU))  # type: ignore[call-overload]
@@ -176,11 +178,11 @@ def train(photos: list[Path], steps: int, resume: bool, first: Path | None) -> N
         for one, rate in zip(chosen, rates, strict=True):
             one.param_groups[0]["lr"] = rate * min(1, step / WARM_UP) * (1 + math.cos(math.pi * step / steps)) / 2
             one.zero_grad()
-        learnt = [t for path, t in triplets.found.items() if path not in held and min(t.shape[-2:]) >= CROP]
-        photos_, collages, painted = crops(learnt, draw)
-        output = network(given(network, photos_, collages, draw))
+        learnt = [t for path, t in examples.found.items() if path not in held and min(t.shape[-2:]) >= CROP]
+        batch = crops(learnt, draw)
+        output = network(given(network, batch, draw))
         # Values out of range are clamped, but their gradient is as if they were not, so that they are pulled back.
-        found = objective.like(painted, learns=True).losses(output + (output.clamp(0, 1) - output).detach())
+        found = objective.like(batch[3], learns=True).losses(output + (output.clamp(0, 1) - output).detach())
         total(found, WEIGHTS).backward()
         for one in chosen:
             one.step()
@@ -190,21 +192,21 @@ def train(photos: list[Path], steps: int, resume: bool, first: Path | None) -> N
             shown = " ".join(f"{name} {value:.3f}" for name, value in means.items())
             print(f"{step}: {shown}, {(time.monotonic() - began) / (step - done):.2f} s a step", flush=True)
             torch.save({name: part.state_dict() for name, part in parts.items()} | {"done": step}, CHECKPOINT)
-            about = {"name": "any", "own_size": OWN_SIZE, "steps": step, "pairs": len(triplets.found), "losses": means}
+            about = {"name": "any", "own_size": OWN_SIZE, "steps": step, "pairs": len(examples.found), "losses": means}
             models.write(MODEL, network.eval(), about)
-            look_at(network, [triplets.found[path] for path in held])
+            look_at(network, [examples.found[path] for path in held])
             network.train()
-            triplets.look()
+            examples.look()
 
 
 @torch.no_grad()
-def look_at(network: Transformer, triplets: list[Tensor]) -> None:
-    """Write what the network makes of triplets beside them."""
+def look_at(network: Transformer, examples: list[Tensor]) -> None:
+    """Write what the network makes of examples beside them."""
     rows = []
-    for triplet in triplets:
-        photo, collage, painted = (triplet.float() / 255).split(1)
-        own = network(torch.cat([photo, collage], 1)).clamp(0, 1)
-        row = torch.cat([photo, collage, own, painted], 3)
+    for example in examples:
+        picture, collage, photo, painted = (example.float() / 255).split(1)
+        own = network(torch.cat([picture, collage, photo], 1)).clamp(0, 1)
+        row = torch.cat([picture, collage, own, painted], 3)
         rows.append(images.resize(row, (round(row.shape[-2] * 1600 / row.shape[-1]), 1600)))
     images.write(RUNS / "look.png", torch.cat(rows, 2))
 

@@ -71,30 +71,36 @@ class Guide:
         """A sketch `[B, 3, h, w]` of each picture `[B, 3, H, W]`, after `prepare`."""
         return torch.cat([self._sketch(one) for one in torch.split(pixels, 1)])
 
-    def collages(self, pixels: Tensor) -> Tensor:
-        """A collage for each picture.
+    def beside(self, photographs: Tensor, painted: Tensor) -> Tensor:
+        """What a network is given beside photographs, for `together`.
 
         Args:
-            pixels: `[B, 3, H, W]` in [0, 1], after `prepare`, in which a coarser painting is.
+            photographs: `[B, 3, H, W]` in [0, 1], after `prepare`.
+            painted: sketches or coarser paintings of them, `[B, 3, h, w]`.
 
         Returns:
-            `[B, 3, h, w]`, smaller than the pictures if these are longer than `LARGEST`; see `enlarged`.
+            `[B, 6, h, w]`: collages, and what the paintings change in the photographs. They are smaller than those if
+            these are longer than `LARGEST`.
         """
-        return torch.cat([self._collage(one) for one in torch.split(pixels, 1)])
+        pairs = zip(torch.split(photographs, 1), torch.split(painted, 1), strict=True)
+        return torch.cat([self._beside(*pair) for pair in pairs])
 
     def largest_side(self, size: Size) -> int:
         """The painting's long side in px where it is seen largest for a picture of a size (H, W)."""
         return self.painting.side(size, SHARES[-1] * min(max(size), LARGEST_MATCHED) / max(size))
 
-    def _collage(self, picture: Tensor) -> Tensor:
-        size = (picture.shape[-2], picture.shape[-1])
-        most = min(max(size), LARGEST_MATCHED)
-        sizes = [images.fit(size, max(CELL, round(share * most))) for share in SHARES]
-        earlier, collage = None, picture
-        for at, to in zip(sizes, [*sizes[1:], images.fit(size, min(max(size), LARGEST))], strict=True):
-            seen = images.resize(picture, at)
-            if earlier is not None:
-                seen = seen.lerp(collage, MIX)
+    def _beside(self, photograph: Tensor, painted: Tensor) -> Tensor:
+        size = (photograph.shape[-2], photograph.shape[-1])
+        long_sides = [round(share * min(max(size), LARGEST_MATCHED)) for share in SHARES]
+        sizes = [images.fit(size, max(CELL, side)) for side in long_sides]
+        largest = images.fit(size, min(max(size), LARGEST))
+        # Between 0 and 1, as what is resized has to be.
+        halved = (painted - images.resize(photograph, (painted.shape[-2], painted.shape[-1])) + 1) / 2
+        changes = {to: images.resize(halved, to) * 2 - 1 for to in {*sizes, largest}}
+        pictures = {to: (images.resize(photograph, to) + changes[to]).clamp_(0, 1) for to in changes}
+        earlier, collage = None, photograph
+        for at, to in zip(sizes, [*sizes[1:], largest], strict=True):
+            seen = pictures[at] if earlier is None else pictures[at].lerp(collage, MIX)
             long_side = self.painting.side(size, max(at) / max(size))
             scale = self.painting.at(long_side, long_side)
             assert scale.candidates is not None
@@ -102,7 +108,7 @@ class Guide:
             columns = hypercolumns([features[layer] for layer in self.painting.matching_layers], grid(at), scale.scales)
             earlier = match(columns, scale.candidates, earlier, is_near=earlier is not None)
             collage = pasted(earlier, self._painting(images.fit(self.painting.size, long_side), at, to), at, to)
-        return evened(collage, images.resize(picture, to), grid(at))
+        return torch.cat([evened(collage, pictures[largest], grid(sizes[-1])), changes[largest]], 1)
 
     def _painting(self, size: Size, at: Size, to: Size) -> Tensor:
         """The painting, which has a size where it is matched, where a picture grows from one size to another."""
@@ -162,16 +168,33 @@ def evened(collage: Tensor, picture: Tensor, positions: Size) -> Tensor:
     return collage.add(grown, alpha=EVENED).clamp_(0, 1)
 
 
-def enlarged(collages: Tensor, size: Size, first: int, last: int) -> Tensor:
-    """The rows from `first` to `last` of collages `[B, 3, h, w]` that are enlarged to a size (H, W)."""
-    height, width = collages.shape[-2:]
+def together(photographs: Tensor, beside: Tensor, height: int, first: int) -> Tensor:
+    """All that a network is given.
+
+    Args:
+        photographs: rows of them from `first` on, `[B, 3, rows, W]`.
+        beside: as `Guide.beside` gives it, `[B, 6, h, w]`; it is enlarged.
+        height: of the whole photographs.
+        first: a row.
+
+    Returns:
+        `[B, 9, rows, W]`: the pictures that have coarser paintings in them, the collages, the photographs.
+    """
+    rows, width = photographs.shape[-2:]
+    collages, changes = enlarged(beside, (height, width), first, first + rows).to(photographs.dtype).chunk(2, 1)
+    return torch.cat([(photographs + changes).clamp_(0, 1), collages, photographs], 1)
+
+
+def enlarged(beside: Tensor, size: Size, first: int, last: int) -> Tensor:
+    """The rows from `first` to `last` of maps `[B, C, h, w]` that are enlarged to a size (H, W)."""
+    height, width = beside.shape[-2:]
     if size == (height, width):
-        return collages[..., first:last, :]
-    at = (torch.arange(first, last, device=collages.device) + 0.5) * (height / size[0]) - 0.5
+        return beside[..., first:last, :]
+    at = (torch.arange(first, last, device=beside.device) + 0.5) * (height / size[0]) - 0.5
     above = at.floor().clamp(0, height - 1)
     share = (at - above).clamp(0, 1).view(-1, 1)
     index = above.long()
-    rows = torch.lerp(collages[..., index, :], collages[..., (index + 1).clamp_max(height - 1), :], share)
+    rows = torch.lerp(beside[..., index, :], beside[..., (index + 1).clamp_max(height - 1), :], share)
     return F.interpolate(rows, size=(last - first, size[1]), mode="bilinear")
 
 

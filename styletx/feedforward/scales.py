@@ -85,8 +85,7 @@ def repaint(
             beside = None
             grain.added(_mix(mixed, earlier, index), seed, in_place=True)
         else:
-            images.detailed(guide.sketches(mixed) if earlier is None else earlier, mixed, in_place=True)
-            beside = guide.collages(mixed)
+            beside = guide.beside(mixed, guide.sketches(mixed) if earlier is None else earlier)
         for progress, painted in strips.repaint(network, mixed, beside, in_place=True):
             if progress == 1 and not bool(painted.isfinite().all()):
                 raise FloatingPointError("values that are not finite numbers")

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styletx.feedforward.collages import enlarged
+from styletx.feedforward.collages import together
 from styletx.feedforward.networks import Repainter
 from styletx.feedforward.networks.layers import ENLARGING, EPSILON, THINNING, Normalise
 
@@ -34,7 +34,7 @@ KEPT = torch.float16  # of features between layers: half the memory, and four ti
 def repaint(
     network: Repainter,
     pixels: Tensor,
-    collages: Tensor | None = None,
+    beside: Tensor | None = None,
     *,
     whole_pixels: int = WHOLE,
     tile_pixels: int = STRIP,
@@ -46,7 +46,7 @@ def repaint(
         network: in eval mode. If its descriptor denies strips, it must take a picture of any size at once.
         pixels: `[B, 3, H, W]`, RGB in about [0, 1], with the colours that the network wants, on its device, no side
             shorter than its minimum; of any precision.
-        collages: for a network that takes them, `[B, 3, h, w]`; smaller ones are enlarged.
+        beside: for a network that takes collages, what `Guide.beside` gives.
         whole_pixels: pixels that may go through the network at once; a larger picture is done in strips.
         tile_pixels: about how many pixels a strip has.
         in_place: write into `pixels`, which saves the memory of a second picture.
@@ -61,16 +61,16 @@ def repaint(
         uncompiled = getattr(network, "_orig_mod", network)
         for index in range(count):
             one = slice(index, index + 1)
-            beside = None if collages is None else collages[one]
-            for done in _LargePicture(uncompiled, canvas[one], tile_pixels, beside).repaint():
+            guided = None if beside is None else beside[one]
+            for done in _LargePicture(uncompiled, canvas[one], tile_pixels, guided).repaint():
                 yield (index + done) / count, canvas
         return
     at_once = max(1, whole_pixels // (height * width))
     for start in range(0, count, at_once):
         some = slice(start, start + at_once)
         given = pixels[some]
-        if collages is not None:
-            given = torch.cat([given, enlarged(collages[some], (height, width), 0, height)], 1)
+        if beside is not None:
+            given = together(given, beside[some], height, 0)
         given = given.to(torch.float32, memory_format=torch.channels_last)
         canvas[some] = network(given).clamp(0, 1)
         yield min(some.stop / count, 1.0), canvas
@@ -97,13 +97,13 @@ class _LargePicture:
         network: in eval mode; one of stem, residual blocks and head, like `Transformer`.
         canvas: `[1, 3, H, W]`, the picture, which is repainted in place.
         tile_pixels: about how many pixels a strip has.
-        collage: for a network that takes one, `[1, 3, h, w]`.
+        beside: for a network that takes a collage, `[1, 6, h, w]`.
     """
 
-    def __init__(self, network: Any, canvas: Tensor, tile_pixels: int, collage: Tensor | None = None) -> None:
+    def __init__(self, network: Any, canvas: Tensor, tile_pixels: int, beside: Tensor | None = None) -> None:
         self.network = network
         self.canvas = canvas
-        self.collage = collage
+        self.beside = beside
         self.tile_pixels = tile_pixels
         self.statistics = _Statistics()
         self.scale = network.descriptor.multiple
@@ -164,9 +164,8 @@ class _LargePicture:
         height = self.canvas.shape[-2]
         first, last = strip.first * self.scale - top, strip.last * self.scale - top
         window = self._rows(max(0, first), last)
-        if self.collage is not None:
-            size = (height, self.canvas.shape[-1])
-            window = torch.cat([window, enlarged(self.collage, size, max(0, first), min(last, height))], 1)
+        if self.beside is not None:
+            window = together(window, self.beside, height, max(0, first))
         window = window.to(torch.float32, memory_format=torch.channels_last)
         return F.pad(window, (left, right, max(0, -first), max(0, last - height)), mode="reflect")
 

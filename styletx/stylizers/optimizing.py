@@ -152,6 +152,7 @@ class OptimizingStylizer(Stylizer):
         """As `Stylizer.about`."""
         source = self.backbone.source
         return {
+            "method": "optimisation",
             "backbone": self.backbone.architecture.name,
             "weights": {"origin": source.origin, "file": source.path.name, "sha256": source.sha256},
             "style_layers": self.backbone.style_layers,

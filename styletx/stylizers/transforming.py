@@ -174,7 +174,7 @@ class TransformingStylizer(Stylizer):
     @property
     def about(self) -> dict[str, Any]:
         """As `Stylizer.about`."""
-        return {"model": self.description, "precision": str(self.dtype).removeprefix("torch.")}
+        return {"method": "one pass", "model": self.description, "precision": str(self.dtype).removeprefix("torch.")}
 
 
 def _notes(options: Options, painting: images.Picture | None, is_onnx: bool, own_size: int | None) -> Iterator[Note]:

@@ -21,7 +21,7 @@ class Descriptor:
         multiple: px; the network enlarges sides to a multiple of this and cuts the result to size.
         minimum: shortest side that it takes, px.
         colors: of the painting, that pictures are to be given before the network takes them; None for their own.
-        collage: whether it is also given a collage of the painting, as three channels more; see `collages`.
+        collage: whether it is also given a collage of the painting; see `collages.together`.
         strips: whether `strips.repaint` can take a large picture through it in strips.
         bfloat16: whether most of its convolutions can run in bfloat16; see `Network.use`.
         onnx: whether `onnx.convert` can write it.
@@ -49,7 +49,7 @@ class Repainter(Protocol):
         """`[B, 3, H, W]` float32, RGB in [0, 1], to the same shape, about [0, 1] but not clamped to it.
 
         What it is given has `descriptor.colors`, if there are any; see `colors.move`. With `descriptor.collage`, it is
-        `[B, 6, H, W]`.
+        `[B, 9, H, W]`.
         """
         ...
 

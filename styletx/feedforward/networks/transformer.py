@@ -55,9 +55,10 @@ class Layout:
             scale too (Ronneberger et al. 2015), and ends with a stage at full size that sees the photograph. Takes a
             stride of 2.
         full: channels of that stage.
-        collage: whether the network is also given a collage of a painting, and says for each pixel how much of it
-            shows over the photograph, and how much lighter or darker that becomes. Then it can paint any painting.
-            Takes bridges.
+        collage: whether the network is given a picture that has a coarser painting in it, a collage of a painting, and
+            the photograph. It says for each pixel how much of the collage shows over the picture, how much of the
+            photograph over both, and how much lighter or darker that becomes. Then it can paint any painting. Takes
+            bridges.
     """
 
     widths: tuple[int, ...] = (16, 48, 96)
@@ -95,7 +96,7 @@ class Layout:
     @property
     def inputs(self) -> int:
         """Channels of what the network is given."""
-        return 6 if self.collage else 3
+        return 9 if self.collage else 3
 
     @property
     def multiple(self) -> int:
@@ -144,7 +145,7 @@ class Transformer(Network):
         if layout.bridges:
             self.full = ResizeConvolution(given[-1], layout.full, layout.smooth)
             self.detail = Convolution(layout.inputs, layout.full, 3)
-            self.last: Convolution = Convolution(layout.full, 2 if layout.collage else 3, 3)
+            self.last: Convolution = Convolution(layout.full, 3, 3)
             for convolution in (self.full, self.detail, self.last):
                 convolution.reflects = False  # nothing is normalised any more, so no border is felt beyond the margin
             # What `detail` adds has a bias already, which bfloat16 does not round.
@@ -205,7 +206,7 @@ class Transformer(Network):
 
         Args:
             pixels: `[B, 3, H, W]`, RGB in [0, 1], no side shorter than `descriptor.minimum`; moved to
-                `descriptor.colors`, if there are any. With a collage `[B, 6, H, W]`, of which that is the second half.
+                `descriptor.colors`, if there are any. With a collage `[B, 9, H, W]`, see `collages.together`.
             normalise: called with a norm and its features at each normalised layer; the default takes each
                 picture's own statistics.
 
@@ -262,9 +263,11 @@ class Transformer(Network):
         if bridges:
             change: Tensor = self.last(F.relu_(self.detail(seen(pixels)) + features))
             if self.layout.collage:
-                photograph, collage = pixels.chunk(2, 1)
-                change, share = change.chunk(2, 1)  # lighter or darker: what could paint colours left violet edges
-                pixels = torch.lerp(photograph, collage, torch.sigmoid(share))
+                picture, collage, photograph = pixels.chunk(3, 1)
+                # Lighter or darker: what could paint colours left violet edges.
+                change, of_collage, of_photograph = change.chunk(3, 1)
+                pixels = torch.lerp(picture, collage, torch.sigmoid(of_collage))
+                pixels = torch.lerp(pixels, photograph, torch.sigmoid(of_photograph))
             return pixels + change
         # Not added to the photograph, whose contrast the normalised layers no longer know and could not take away.
         return features + MIDDLE
