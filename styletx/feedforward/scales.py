@@ -78,6 +78,8 @@ def repaint(
         grain.clouded(pixels, seed, clouds, in_place=True)
         if palette := network.descriptor.colors:
             _recolour(pixels, palette)
+    # Beside a picture that only goes in strips, little else fits.
+    whole = strips.WHOLE if math.prod(at[-1]) <= strips.WHOLE else strips.STRIP
     work = [(0 if guide is None else GUIDED) + height * width for height, width in at]
     for index, size in enumerate(at):
         mixed = images.resize(pixels, size)
@@ -86,7 +88,7 @@ def repaint(
             grain.added(_mix(mixed, earlier, index), seed, in_place=True)
         else:
             beside = guide.beside(mixed, guide.sketches(mixed) if earlier is None else earlier)
-        for progress, painted in strips.repaint(network, mixed, beside, in_place=True):
+        for progress, painted in strips.repaint(network, mixed, beside, whole_pixels=whole, in_place=True):
             if progress == 1 and not bool(painted.isfinite().all()):
                 raise FloatingPointError("values that are not finite numbers")
             if progress == 1 and guide is not None:
