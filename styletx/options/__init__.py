@@ -154,7 +154,7 @@ class Options:
     compile: bool = option(
         False,
         "Machine",
-        "Compile a trained style first: takes a minute, pays off over many pictures.",
+        "Compile a trained style first: takes a minute, pays off over many pictures of one size.",
         method=ONE_PASS,
     )
 

@@ -83,7 +83,7 @@ class TransformingStylizer(Stylizer):
                 raise OptionError(
                     f"{field('compile')} needs a C++ compiler, and none is installed; install one or remove the option"
                 )
-            compiled: Any = torch.compile(network, dynamic=True)
+            compiled: Any = torch.compile(network, dynamic=False)  # for any size at once it would take minutes
             return compiled, model.about
         return network, model.about
 
