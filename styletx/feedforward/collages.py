@@ -7,7 +7,6 @@ colours and strokes are real ones. So a network that fuses it with the photograp
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -123,7 +122,7 @@ class Guide:
 def pasted(found: Match, painting: Tensor, at: Size, to: Size) -> Tensor:
     """A collage.
 
-    Pieces are twice as long as a position, and fade into one another. Two that are neighbours in the painting too
+    Pieces are three times as long as a position, and fade into one another. Two that are neighbours in the painting too
     join without a seam.
 
     Args:
@@ -199,12 +198,12 @@ def enlarged(beside: Tensor, size: Size, first: int, last: int) -> Tensor:
 
 
 def _pieces(positions: Tensor, block: float, count: int) -> list[tuple[Tensor, Tensor]]:
-    """The two pieces that positions are in, and each one's share of them."""
+    """The three pieces that positions are in, and each one's share of them: a quadratic B-spline's."""
     at = (positions + 0.5) / block - 0.5
-    before = at.floor()
-    share = torch.sin((at - before) * (math.pi / 2)).square()
-    index = before.long()
-    return [(index.clamp(0, count - 1), 1 - share), ((index + 1).clamp(0, count - 1), share)]
+    own = at.round()
+    away, index = at - own, own.long()
+    shares = (0.5 * (0.5 - away).square(), 0.75 - away.square(), 0.5 * (0.5 + away).square())
+    return [((index + step).clamp(0, count - 1), share) for step, share in zip((-1, 0, 1), shares, strict=True)]
 
 
 def _moved(positions: Tensor, blocks: Tensor, block: float, extent: int) -> Tensor:
