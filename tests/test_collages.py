@@ -246,6 +246,11 @@ def test_the_network_is_small_and_says_what_it_is() -> None:
         models.read(models.ANY).network.layout.__class__(collage=True)
 
 
+def test_the_network_alone_is_no_style() -> None:
+    with pytest.raises(styletx.StyletxError, match=r"any painting.*give a painting"):
+        load_stylizer(models.ANY, device="cpu")
+
+
 def test_threads_change_nothing_but_rounding() -> None:
     content, style = ASSETS / "content/coffee.jpg", ASSETS / "styles/woodcut.jpg"
     threads, found = torch.get_num_threads(), []

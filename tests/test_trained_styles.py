@@ -241,6 +241,15 @@ def test_a_bundled_style_is_painted_with_three_files() -> None:
     assert models.parts("painting.jpg") == ["painting.jpg"] and models.parts("mine.onnx") == ["mine.onnx"]
     assert models.parts("painting.jpg", is_one_pass=True) == ["painting.jpg", str(models.ANY)]
     assert models.parts("https://example.com/a.jpg") == ["https://example.com/a.jpg"]
+    assert {*named} < {*models.shipped()} and all(Path(one).is_file() for one in models.shipped())
+
+
+def test_no_style_is_written_over(content_picture: Path) -> None:
+    picture = models.painting(models.bundled()["mosaic"])
+    assert picture is not None
+    before = picture.read_bytes()
+    done = CliRunner().invoke(main, ["run", str(content_picture), "pen", "--size", "32", "-o", str(picture)])
+    assert done.exit_code == 2 and "mosaic.jpg" in done.output and picture.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", list(models.bundled()))
@@ -447,13 +456,13 @@ def test_what_is_mixed_has_the_paintings_colours(tmp_path: Path, content_picture
 BUNDLED = sorted(models.bundled())
 # 1.5 is asked; small marks of much contrast miss it, as they do in the optimisation (woodcut 5.0, pen 4.5).
 RESTLESS = {
-    "ink-wash": 2.4,
-    "mosaic": 4.4,
-    "pen": 5.3,
+    "ink-wash": 2.3,
+    "mosaic": 4.5,
+    "pen": 4.7,
     "pointillism": 2.8,
-    "poster": 1.7,
-    "stained-glass": 2.6,
-    "starry-night": 4.0,
+    "poster": 1.6,
+    "stained-glass": 2.7,
+    "starry-night": 3.7,
     "watercolor": 1.8,
     "woodcut": 5.8,
 }
@@ -474,8 +483,7 @@ def test_no_weave_over_smooth_skies(name: str, time: str) -> None:
 def test_no_lattice_over_a_photograph(name: str, photograph: str) -> None:
     pixels = patterns.photograph(ASSETS / "content" / f"{photograph}.jpg", (320, 480))
     painted = repainted(name, pixels)
-    most = 1.5 if name == "woodcut" else 1.0  # in its marks of much contrast, pieces of the painting show a little
-    assert all(patterns.lattice(painted, side) <= most + patterns.lattice(pixels, side) for side in (4, 8))
+    assert all(patterns.lattice(painted, side) <= 1 + patterns.lattice(pixels, side) for side in (4, 8))
 
 
 # Not the rocket, which is mostly a flat sky: its grain stays where it is, and the strokes that begin there with it.

@@ -309,6 +309,7 @@ def _files_of(styles: Sequence[Path], options: Options) -> Iterator[str]:
 
     for style in map(files.local, styles):
         yield from models.parts(style)
+    yield from models.shipped()
     yield from (files.local(name) for name in (options.init, options.weights) if name)
 
 

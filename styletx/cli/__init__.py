@@ -102,7 +102,7 @@ def main() -> None:
 
     \b
     styletx run photo.jpg painting.jpg          writes outputs/photo-painting.png
-    styletx run photo.jpg painting.jpg --fast   in one pass, a second or two
+    styletx run photo.jpg painting.jpg --fast   in one pass, a few seconds
     styletx run photo.jpg mosaic                a bundled style, likewise
     styletx run photo.jpg painting.jpg -o my.jpg --size 1024
 

@@ -102,6 +102,11 @@ def parts(style: str, *, is_one_pass: bool = False) -> list[str]:
     return [str(model)] if picture is None else [str(model), str(picture), str(ANY)]
 
 
+def shipped() -> list[str]:
+    """The files of styles that come with styletx, none of which is anybody's result."""
+    return [str(ANY), *(str(one) for model in bundled().values() for one in (model, painting(model)))]
+
+
 def find(style: str | os.PathLike[str]) -> Path | None:
     """The model file that a name or a path means; None if it means a picture.
 

@@ -68,7 +68,7 @@ class Options:
     method: str = option(
         "optimisation",
         "Picture",
-        "Paint any painting in one pass, which takes a second or two, instead of optimising.",
+        "Paint any painting in one pass, which takes a few seconds, instead of optimising.",
         choices=("optimisation", "one-pass"),
     )
     init: str = search(

@@ -50,6 +50,11 @@ class TransformingStylizer(Stylizer):
         is_onnx = painting is None and (options.runtime == "onnx" or path.suffix.lower() == ".onnx")
         self.dtype = torch.float32 if is_onnx else devices.dtype(options.precision, self.device)
         self.network, self.description = self._load(is_onnx)
+        if painting is None and self.network.descriptor.collage:
+            raise OptionError(
+                f"{files.shown(path)} paints after any painting and has no style of its own; give a painting, with "
+                f"{field('method')}"
+            )
         training = self.description.get("training")
         # Long side in px of a picture in which the strokes are as wide as they should be. For a network that was
         # trained at one scale, it is that of the pictures that it learnt from; version 0.1's have none.
