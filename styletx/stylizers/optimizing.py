@@ -40,8 +40,10 @@ PREPARATION = 6  # evaluations that it takes to match at a scale
 MATCHED_COARSE_ITERATIONS = 2  # as `COARSE_ITERATIONS`; what is matched has its place already, and settles sooner
 QUERY = 0.75  # how much of the coarser scale's result, and not of the photograph, is in what is matched
 SHORTEST_STYLE = 32  # px of the painting's short side at the coarsest scale that show strokes
-# A sketch: its pixels, its long side to the picture's at most, its short side in px at least, evaluations.
-SKETCH_PIXELS, SKETCH_SHARE, SHORTEST_SKETCH, SKETCH_ITERATIONS = 128 * 96, 0.5, 24, 12
+SKETCH_PIXELS = 128 * 96  # of a sketch, about
+SKETCH_SHARE = 0.5  # of the picture's long side at most
+SHORTEST_SKETCH = 24  # px of its short side, below which it is as large as the picture
+SKETCH_ITERATIONS = 12  # evaluations, with which its colours have settled
 INITIALS = ("content", "style", "noise")
 
 
@@ -107,6 +109,7 @@ class OptimizingStylizer(Stylizer):
                 initial = optimization.toned(initial, axes)
 
             def finer(painted: Tensor, size: tuple[int, int]) -> Tensor:
+                # With the photograph's detail, eyes and ropes need not be found again.
                 detailed = images.detailed(painted, images.resize(photo, size))
                 return images.resize(painted, size).lerp(detailed, self.match)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import shutil
@@ -93,10 +92,14 @@ class TransformingStylizer(Stylizer):
         return network, model.about
 
     def _guide(self, picture: images.Picture) -> Guide:
-        # In float32, so that every machine finds the same places.
-        chosen = Options(precision="float32", device=self.options.device, seed=self.options.seed)
-        chosen = dataclasses.replace(chosen, backbone=backbones.BUNDLED, style_size=self.options.style_size)
-        sketcher = OptimizingStylizer(picture, chosen)
+        options = Options(
+            style_size=self.options.style_size,
+            seed=self.options.seed,
+            backbone=backbones.BUNDLED,
+            device=self.options.device,
+            precision="float32",  # so that every machine finds the same places
+        )
+        sketcher = OptimizingStylizer(picture, options)
         return Guide(sketcher.painting, sketcher.sketch)
 
     def check(self, name: str, size: tuple[int, int]) -> Notes:
