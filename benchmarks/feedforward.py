@@ -59,7 +59,7 @@ def _layer(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.
     return convolution, nn.InstanceNorm2d(outputs, affine=True)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # and not inference mode, in which nothing can be sketched
 def speed(arguments: argparse.Namespace) -> None:
     """Median seconds a picture, the networks taking turns so that a slow minute hits all alike."""
     plain = baseline()
