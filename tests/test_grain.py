@@ -13,7 +13,7 @@ from torch import Tensor
 
 import styletx
 from styletx import grain, images
-from styletx.feedforward.models import bundled
+from styletx.feedforward.models import bundled, painting
 
 
 def gradient() -> Image.Image:
@@ -41,6 +41,14 @@ def night() -> Image.Image:
     return picture
 
 
+def bare(pixels: Tensor) -> float:
+    """The share of a picture's squares of 16 px that show next to nothing."""
+    luminance = pixels[0].mean(0) * 255
+    height, width = (extent // 16 * 16 for extent in luminance.shape)
+    squares = luminance[:height, :width].unfold(0, 16, 16).unfold(1, 16, 16).flatten(2)
+    return float((squares.std(2) < 2).float().mean())
+
+
 @pytest.mark.parametrize("make", [lambda: Image.new("RGB", (320, 256), "blue"), logo, gradient, page, night])
 @pytest.mark.parametrize(
     "style",
@@ -54,9 +62,12 @@ def night() -> Image.Image:
 )
 def test_no_trained_style_leaves_flat_parts_bare_or_in_a_grid(make: Callable[[], Image.Image], style: str) -> None:
     result = styletx.stylize(make(), style, size="original", device="cpu", precision="float32")
+    picture = painting(bundled()[style])
+    assert picture is not None
+    seen = images.read(picture).pixels
+    # A poster has flat colours, and a drawing empty paper; 0.13 and 0.06 of those paintings.
+    assert bare(result.pixels) <= 0.02 + bare(images.resize(seen, images.fit((seen.shape[-2], seen.shape[-1]), 320)))
     luminance = result.pixels[0].mean(0) * 255
-    blocks = luminance[:256, :320].unfold(0, 16, 16).unfold(1, 16, 16).flatten(2)
-    assert (blocks.std(2) < 2).float().mean() <= 0.02
     shifted = (luminance[8:, 8:] - luminance[:-8, :-8]).abs().mean()
     assert shifted > 1  # a grid of 8 px repeats itself
 
