@@ -457,11 +457,11 @@ BUNDLED = sorted(models.bundled())
 # 1.5 is asked; small marks of much contrast miss it, as they do in the optimisation (woodcut 5.0, pen 4.5).
 RESTLESS = {
     "ink-wash": 2.3,
-    "mosaic": 4.5,
+    "mosaic": 4.4,
     "pen": 4.7,
     "pointillism": 2.8,
     "poster": 1.6,
-    "stained-glass": 2.7,
+    "stained-glass": 2.6,
     "starry-night": 3.7,
     "watercolor": 1.8,
     "woodcut": 5.8,

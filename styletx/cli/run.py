@@ -72,8 +72,8 @@ def command(
     if to_stdout:
         _check_stdout(as_json, save_every)
     target = _default_output(content, style) if output is None else Path(output)
-    sources = [content, *models.parts(style), *(files.local(name) for name in (chosen.init, chosen.weights) if name)]
-    sources += models.shipped()
+    given = (files.local(name) for name in (chosen.init, chosen.weights) if name)
+    sources = [content, style, *given, *models.shipped()]
     place = files.numbered(target) if output is None else target
     if not to_stdout:
         images.check_output(place, sources=sources)

@@ -104,7 +104,7 @@ def parts(style: str, *, is_one_pass: bool = False) -> list[str]:
 
 def shipped() -> list[str]:
     """The files of styles that come with styletx, none of which is anybody's result."""
-    return [str(ANY), *(str(one) for model in bundled().values() for one in (model, painting(model)))]
+    return [str(ANY), *map(str, sorted(Path(str(BUNDLED)).iterdir()))]
 
 
 def find(style: str | os.PathLike[str]) -> Path | None:

@@ -54,24 +54,19 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return resized.clamp_(0, 1)
 
 
-def detailed(painted: Tensor, picture: Tensor, *, in_place: bool = False) -> Tensor:
+def detailed(painted: Tensor, picture: Tensor) -> Tensor:
     """Enlarge a small painting of a picture, and add the detail of the picture that it has no pixels for.
 
     Args:
         painted: `[B, C, h, w]`.
         picture: `[B, C, H, W]`, no smaller.
-        in_place: write into `picture`.
 
     Returns:
         `[B, C, H, W]` in [0, 1].
     """
-    made = picture if in_place else picture.clone()
     small, size = (painted.shape[-2], painted.shape[-1]), (picture.shape[-2], picture.shape[-1])
-    for channel in range(made.shape[1]):  # one at a time takes a third of the memory
-        part = made[:, channel : channel + 1]
-        shown = resize(resize(part, small), size)
-        part.sub_(shown).add_(resize(painted[:, channel : channel + 1], size)).clamp_(0, 1)
-    return made
+    shown = resize(resize(picture, small), size)
+    return (picture - shown + resize(painted, size)).clamp_(0, 1)
 
 
 def _along(axis: int, length: int, pixels: Tensor) -> Tensor:
