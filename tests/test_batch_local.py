@@ -75,7 +75,7 @@ def test_a_batch_gives_what_single_runs_give(style: str, tiny_weights: Path) -> 
         assert record.size == expected.image.size
         assert record.source_sha256 == files.sha256(Path(record.source).read_bytes())
         assert record.output_sha256 == files.sha256(Path(record.output).read_bytes())
-        assert record.options == dataclasses.asdict(Options(**options))
+        assert record.options == dataclasses.asdict(Options(**options)) | {"method": stylizer.options.method}
         assert record.error is None and record.seconds > 0
         told = styletx.images.read_metadata(record.output)
         assert (told["content"], told["content_sha256"]) == (Path(record.source).name, record.source_sha256)
@@ -121,6 +121,14 @@ def test_what_was_done_is_not_done_again(monkeypatch: pytest.MonkeyPatch) -> Non
     Image.fromarray(photo()).save("photos/new.png")
     again = list(styletx.batch("photos", "net.safetensors", "out", **SMALL))
     assert sorted(one.output for one in again if not one.skipped) == ["out/net/new.png", "out/net/p1.png"]
+
+
+def test_a_trained_style_is_one_pass_asked_for_or_not() -> None:
+    asked = {"method": "one-pass"}
+    (record, *others) = styletx.batch("photos", "net.safetensors", "out", **SMALL)
+    assert record.options["method"] == "one-pass" and len(others) == 5
+    assert stylizers.load_stylizer("net.safetensors", **SMALL).options.method == "one-pass"
+    assert outcome(styletx.batch("photos", "net.safetensors", "out", **SMALL | asked)) == {"skipped": 6}
 
 
 def test_results_of_other_settings_are_refused_or_redone() -> None:

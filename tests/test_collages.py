@@ -46,14 +46,17 @@ def matched(index: Tensor, grid: tuple[int, int]) -> Match:
 def test_pieces_in_the_order_of_the_painting_are_the_painting(to: tuple[int, int]) -> None:
     pixels = images.resize(images.read(painting()).pixels, to)
     index = torch.arange(12 * 16).view(12, 16)
-    torch.testing.assert_close(pasted(matched(index, (12, 16)), pixels, (48, 64), to), pixels, atol=1e-6, rtol=0)
+    found = pasted(matched(index, (12, 16)), pixels, (48, 64), torch.rand(1, 3, *to))
+    torch.testing.assert_close(found, pixels, atol=1e-6, rtol=0)
 
 
 def test_a_piece_of_elsewhere_fades_into_what_is_around() -> None:
     pixels = images.read(painting()).pixels
     index = torch.arange(12 * 16).view(12, 16)
     index[5, 5] = 0
-    found = pasted(matched(index, (12, 16)), pixels, (48, 64), (48, 64))
+    picture = pixels.clone()
+    picture[..., 21:23, 21:23] = (pixels[..., 21:23, 21:23] + pixels[..., 1:3, 1:3]) / 2  # as like one as the other
+    found = pasted(matched(index, (12, 16)), pixels, (48, 64), picture)
     changed = (found - pixels).abs().sum((0, 1)) > 1e-4
     rows, columns = (torch.nonzero(changed.any(axis)).flatten() for axis in (1, 0))
     assert rows.min() >= 16 and rows.max() < 28 and columns.min() >= 16 and columns.max() < 28
@@ -62,9 +65,21 @@ def test_a_piece_of_elsewhere_fades_into_what_is_around() -> None:
     torch.testing.assert_close(found[..., 21:23, 21:23], wanted, atol=1e-5, rtol=0)
 
 
+def test_edges_are_where_the_picture_has_them() -> None:
+    halves = torch.zeros(1, 3, 48, 64)
+    halves[..., 32:] = 1
+    index = torch.zeros(12, 16, dtype=torch.long)  # black on the left
+    index[:, 8:] = 15  # white on the right
+    for edge in (29, 32, 34):
+        picture = torch.zeros(1, 3, 48, 64)
+        picture[..., edge:] = 1
+        found = pasted(matched(index, (12, 16)), halves, (48, 64), picture)
+        assert (found - picture).abs().max() < 0.1
+
+
 def test_pieces_at_the_paintings_edge_are_mirrored_there() -> None:
     pixels = images.read(painting()).pixels
-    found = pasted(matched(torch.full((1, 1), 12 * 16 - 1), (12, 16)), pixels, (9, 9), (9, 9))
+    found = pasted(matched(torch.full((1, 1), 12 * 16 - 1), (12, 16)), pixels, (9, 9), torch.rand(1, 3, 9, 9))
     assert found.isfinite().all() and found.min() >= 0 and found.max() <= 1
     last = pixels[..., 44:, 60:]
     torch.testing.assert_close(found[..., :4, :4], last)
@@ -191,6 +206,13 @@ def test_odd_sizes_of_photographs_and_paintings(size: tuple[int, int]) -> None:
     assert found.shape[-2:] == size and found.isfinite().all()
     found = stylize(photo(), picture, method="one-pass", size=64, device="cpu").pixels
     assert found.shape[-2:] == (48, 64)
+
+
+def test_a_painting_of_one_colour_paints_nothing_else() -> None:
+    for colour in ([0, 0, 0], [128, 128, 128], [200, 30, 30]):
+        plain = np.full((40, 40, 3), colour, np.uint8)
+        found = stylize(photo(), plain, method="one-pass", size=64, device="cpu").pixels
+        assert (found * 255 - torch.tensor(colour).view(1, 3, 1, 1)).abs().max() < 0.5
 
 
 def test_what_is_transparent_in_a_painting_is_not_pasted() -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from styletx import files
 from styletx._version import __version__
@@ -103,10 +103,7 @@ class Batch:
         """The jobs, with what is known about their outputs."""
         from styletx.batches.painting import Task
 
-        recipes = {
-            style: Recipe(style, _style_sha256(style, self.options["method"] == "one-pass"), self.options)
-            for style in {job.style: 0 for job in self.jobs}
-        }
+        recipes = {style: _recipe(style, self.options) for style in {job.style: 0 for job in self.jobs}}
         tasks = []
         for job in self.jobs:
             recipe, is_there = recipes[job.style], places.exists(job.output)
@@ -313,11 +310,13 @@ def _files_of(styles: Sequence[Path], options: Options) -> Iterator[str]:
     yield from (files.local(name) for name in (options.init, options.weights) if name)
 
 
-def _style_sha256(style: str, is_one_pass: bool) -> str | None:
-    """The hash of all files that a style is painted with; None if one cannot be read."""
+def _recipe(style: str, options: dict[str, Any]) -> Recipe:
     from styletx.feedforward import models
 
+    is_one_pass = options["method"] == "one-pass" or models.find(style) is not None
     try:
-        return files.sha256(b"".join(map(places.read, models.parts(style, is_one_pass=is_one_pass))))
+        sha256 = files.sha256(b"".join(map(places.read, models.parts(style, is_one_pass=is_one_pass))))
     except PictureError:
-        return None  # loading it will tell what is wrong
+        sha256 = None  # loading it will tell what is wrong
+    # A trained style is painted in one pass, whether or not that was asked for.
+    return Recipe(style, sha256, options | {"method": "one-pass"} if is_one_pass else options)

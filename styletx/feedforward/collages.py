@@ -21,6 +21,7 @@ SHARES = (0.5, 1.0)  # of a picture's size, at which its pieces are matched
 LARGEST_MATCHED = 512  # px of the long side at which they are matched at most
 LARGEST = 2048  # px of the long side of a collage, which is enlarged for a larger picture
 MIX = 0.5  # how much of the coarser collage, and not of the picture, is in what is matched next
+UNLIKE = 0.18  # how far a piece's pixel may be from the picture's, in RGB, for half of its share to count
 EVENED = 0.9  # how far a collage's lights, darks and colours over three positions, and more, are moved to the picture's
 BAND = 128  # rows that are pasted at a time
 SAMPLE = 1024  # px of the long side of what a picture's colours are measured on
@@ -57,13 +58,15 @@ class Guide:
                 rows.copy_(colors.contrasted(colors.moved(rows, move).clamp_(0, 1), contrast))
 
     def confine(self, painted: Tensor) -> None:
-        """Move the colours of pictures `[B, 3, H, W]` to the line of the painting's, if these lie on one, in place."""
+        """Keep pictures `[B, 3, H, W]` to the painting's range, and to its colours' line if there is one, in place."""
         if line := colors.line(self.painting.colors):
             point, direction = line
             along = torch.outer(direction, direction)
             move = colors.Move(along, point - along @ point)
             for rows in torch.split(painted, colors.BAND, dim=-2):
                 rows.copy_(colors.moved(rows, move).clamp_(0, 1))
+        shown = self.painting.pixels
+        painted.clamp_(shown.amin((0, 2, 3), True).to(painted), shown.amax((0, 2, 3), True).to(painted))
 
     @context.one_thread()
     def sketches(self, pixels: Tensor) -> Tensor:
@@ -106,7 +109,8 @@ class Guide:
             features = self.painting.see(seen)
             columns = hypercolumns([features[layer] for layer in self.painting.matching_layers], grid(at), scale.scales)
             earlier = match(columns, scale.candidates, earlier, is_near=earlier is not None)
-            collage = pasted(earlier, self._painting(images.fit(self.painting.size, long_side), at, to), at, to)
+            painting = self._painting(images.fit(self.painting.size, long_side), at, to)
+            collage = pasted(earlier, painting, at, pictures[to])
         return torch.cat([evened(collage, pictures[largest], grid(sizes[-1])), changes[largest]], 1)
 
     def _painting(self, size: Size, at: Size, to: Size) -> Tensor:
@@ -119,35 +123,42 @@ class Guide:
         return self._resized[wanted]
 
 
-def pasted(found: Match, painting: Tensor, at: Size, to: Size) -> Tensor:
-    """A collage.
+def pasted(found: Match, painting: Tensor, at: Size, picture: Tensor) -> Tensor:
+    """A collage of a picture.
 
     Pieces are three times as long as a position, and fade into one another. Two that are neighbours in the painting too
-    join without a seam.
+    join without a seam. Of the nine that a pixel is in, those count most that are like the picture there, so that edges
+    are where the picture has them.
 
     Args:
         found: where each position of a picture has its model.
         painting: `[1, 3, h, w]`, as much larger than where it was matched as the collage is.
         at: (H, W) of the picture where it was matched.
-        to: of the collage.
+        picture: `[1, 3, H, W]`.
 
     Returns:
-        `[1, 3, *to]`.
+        `[1, 3, H, W]`.
     """
-    height, width = painting.shape[-2:]
+    to, (height, width) = (picture.shape[-2], picture.shape[-1]), painting.shape[-2:]
     source, places = painting[0].flatten(1), found.candidates.places
     blocks = [CELL * there / here for here, there in zip(at, to, strict=True)]
     rows, columns = (torch.arange(extent, device=painting.device) for extent in to)
-    collage = painting.new_zeros(1, 3, *to)
+    collage = torch.zeros_like(picture)
     across = list(_pieces(columns, blocks[1], found.index.shape[1]))
-    for band, here in zip(torch.split(collage[0], BAND, 1), torch.split(rows, BAND), strict=True):
+    bands = (torch.split(collage[0], BAND, 1), torch.split(picture[0], BAND, 1), torch.split(rows, BAND))
+    for band, wanted, here in zip(*bands, strict=True):
+        shares = torch.zeros_like(band[0])
         for row, row_share in _pieces(here, blocks[0], found.index.shape[0]):
             for column, column_share in across:
                 index = found.index[row][:, column]
                 down = _moved(here.unsqueeze(1), places[0, index] - row.unsqueeze(1), blocks[0], height)
                 right = _moved(columns, places[1, index] - column, blocks[1], width)
                 pieces = source[:, (down * width + right).flatten()].view_as(band)
-                band.addcmul_(pieces, row_share.unsqueeze(1) * column_share)
+                away = (pieces - wanted).square_().sum(0) / UNLIKE**2
+                share = row_share.unsqueeze(1) * column_share / (1 + away.square_())
+                band.addcmul_(pieces, share)
+                shares += share
+        band /= shares
     return collage
 
 

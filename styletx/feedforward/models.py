@@ -95,8 +95,7 @@ def parts(style: str, *, is_one_pass: bool = False) -> list[str]:
     Raises:
         OptionError: as `find`.
     """
-    model = None if "://" in style else find(style)
-    if model is None:
+    if (model := find(style)) is None:
         return [style, str(ANY)] if is_one_pass else [style]
     picture = painting(model)
     return [str(model)] if picture is None else [str(model), str(picture), str(ANY)]
@@ -108,11 +107,13 @@ def shipped() -> list[str]:
 
 
 def find(style: str | os.PathLike[str]) -> Path | None:
-    """The model file that a name or a path means; None if it means a picture.
+    """The model file that a name or a path means; None if it means a picture, as any address does.
 
     Raises:
         OptionError: it looks like a bundled style's name, but none is called that and no such file exists.
     """
+    if "://" in str(style):
+        return None
     path = Path(style)
     if path.suffix.lower() in SUFFIXES:
         return path

@@ -101,7 +101,8 @@ def load_stylizer(
 def _loaded(style: images.Source, chosen: Options, download: backbones.Progress | None) -> Stylizer:
     if isinstance(style, str | os.PathLike):
         name = files.local(style)
-        if "://" not in name and (path := models.find(name)):
+        if path := models.find(name):
+            chosen = dataclasses.replace(chosen, method="one-pass")
             picture = models.painting(path) if name in models.bundled() else None  # a file is what it holds
             if picture is None or chosen.runtime == "onnx":
                 return TransformingStylizer(path, chosen)
