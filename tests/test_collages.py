@@ -16,7 +16,7 @@ from torch import Tensor
 import styletx
 from styletx import colors, images
 from styletx.feedforward import models, strips
-from styletx.feedforward.collages import LARGEST, Guide, enlarged, evened, pasted, together
+from styletx.feedforward.collages import LARGEST, Guide, calmed, enlarged, evened, pasted, together
 from styletx.matching import Candidates, Match
 from styletx.stylizers import TransformingStylizer, load_stylizer, stylize
 
@@ -94,6 +94,15 @@ def test_patches_are_as_light_as_the_photograph_and_keep_their_strokes() -> None
     before, after, wanted = (F.avg_pool2d(one, 32) for one in (collage, found, picture))
     assert (after - wanted).abs().mean() < 0.5 * (before - wanted).abs().mean()
     assert (found - F.avg_pool2d(found, 9, 1, 4)).std() > 0.8 * (collage - F.avg_pool2d(collage, 9, 1, 4)).std()
+
+
+def test_a_sketch_keeps_a_photographs_lights_where_they_differ() -> None:
+    photograph = torch.full((1, 3, 96, 192), 0.5)
+    photograph[..., 96:] = torch.where(torch.arange(96) // 8 % 2 == 0, 0.2, 0.8)  # stripes on the right
+    sketch = images.resize(photograph, (24, 48)) + torch.tensor([0.2, 0.1, 0.0]).view(1, 3, 1, 1)
+    change = calmed(sketch, photograph) - images.resize(photograph, (24, 48))
+    torch.testing.assert_close(change[..., :16].mean((0, 2, 3)), torch.tensor([0.2, 0.1, 0.0]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(change[..., 32:].mean((0, 2, 3)), torch.tensor([0.14, 0.04, -0.06]), atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(48, 64), (101, 130), (480, 64)])

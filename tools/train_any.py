@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from styletx import devices, files, images  # noqa: E402
 from styletx.feedforward import models  # noqa: E402
-from styletx.feedforward.collages import Guide, together  # noqa: E402
+from styletx.feedforward.collages import Guide, lively, together  # noqa: E402
 from styletx.feedforward.networks import Layout, Transformer  # noqa: E402
 from styletx.feedforward.training.measuring import total  # noqa: E402
 from styletx.feedforward.training.objective import TrainingObjective  # noqa: E402
@@ -42,7 +42,7 @@ SIZES = (496, 504, 512, 528)  # px of the long side of pairs; their coarsest sca
 LAYOUT = Layout((16, 48, 96), lowpass=True, bridges=True, full=12, collage=True)
 OWN_SIZE = 768  # px of the long side up to which a picture is painted at one scale
 CROP, BATCH, RATE, WARM_UP = 224, 3, 0.01, 30
-WEIGHTS = {"content": 1.0, "style": 8.0, "adversarial": 3.0, "tv": 0.0}
+WEIGHTS = {"content": 1.0, "edges": 5.0, "style": 8.0, "adversarial": 3.0, "tv": 0.0}
 NOISE = 2.5 / 255  # standard deviation of a sensor's noise in photographs at most
 HELD_OUT = 6  # pairs to look at
 # How often the channels of a whole example change places, it is inverted after that, and it turns grey: more palettes
@@ -130,6 +130,15 @@ def crops(examples: list[Tensor], draw: random.Random) -> Tensor:
     return torch.stack(found, 1)
 
 
+def edges(output: Tensor, photo: Tensor, painted: Tensor) -> Tensor:
+    """The mean difference of pictures `[B, 3, H, W]` where the photograph is lively.
+
+    Where strokes lie in a sky is chance, but eyes and outlines have to be where they are.
+    """
+    share = lively(photo)
+    return (share * (output - painted).abs()).sum() / (3 * share.sum() + 1)
+
+
 def halved(pixels: Tensor) -> Tensor:
     """Pictures `[B, C, H, W]` at half the size."""
     return F.interpolate(pixels, scale_factor=0.5, mode="bicubic", antialias=True).clamp(0, 1)
@@ -183,6 +192,7 @@ def train(photos: list[Path], steps: int, resume: bool, first: Path | None) -> N
         output = network(given(network, batch, draw))
         # Values out of range are clamped, but their gradient is as if they were not, so that they are pulled back.
         found = objective.like(batch[3], learns=True).losses(output + (output.clamp(0, 1) - output).detach())
+        found["edges"] = edges(output, batch[2], batch[3])
         total(found, WEIGHTS).backward()
         for one in chosen:
             one.step()
