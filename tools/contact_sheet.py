@@ -3,6 +3,7 @@
     python tools/contact_sheet.py -o docs/results.jpg
     python tools/contact_sheet.py -o docs/styles.jpg --trained
     python tools/contact_sheet.py -o docs/looks.jpg --looks --photographs cat --paintings watercolor
+    python tools/contact_sheet.py -o docs/one-pass.jpg --fast --photographs cat coffee
     python tools/contact_sheet.py -o docs/compact.jpg --against ../shared/weights/vgg19-relu3_1.safetensors
 
 Each picture is made by the shipped command with its defaults, in outputs/, unless it is there already.
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("--paintings", nargs="*", default=names(ASSETS / "styles"), metavar="NAME")
     parser.add_argument("--trained", action="store_true", help="the trained styles instead of paintings")
     parser.add_argument("--looks", action="store_true", help="each picture in each look, a column each")
+    parser.add_argument("--fast", action="store_true", help="add a row for each photograph in one pass")
     parser.add_argument(
         "--against", metavar="FILE", help="by Gram alone, add a row for each photograph with these VGG-19 weights"
     )
@@ -86,6 +88,8 @@ def main() -> None:
                 rows.append([picture(content), *looks])
             continue
         ways: list[Sequence[str]] = [() if arguments.trained else COMPACT]
+        if arguments.fast:
+            ways.append(["--fast"])
         if arguments.against:  # both by Gram alone, whose figures the networks are compared by
             ways = [(*COMPACT, "--match", "0"), ("--weights", arguments.against, "--match", "0")]
         for way in ways:
