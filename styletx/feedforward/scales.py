@@ -88,6 +88,7 @@ def repaint(
             grain.added(_mix(mixed, earlier, index), seed, in_place=True)
         else:
             beside = guide.beside(mixed, guide.sketches(mixed) if earlier is None else earlier)
+        earlier = None  # a quarter of the picture, which is not needed any more
         for progress, painted in strips.repaint(network, mixed, beside, whole_pixels=whole, in_place=True):
             if progress == 1 and not bool(painted.isfinite().all()):
                 raise FloatingPointError("values that are not finite numbers")
