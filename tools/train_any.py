@@ -42,7 +42,7 @@ SIZES = (496, 504, 512, 528)  # px of the long side of pairs; their coarsest sca
 LAYOUT = Layout((16, 48, 96), lowpass=True, bridges=True, full=12, collage=True)
 OWN_SIZE = 768  # px of the long side up to which a picture is painted at one scale
 CROP, BATCH, RATE, WARM_UP = 224, 3, 0.01, 30
-WEIGHTS = {"content": 1.0, "edges": 5.0, "style": 8.0, "adversarial": 3.0, "tv": 0.0}
+WEIGHTS = {"content": 1.0, "edges": 5.0, "style": 12.0, "adversarial": 5.0, "tv": 0.0}
 NOISE = 2.5 / 255  # standard deviation of a sensor's noise in photographs at most
 HELD_OUT = 6  # pairs to look at
 # How often the channels of a whole example change places, it is inverted after that, and it turns grey: more palettes
