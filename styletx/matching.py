@@ -30,7 +30,7 @@ SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 BEYOND = ((-2, 0), (2, 0), (0, -2), (0, 2))
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 AROUND = (*SIDES, *CORNERS)
-VISIBLE = 0.5  # of a place, for others to be like it
+VISIBLE = 0.5  # of a place, as a share of what is visible of any, for others to be like it
 TINY = 1e-6
 NOWHERE = -1
 
@@ -128,7 +128,7 @@ class Candidates:
     @cached_property
     def hidden(self) -> Tensor | None:
         """Which places show nothing that anything could be like, `[N]`; None if there is none."""
-        return None if self.shares is None else self.shares[:, 0] <= VISIBLE
+        return None if self.shares is None else self.shares[:, 0] <= VISIBLE * self.shares.max()
 
     @cached_property
     def places(self) -> Tensor:

@@ -217,6 +217,16 @@ def test_odd_sizes_of_photographs_and_paintings(size: tuple[int, int]) -> None:
     assert found.shape[-2:] == (48, 64)
 
 
+@pytest.mark.parametrize(("least", "most"), [(0, 15), (240, 255), (100, 160)])
+def test_a_painting_of_little_contrast_keeps_it(least: int, most: int) -> None:
+    pale = (painting() / 255 * (most - least) + least).round().astype(np.uint8)
+    found = stylize(ASSETS / "content/cat.jpg", pale, method="one-pass", size=128, device="cpu").pixels * 255
+    wanted = torch.from_numpy(pale).float()
+    assert found.min() >= least - 0.5 and found.max() <= most + 0.5
+    assert abs(float(found.mean() - wanted.mean())) < 0.2 * (most - least)
+    assert 0.5 < float(found.std() / wanted.std()) < 2
+
+
 def test_a_painting_of_one_colour_paints_nothing_else() -> None:
     for colour in ([0, 0, 0], [128, 128, 128], [200, 30, 30]):
         plain = np.full((40, 40, 3), colour, np.uint8)
@@ -233,6 +243,21 @@ def test_what_is_transparent_in_a_painting_is_not_pasted() -> None:
     found = one.beside(pixels, shrunk(pixels))[:, :3]
     magenta = (found[:, 0] > 0.9) & (found[:, 1] < 0.1) & (found[:, 2] > 0.9)
     assert magenta.float().mean() < 0.02
+
+
+def test_a_painting_that_is_half_transparent_everywhere_is_matched_as_ever() -> None:
+    pixels = images.read(photo()).pixels
+    faint = np.dstack([painting(), np.full((48, 64), 100, np.uint8)])
+    found = [one.beside(pixels, shrunk(pixels)) for one in (guide(painting()), guide(Image.fromarray(faint, "RGBA")))]
+    torch.testing.assert_close(*found, atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize("method", ["one-pass", "optimisation"])
+def test_a_painting_that_would_only_be_enlarged_is_told(method: str) -> None:
+    start = "style_size 128 enlarges the painting, which is 64 px long"
+    for size, is_told in ((128, True), (96, False)):
+        notes = load_stylizer(painting(), method=method, style_size=size, device="cpu").notes
+        assert any(str(note).startswith(start) for note in notes) == is_told
 
 
 def test_a_photograph_on_grey_paper_stays_grey() -> None:

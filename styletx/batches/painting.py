@@ -16,7 +16,7 @@ from styletx.batches.manifest import Recipe
 from styletx.batches.plan import Job
 from styletx.errors import OutputError, PictureError, StyletxError
 from styletx.notes import Notes
-from styletx.options import Options
+from styletx.options import PLACES, Options
 from styletx.stylizers import Result, Run, Stylizer
 
 
@@ -113,9 +113,8 @@ class Loader:
         if self._device is not None and options.get("device", "auto") == "auto":
             options["device"] = self._device
         stylizer = stylizers.load_stylizer(*self.found(recipe.style, options))
-        # A result tells what was asked for, and not where this process found it. What was left open, such as the
-        # values of a look, the stylizer has settled.
-        asked = {name: value for name, value in recipe.options.items() if value is not None}
+        # A result tells what was asked for, and not where this process found it.
+        asked = {name: recipe.options[name] for name in ("device", *PLACES) if name in recipe.options}
         stylizer.options = dataclasses.replace(stylizer.options, **asked)
         return stylizer
 

@@ -87,8 +87,7 @@ class Options:
     look: str = search(
         "balanced",
         "Look",
-        "Bundle of options, which single ones overrule: in faithful, small things stay; bold has wide strokes; blended "
-        "matches half as much, and gram not at all.",
+        "Bundle of options, which single ones overrule: faithful keeps small things, bold has wide strokes.",
         choices=tuple(LOOKS),
     )
     style_weight: float = search(60.0, "Look", "Weight of the style loss: more is more painting.", 0, metavar="W")

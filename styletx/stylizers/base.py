@@ -20,11 +20,12 @@ from torch import Tensor
 from styletx import context, errors, images
 from styletx._version import __version__
 from styletx.errors import OptionError
-from styletx.notes import Notes
+from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import PLACES, Options
 from styletx.stylizers.finishing import finish
 
+ENLARGED = 2  # times as large as it is, from which a painting shows nothing but a blur
 AnySource = TypeVar("AnySource", bound=images.Source)  # so that a list of one kind of source is a list of sources
 
 
@@ -215,6 +216,17 @@ class Stylizer(abc.ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.style} on {self.device}>"
+
+
+def enlarged(painting: images.Picture, style_size: int | None) -> Notes:
+    """A note if a painting would be seen much larger than it is."""
+    side = max(painting.pixels.shape[-2:])
+    if style_size is None or style_size < ENLARGED * side:
+        return ()
+    name = errors.field("style_size")
+    return (
+        Note(f"{name} {style_size} enlarges the painting, which is {side} px long: slow, and shows no more of it."),
+    )
 
 
 def enough(size: tuple[int, int], least: int) -> int:

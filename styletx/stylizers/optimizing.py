@@ -22,7 +22,7 @@ from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import OPTIMISATION, Options, idle, layer_weights
 from styletx.painting import Painting
-from styletx.stylizers.base import Run, Stylizer
+from styletx.stylizers.base import Run, Stylizer, enlarged
 from styletx.stylizers.forecast import bytes_per_pixel
 
 # Pixels painted beyond each edge and cut off at the end. Whatever a network takes to be beyond the border, it sees the
@@ -83,7 +83,7 @@ class OptimizingStylizer(Stylizer):
         unused = [Note(f"Only one pass uses {', '.join(changed)}; the optimisation ignores it.")] if changed else []
         if options.rotations and not (self.match and options.style_weight):
             unused += [Note(f"Nothing is matched with the painting, so {field('rotations')} has no effect.")]
-        self.notes = (*style.notes, *self.backbone.notes, *unused)
+        self.notes = (*style.notes, *enlarged(style, options.style_size), *self.backbone.notes, *unused)
         self.painting = Painting(
             style,
             self._activations,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import shutil
@@ -20,13 +21,14 @@ from styletx.feedforward.networks import Repainter
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import ONE_PASS, Options, idle
-from styletx.stylizers.base import Result, Run, Stylizer, enough
+from styletx.stylizers.base import Result, Run, Stylizer, enlarged, enough
 from styletx.stylizers.optimizing import OptimizingStylizer
 
 COMPILERS = (os.environ.get("CXX", "g++"), "g++", "c++", "clang++", "cl")
 # Bytes that a pixel takes: of a picture that goes through the network at once, and of one that goes in strips.
 WHOLE, STRIPS = 300, 60
 PAINTING = 500  # that one of the painting takes, where pieces are matched with it
+NARROW = 0.5  # range of a painting's values below which it is painted as if they reached from 0 to 1
 LITTLE = 2**29  # bytes that are not worth asking for
 BATCH = 8  # pictures that keep a GPU busy; one keeps a CPU busy
 
@@ -61,6 +63,7 @@ class TransformingStylizer(Stylizer):
         self.own_size = own if type(own) is int and own > 0 else None
         clouds = self.description.get("clouds")
         self.clouds = min(1.0, max(0.0, clouds)) if isinstance(clouds, float) else 0.0
+        self.range = 0.0, 1.0  # of the values that it paints
         if painting is None:
             self.guide = None
             self.style = path.stem if path in models.bundled().values() else str(path)
@@ -99,6 +102,11 @@ class TransformingStylizer(Stylizer):
             device=self.options.device,
             precision="float32",  # so that every machine finds the same places
         )
+        least, most = (float(extreme) for extreme in picture.pixels.aminmax())
+        if most - least < NARROW:  # a network that has seen more contrast would add it
+            self.range = least, most
+            stretched = (picture.pixels - least) / max(most - least, 1 / 255)
+            picture = dataclasses.replace(picture, pixels=stretched)
         sketcher = OptimizingStylizer(picture, options)
         return Guide(sketcher.painting, sketcher.sketch)
 
@@ -159,7 +167,8 @@ class TransformingStylizer(Stylizer):
                 guide=self.guide,
                 in_place=in_place,
             ):
-                yield Step(progress, painted)
+                least, most = self.range
+                yield Step(progress, painted if most - least == 1 else painted * (most - least) + least)
         except FloatingPointError:
             raise WeightsError(
                 f"{self.path}: these weights paint values that are not finite numbers; the file is damaged or its "
@@ -187,7 +196,7 @@ class TransformingStylizer(Stylizer):
 
 def _notes(options: Options, painting: images.Picture | None, is_onnx: bool, own_size: int | None) -> Iterator[Note]:
     if painting is not None:
-        yield from painting.notes
+        yield from (*painting.notes, *enlarged(painting, options.style_size))
         if options.runtime == "onnx":
             yield Note(f"ONNX Runtime cannot match a painting, so it is not used; {field('runtime')} has no effect.")
     elif options.style_size is not None and own_size is None:
