@@ -245,6 +245,8 @@ def test_the_contact_sheet_shows_every_result(run: Run) -> None:
         above, before = (200 - height) // 2, (200 - width) // 2
         assert np.abs(cell[above : above + height, before : before + width] - result).mean() < 12
         assert cell[: above - 8].min() > 240
+    told = CliRunner().invoke(main, ["info", "out/contact-sheet.jpg"])
+    assert told.exit_code == 0 and "command" not in told.stdout
 
 
 class Page(HTMLParser):

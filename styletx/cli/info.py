@@ -32,6 +32,9 @@ def command(file: str, as_json: bool) -> None:
     from styletx.cli import flags
 
     metadata = images.read_metadata(file)
+    if list(metadata) == ["styletx"]:  # a sheet of results
+        _tell(metadata, as_json)
+        return
     chosen = metadata.get("options")
     repeat = flags.command(
         _source(metadata.get("content")), _source(metadata.get("style")), chosen if isinstance(chosen, dict) else {}

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     "--output",
     metavar="FILE",
     show_default="outputs/CONTENT-STYLE.png",
-    help="Output file: .png, .jpg, .webp or .tif; '-' is stdout. An existing file is replaced.",
+    help="Output file: .png, .jpg, .webp or .tif; '-' is stdout. An existing file is replaced, unless the name "
+    "was not given.",
 )
 @click.option(
     "--save-every",
