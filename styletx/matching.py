@@ -85,11 +85,13 @@ class Candidates:
         columns: their hypercolumns `[N, D]`, picture after picture, row by row.
         sizes: (h, w) of each picture's grid.
         shares: how much of each place is visible, `[N, 1]`; None if all of them are.
+        handicaps: what a likeness to each place counts less, as a cosine, `[N]`; None for nothing.
     """
 
     columns: Tensor
     sizes: tuple[Size, ...]
     shares: Tensor | None = None
+    handicaps: Tensor | None = None
 
     @classmethod
     def of(cls, columns: Sequence[Tensor], shares: Sequence[Tensor | None] = ()) -> Candidates:
@@ -126,9 +128,13 @@ class Candidates:
         return directions
 
     @cached_property
-    def hidden(self) -> Tensor | None:
-        """Which places show nothing that anything could be like, `[N]`; None if there is none."""
-        return None if self.shares is None else self.shares[:, 0] <= VISIBLE * self.shares.max()
+    def handicap(self) -> Tensor | None:
+        """What a likeness to each place counts less, `[N]`: infinitely where it shows nothing; None for nothing."""
+        if self.shares is None:
+            return self.handicaps
+        visible = self.shares[:, 0]
+        hidden = torch.zeros_like(visible).masked_fill_(visible <= VISIBLE * visible.max(), math.inf)
+        return hidden if self.handicaps is None else hidden + self.handicaps
 
     @cached_property
     def places(self) -> Tensor:
@@ -233,8 +239,8 @@ def _nearest(wanted: Tensor, candidates: Candidates) -> Tensor:
     found = []
     for start in range(0, len(wanted), step):
         similarity = wanted[start : start + step] @ directions
-        if candidates.hidden is not None:
-            similarity.masked_fill_(candidates.hidden, -math.inf)
+        if candidates.handicap is not None:
+            similarity -= candidates.handicap
         found.append(similarity.argmax(1))
     return torch.cat(found)
 
@@ -245,10 +251,11 @@ def _nearest_around(wanted: Tensor, candidates: Candidates, start: Tensor) -> Te
 
 
 def _similarity(wanted: Tensor, candidates: Candidates, options: Tensor) -> Tensor:
-    """Cosines `[M, n]` between n positions' directions and M options for each; -inf for `NOWHERE` and hidden places."""
-    found = [(wanted * candidates.directions[option.clamp_min(0)]).sum(1) for option in options]
-    none = options < 0 if candidates.hidden is None else (options < 0) | candidates.hidden[options.clamp_min(0)]
-    return torch.stack(found).masked_fill(none, -math.inf)
+    """Cosines `[M, n]` between n positions' directions and M options for each, less handicaps; -inf for `NOWHERE`."""
+    found = torch.stack([(wanted * candidates.directions[option.clamp_min(0)]).sum(1) for option in options])
+    if candidates.handicap is not None:
+        found -= candidates.handicap[options.clamp_min(0)]
+    return found.masked_fill(options < 0, -math.inf)
 
 
 def _continued(wanted: Tensor, candidates: Candidates, nearest: Tensor, alike: Tensor, *, is_patchy: bool) -> Tensor:

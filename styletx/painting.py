@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from styletx.losses import gram_statistics, leading
 from styletx.matching import Candidates, grid, hypercolumns, scales
 
 KEPT = 12  # scales, more than any picture has
+PREFERENCE = 0.05  # what a likeness to a painting counts less, as a cosine, for each e-th of the largest share it has
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +27,13 @@ class Scale:
         grams: layer name to its `gram_statistics`.
         candidates: the places that a picture's are matched with; None without matching.
         scales: what each layer of a hypercolumn is divided by.
+        widths: channels of each of these layers.
     """
 
     grams: Mapping[str, Tensor]
     candidates: Candidates | None
     scales: list[Tensor]
+    widths: list[int]
 
 
 class Painting:
@@ -94,6 +97,15 @@ class Painting:
         side = round(max(size) * max(1.0, min(thinner / 2, math.sqrt(thinner))))
         return max(1, min(max(self.size), round(side * share)))
 
+    def scale(self, size: tuple[int, int], share: float) -> Scale:
+        """What it is at a scale that is a share of a result of a size (H, W)."""
+        return self.at(self.side(size, share), self.side(size))
+
+    @cached_property
+    def is_grey(self) -> bool:
+        """Whether it shows no colour."""
+        return colors.is_grey(self.pixels)
+
     def at(self, long_side: int, largest: int) -> Scale:
         """What the painting is at one scale of a run.
 
@@ -112,7 +124,7 @@ class Painting:
                 layer: gram_statistics(features[layer], images.shares(self.alpha, features[layer]))
                 for layer in self._style_layers
             }
-            candidates, weights = None, list[Tensor]()
+            candidates, weights, widths = None, list[Tensor](), list[int]()
             if self.matching_layers:
                 columns, shares = [], []
                 for turn in self._turns:
@@ -120,14 +132,14 @@ class Painting:
                     seen = self.see(turned) if turn else features
                     layers = [seen[layer] for layer in self.matching_layers]
                     size = grid((turned.shape[-2], turned.shape[-1]))
-                    weights = weights or scales(layers)
+                    weights, widths = weights or scales(layers), [layer.shape[1] for layer in layers]
                     columns.append(hypercolumns(layers, size, weights))
                     alpha = None if self.alpha is None else self.alpha.rot90(turn, (2, 3))
                     shares.append(images.shares(alpha, columns[-1]))
                 candidates = Candidates.of(columns, shares)
             if len(self._scales) == KEPT:
                 del self._scales[next(iter(self._scales))]
-            self._scales[long_side] = Scale(grams, candidates, weights)
+            self._scales[long_side] = Scale(grams, candidates, weights, widths)
         return self._scales[long_side]
 
     @cached_property
@@ -141,3 +153,70 @@ class Painting:
     @cached_property
     def _small(self) -> Tensor:
         return leading.small(self.pixels)
+
+
+class Mixture:
+    """Several paintings as one: their statistics add up, and the places of all of them are matched.
+
+    Args:
+        paintings: on one device, with the same layers.
+        shares: of each of them, more than 0; they add up to 1.
+    """
+
+    def __init__(self, paintings: Sequence[Painting], shares: Sequence[float]) -> None:
+        self.paintings, self.shares = paintings, shares
+        self.pixels = paintings[0].pixels
+        self.is_grey = all(one.is_grey for one in paintings)
+        self._scales: dict[tuple[int, ...], Scale] = {}
+
+    @cached_property
+    def colors(self) -> Colors:
+        """Their colours, those of each as often as its share says."""
+        found = [one.colors for one in self.paintings]
+        mean = self._mixed([one.mean for one in found])
+        spread = [one.covariance + torch.outer(one.mean - mean, one.mean - mean) for one in found]
+        return Colors(mean, self._mixed(spread))
+
+    @cached_property
+    def lead(self) -> float:
+        """How far their own shapes may lead, on average."""
+        return sum(share * one.lead for one, share in zip(self.paintings, self.shares, strict=True))
+
+    def scale(self, size: tuple[int, int], share: float) -> Scale:
+        """As `Painting.scale`."""
+        key = tuple(one.side(size, share) for one in self.paintings)
+        if key not in self._scales:
+            if len(self._scales) == KEPT:
+                del self._scales[next(iter(self._scales))]
+            self._scales[key] = self._together([one.scale(size, share) for one in self.paintings])
+        return self._scales[key]
+
+    def _together(self, parts: Sequence[Scale]) -> Scale:
+        grams = {
+            layer: self._mixed([one.grams[layer] / one.grams[layer][:, -1:, -1:] for one in parts])
+            for layer in parts[0].grams
+        }
+        layers = zip(*(part.scales for part in parts), strict=True)
+        weights = [self._mixed([one.square() for one in of_layer]).sqrt() for of_layer in layers]
+        return Scale(grams, self._candidates(parts, weights), weights, parts[0].widths)
+
+    def _candidates(self, parts: Sequence[Scale], weights: list[Tensor]) -> Candidates | None:
+        found = [one.candidates for one in parts if one.candidates is not None]
+        if not found:
+            return None
+        columns, shares, handicaps = [], [], []
+        for part, one, share in zip(parts, found, self.shares, strict=True):
+            layers = zip(part.scales, weights, part.widths, strict=True)
+            columns.append(one.columns * torch.cat([(own / mixed).expand(width) for own, mixed, width in layers]))
+            here = one.columns[:, :1]
+            shares.append(torch.ones_like(here) if one.shares is None else one.shares / one.shares.max())
+            handicaps.append(torch.full_like(here[:, 0], PREFERENCE * math.log(max(self.shares) / share)))
+        return Candidates(
+            torch.cat(columns),
+            sum((one.sizes for one in found), start=()),
+            None if all(one.shares is None for one in found) else torch.cat(shares),
+            torch.cat(handicaps),
+        )
+
+    def _mixed(self, values: Sequence[Tensor]) -> Tensor:
+        return torch.stack([share * one for one, share in zip(values, self.shares, strict=True)]).sum(0)

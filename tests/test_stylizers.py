@@ -702,7 +702,7 @@ def test_layers_weigh_what_their_network_or_the_user_says(content_picture: Path,
 def test_the_more_is_matched_the_nearer_is_each_part_to_its_model(content_picture: Path, style_picture: Path) -> None:
     stylizer = loaded(style_picture, size=64, **COMPACT)
     layers = stylizer.backbone.matching_layers
-    painting = stylizer.painting.at(64, 64)
+    painting = stylizer.painting.scale((64, 64), 1.0)
     assert painting.candidates is not None
     photo = transferred(images.read(content_picture).pixels, stylizer.painting.colors)
 
@@ -813,7 +813,7 @@ def test_what_is_cut_out_of_a_painting_counts_for_nothing(content_picture: Path,
     picture = np.stack([stripes, stripes // 2, 255 - stripes, np.full_like(stripes, 255)], 2)
     hole = picture.copy()
     hole[30:66, 30:66, 3] = 0
-    whole, cut = (loaded(one, rotations=rotations, **COMPACT).painting for one in (picture, hole))
+    whole, cut = (loaded(one, rotations=rotations, **COMPACT).paintings[0] for one in (picture, hole))
     assert whole.alpha is None and cut.alpha is not None and cut.lead == 0
     for layer, statistics in whole.at(96, 96).grams.items():
         # The deepest layers see beyond what is visible.
@@ -836,7 +836,7 @@ def test_what_is_cut_out_of_a_painting_counts_for_nothing(content_picture: Path,
 
 def test_a_long_thin_painting_is_seen_as_large_as_the_picture_and_never_enlarged(content_picture: Path) -> None:
     def side(style: tuple[int, int], size: tuple[int, int], **options: Any) -> int:
-        return loaded(np.zeros((*style, 3), np.uint8), **COMPACT | options).painting.side(size)
+        return loaded(np.zeros((*style, 3), np.uint8), **COMPACT | options).paintings[0].side(size)
 
     assert side((1024, 1024), (384, 512)) == side((768, 2048), (384, 512)) == 512  # up to twice as thin
     assert side((1024, 4096), (384, 512)) == 768  # three times

@@ -62,7 +62,7 @@ def on_device(painting: Any, weights: Path, **options: Any) -> OptimizingStylize
         painting, weights=str(weights), size=64, device="cpu", precision="float32", **options
     )
     assert isinstance(stylizer, OptimizingStylizer)
-    stylizer.device = stylizer.painting.device = DEVICE
+    stylizer.device = stylizer.paintings[0].device = DEVICE
     stylizer.network = stylizer.network.to(DEVICE)
     return stylizer
 

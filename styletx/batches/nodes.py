@@ -16,7 +16,7 @@ from styletx.batches.pipeline import pipeline
 from styletx.errors import StyletxError
 from styletx.feedforward import models
 from styletx.options import Options
-from styletx.stylizers import Stylizer
+from styletx.stylizers import Stylizer, mixing
 
 
 class Painter:
@@ -51,7 +51,7 @@ class SentLoader(Loader):
 
     def __init__(self, sent: Mapping[str, Any]) -> None:
         super().__init__()
-        self._sent = sent
+        self._sent = self.known = sent
         self._folder = tempfile.TemporaryDirectory(prefix="styletx-")
         self._placed: dict[str, str] = {}
 
@@ -69,15 +69,18 @@ class SentLoader(Loader):
                 message = message.replace(place, path)
             raise type(error)(message) from error
 
-    def found(self, style: str, options: dict[str, Any]) -> tuple[images.Source, Options]:
+    def found(self, style: str, options: dict[str, Any]) -> tuple[mixing.Style, Options]:
         """As `Loader.found`; a file that is missing or different on this node is taken from what was sent."""
         for name in ("weights", "init"):
             if options.get(name) in self._sent:
                 options[name] = self._place(options[name])
-        if style not in self._sent:
-            return super().found(style, options)
-        is_model = style in models.bundled() or Path(style).suffix in models.SUFFIXES
-        return self._place(style) if is_model else NamedBytes(self._fetched(style), style), Options(**options)
+        return super().found(style, options)
+
+    def _source(self, name: str) -> images.Source:
+        if name not in self._sent:
+            return super()._source(name)
+        is_model = name in models.bundled() or Path(name).suffix in models.SUFFIXES
+        return self._place(name) if is_model else NamedBytes(self._fetched(name), name)
 
     def _place(self, path: str) -> str:
         data = self._fetched(path)
@@ -97,13 +100,14 @@ class SentLoader(Loader):
         return data
 
 
-def needed(styles: Sequence[Recipe]) -> dict[str, bytes]:
+def needed(recipes: Sequence[Recipe]) -> dict[str, bytes]:
     """The files on this machine that styles need: path, or name of a bundled style, to contents."""
     contents = {}
-    for recipe in styles:
-        for name in (recipe.style, recipe.options.get("weights"), recipe.options.get("init")):
+    for recipe in recipes:
+        styles = [str(part.source) for part in mixing.parts(recipe.style)]
+        for name in (*styles, recipe.options.get("weights"), recipe.options.get("init")):
             if name and name not in contents and not places.is_url(name):
                 with contextlib.suppress(StyletxError):
-                    path = models.find(name) if name == recipe.style else None
+                    path = models.find(name) if name in styles else None
                     contents[name] = places.read(str(path or name))
     return contents

@@ -6,7 +6,7 @@ import dataclasses
 import io
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from styletx.batches.plan import Job
 from styletx.errors import OutputError, PictureError, StyletxError
 from styletx.notes import Notes
 from styletx.options import PLACES, Options
-from styletx.stylizers import Result, Run, Stylizer
+from styletx.stylizers import Result, Run, Stylizer, mixing
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ class NamedBytes(io.BytesIO):
 class Loader:
     """Prepares a style when it is first asked for, and keeps it until another one is. Any thread may call it."""
 
+    known: Container[str] = ()  # names of files that need not be on this machine's disk
+
     def __init__(self, device: str | None = None) -> None:
         self._device = device
         self._lock = threading.Lock()
@@ -118,9 +120,13 @@ class Loader:
         stylizer.options = dataclasses.replace(stylizer.options, **asked)
         return stylizer
 
-    def found(self, style: str, options: dict[str, Any]) -> tuple[images.Source, Options]:
+    def found(self, style: str, options: dict[str, Any]) -> tuple[mixing.Style, Options]:
         """The style and the options as this process can reach them."""
-        return NamedBytes(places.read(style), style) if places.is_url(style) else style, Options(**options)
+        parts = mixing.parts(style, self.known)
+        return [(self._source(str(part.source)), part.weight) for part in parts], Options(**options)
+
+    def _source(self, name: str) -> images.Source:
+        return NamedBytes(places.read(name), name) if places.is_url(name) else name
 
 
 def read(task: Task) -> bytes | Painted:

@@ -165,7 +165,7 @@ def _rooms(styles: Sequence[str], earlier: Mapping[str, tuple[str, str]], reserv
             if len(alike) == 1 and room not in known.values():
                 known.setdefault(alike[0], room)
     new = [style for style in styles if style not in known]
-    fresh = _told_apart([places.inside(_name(style)) for style in new], "")
+    fresh = _told_apart([places.inside(_title(style)) for style in new], "")
     made = dict(zip(new, _numbered(fresh, reserved=(*reserved, *taken)), strict=True))
     return [known.get(style) or made[style] for style in styles]
 
@@ -276,6 +276,14 @@ def _folded(name: str) -> str:
 
 def _name(path: str) -> str:
     return posixpath.basename(path.replace(os.sep, "/").rstrip("/")) or "style"
+
+
+def _title(style: str) -> str:
+    """What a style's folder is named after: its file, or those that it is mixed of, with their weights."""
+    if "+" not in style or os.path.exists(style):
+        return _name(style)
+    parts = [part.partition(":") for part in map(_name, style.split("+"))]
+    return "+".join(f"{PurePosixPath(name).stem}{'-' * bool(weight)}{weight}" for name, _, weight in parts) + ".mix"
 
 
 def _same_folder(folder: str, output: str) -> bool:

@@ -303,19 +303,24 @@ def _lists(sources: Sequence[Path]) -> Iterator[str]:
 def _files_of(styles: Sequence[Path], options: Options) -> Iterator[str]:
     """The files that styles and options name, and other names."""
     from styletx.feedforward import models
+    from styletx.stylizers import mixing
 
     for style in map(files.local, styles):
-        yield from models.parts(style)
+        for part in mixing.parts(style):
+            yield from models.parts(str(part.source))
     yield from models.shipped()
     yield from (files.local(name) for name in (options.init, options.weights) if name)
 
 
 def _recipe(style: str, options: dict[str, Any]) -> Recipe:
     from styletx.feedforward import models
+    from styletx.stylizers import mixing
 
-    is_one_pass = options["method"] == "one-pass" or models.find(style) is not None
+    parts = mixing.parts(style)
+    is_one_pass = options["method"] == "one-pass" or all(part.is_trained for part in parts)
+    names = [name for part in parts for name in models.parts(str(part.source), is_one_pass=is_one_pass)]
     try:
-        sha256 = files.sha256(b"".join(map(places.read, models.parts(style, is_one_pass=is_one_pass))))
+        sha256 = files.sha256(b"".join(map(places.read, names)))
     except PictureError:
         sha256 = None  # loading it will tell what is wrong
     # A trained style is painted in one pass, whether or not that was asked for.

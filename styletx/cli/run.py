@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=GroupedCommand)
 @click.argument("content")
-@click.argument("style")
+@click.argument("styles", nargs=-1, required=True, metavar="STYLE[:WEIGHT]...")
 @click.option(
     "-o",
     "--output",
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 @option_flags()
 def command(
     content: str,
-    style: str,
+    styles: tuple[str, ...],
     output: str | None,
     save_every: int | None,
     timelapse: str | None,
@@ -52,6 +53,8 @@ def command(
     **options: Any,
 ) -> None:
     """Repaint the photograph CONTENT in the style of STYLE: a painting, or a trained style.
+
+    Several styles are mixed, each as much as its WEIGHT says, which is 1 unless given.
 
     A trained style is a name that `styletx styles` lists, a .safetensors file written by
     `styletx train`, or an .onnx file written by `styletx export`.
@@ -63,18 +66,18 @@ def command(
     from styletx.cli import progress
     from styletx.feedforward import models
     from styletx.options import Options
-    from styletx.stylizers import load_stylizer
+    from styletx.stylizers import load_stylizer, mixing
 
     started = time.perf_counter()
-    content, style = files.local(content), files.local(style)
+    content, parts = files.local(content), mixing.parts(styles)
     output = None if output is None else files.local(output)
     chosen = Options(**options)
     to_stdout = output == "-" or (output is None and content == "-")
     if to_stdout:
         _check_stdout(as_json, save_every)
-    target = _default_output(content, style) if output is None else Path(output)
+    target = _default_output(content, [str(part.source) for part in parts]) if output is None else Path(output)
     given = (files.local(name) for name in (chosen.init, chosen.weights) if name)
-    sources = [content, style, *given, *models.shipped()]
+    sources = [content, *(str(part.source) for part in parts), *given, *models.shipped()]
     place = files.numbered(target) if output is None else target
     if not to_stdout:
         images.check_output(place, sources=sources)
@@ -90,7 +93,7 @@ def command(
     if content != "-":
         images.check(content, max_pixels=chosen.max_pixels)
     with progress.download_bar(quiet) as download:
-        stylizer = load_stylizer(style, chosen, download=download)
+        stylizer = load_stylizer(styles, chosen, download=download)
     if not stylizer.is_gradual and (timelapse is not None or save_every):
         raise OptionError(
             f"{field('timelapse' if timelapse is not None else 'save_every')}: one pass shows nothing on the way; "
@@ -136,9 +139,9 @@ def command(
     click.get_current_context().exit(stop.code)
 
 
-def _default_output(content: str, style: str) -> Path:
-    name = "stdin" if content == "-" else Path(content).stem
-    return outputs.FOLDER / f"{name}-{Path(style).stem}.png"
+def _default_output(content: str, styles: Sequence[str]) -> Path:
+    names = ["stdin" if content == "-" else Path(content).stem, *(Path(style).stem for style in styles)]
+    return outputs.FOLDER / f"{'-'.join(names)}.png"
 
 
 def _stage(target: Path, count: int) -> Path:

@@ -22,7 +22,10 @@ from styletx import backbones, context, files, images
 from styletx.feedforward import models
 from styletx.optimization import Step
 from styletx.options import Options, combined, explained
+from styletx.stylizers import mixing
 from styletx.stylizers.base import Result, Run, Stylizer
+from styletx.stylizers.blending import BlendingStylizer
+from styletx.stylizers.mixing import Style
 from styletx.stylizers.optimizing import OptimizingStylizer
 from styletx.stylizers.transforming import TransformingStylizer
 
@@ -45,7 +48,7 @@ __all__ = [
 @explained
 def stylize(
     content: images.Source,
-    style: images.Source,
+    style: Style,
     options: Options | None = None,
     *,
     progress: Callable[[Step], None] | None = None,
@@ -74,7 +77,7 @@ def stylize(
 
 @explained
 def load_stylizer(
-    style: images.Source,
+    style: Style,
     options: Options | None = None,
     *,
     download: backbones.Progress | None = None,
@@ -98,7 +101,30 @@ def load_stylizer(
         return _loaded(style, chosen, download)
 
 
-def _loaded(style: images.Source, chosen: Options, download: backbones.Progress | None) -> Stylizer:
+def _loaded(style: Style, chosen: Options, download: backbones.Progress | None) -> Stylizer:
+    parts = [part for part in mixing.parts(style) if part.weight]
+    if len(parts) == 1:
+        return _single(parts[0].source, chosen, download)
+    whole = sum(part.weight for part in parts)
+    # Paintings are optimised together, and what is painted in one pass is blended.
+    together, alone = list[tuple[images.Picture, float]](), list[tuple[Stylizer, float]]()
+    for part in parts:
+        share = part.weight / whole
+        if chosen.method == "one-pass" or part.is_trained:
+            one = _single(part.source, chosen, download)
+            one.styles = (part.label(one.style),)
+            alone.append((one, share))
+        else:
+            picture = images.read(part.source, max_pixels=chosen.max_pixels)
+            together.append((dataclasses.replace(picture, name=part.label(picture.name)), share))
+    if together:
+        theirs = sum(share for _, share in together)
+        mixed = [(picture, share / theirs) for picture, share in together]
+        alone.insert(0, (OptimizingStylizer(mixed, chosen, download=download), theirs))
+    return alone[0][0] if len(alone) == 1 else BlendingStylizer(alone)
+
+
+def _single(style: images.Source, chosen: Options, download: backbones.Progress | None) -> Stylizer:
     if isinstance(style, str | os.PathLike):
         name = files.local(style)
         if path := models.find(name):

@@ -110,8 +110,8 @@ class Stylizer(abc.ABC):
     One thread at a time may use it, but for `start`; threads with a stylizer each do not disturb one another.
 
     Attributes:
-        style: name of the style.
-        sha256: of its file; None if it came from none.
+        styles: names of the paintings or trained styles that make up the style.
+        sha256: of their files, with a "+" between two; None if one came from none.
         options: how to repaint.
         device: where.
         notes: what a person should know of the style and the options.
@@ -119,13 +119,18 @@ class Stylizer(abc.ABC):
         batch_size: how many pictures of one size are worth giving to `finish` at once.
     """
 
-    style: str
+    styles: tuple[str, ...]
     sha256: str | None = None
     options: Options
     device: torch.device
     notes: Notes = ()
     is_gradual: bool = True
     batch_size: int = 1
+
+    @property
+    def style(self) -> str:
+        """The name of the style."""
+        return "+".join(self.styles)
 
     @overload
     def __call__(self, content: list[images.Source] | tuple[images.Source, ...]) -> list[Result]: ...
@@ -216,6 +221,11 @@ class Stylizer(abc.ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.style} on {self.device}>"
+
+
+def joined(hashes: Sequence[str | None]) -> str | None:
+    """Hashes as `Stylizer.sha256` has them."""
+    return "+".join(filter(None, hashes)) if all(hashes) else None
 
 
 def enlarged(painting: images.Picture, style_size: int | None) -> Notes:
@@ -320,7 +330,7 @@ class Run:
             "torch": torch.__version__,
             "content": named(self.name),
             "content_sha256": self.sha256,
-            "style": named(self.stylizer.style),
+            "style": "+".join(map(named, self.stylizer.styles)),
             "style_sha256": self.stylizer.sha256,
             "options": options | {name: named(options[name]) for name in PLACES if options[name]},
             **self.stylizer.about,

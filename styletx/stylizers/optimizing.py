@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,8 +21,8 @@ from styletx.matching import CELL, Match, grid, hypercolumns, match
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import OPTIMISATION, Options, idle, layer_weights
-from styletx.painting import Painting
-from styletx.stylizers.base import Run, Stylizer, enlarged
+from styletx.painting import Mixture, Painting
+from styletx.stylizers.base import Run, Stylizer, enlarged, joined
 from styletx.stylizers.forecast import bytes_per_pixel
 
 # Pixels painted beyond each edge and cut off at the end. Whatever a network takes to be beyond the border, it sees the
@@ -53,13 +53,21 @@ class OptimizingStylizer(Stylizer):
     The style's targets are kept from one picture to the next.
 
     Args:
-        style: the painting.
+        style: the painting, or several with a share of each, more than 0; they add up to 1.
         options: how to repaint.
         download: called with bytes done and bytes in all while weights are downloaded.
     """
 
-    def __init__(self, style: images.Picture, options: Options, *, download: backbones.Progress | None = None) -> None:
-        self.style, self.sha256 = style.name, style.sha256
+    def __init__(
+        self,
+        style: images.Picture | Sequence[tuple[images.Picture, float]],
+        options: Options,
+        *,
+        download: backbones.Progress | None = None,
+    ) -> None:
+        pictures, shares = zip(*([(style, 1.0)] if isinstance(style, images.Picture) else style), strict=True)
+        self.styles = tuple(one.name for one in pictures)
+        self.sha256 = joined([one.sha256 for one in pictures])
         self.options = options.resolved()
         self.match = self.options.match or 0.0
         self.device = devices.choose(options.device)
@@ -83,16 +91,21 @@ class OptimizingStylizer(Stylizer):
         unused = [Note(f"Only one pass uses {', '.join(changed)}; the optimisation ignores it.")] if changed else []
         if options.rotations and not (self.match and options.style_weight):
             unused += [Note(f"Nothing is matched with the painting, so {field('rotations')} has no effect.")]
-        self.notes = (*style.notes, *enlarged(style, options.style_size), *self.backbone.notes, *unused)
-        self.painting = Painting(
-            style,
-            self._activations,
-            self.device,
-            self.backbone.style_layers,
-            self.backbone.matching_layers,
-            rotations=options.rotations,
-            style_size=options.style_size,
-        )
+        told = [note for one in pictures for note in (*one.notes, *enlarged(one, options.style_size))]
+        self.notes = (*told, *self.backbone.notes, *unused)
+        self.paintings = [
+            Painting(
+                one,
+                self._activations,
+                self.device,
+                self.backbone.style_layers,
+                self.backbone.matching_layers,
+                rotations=options.rotations,
+                style_size=options.style_size,
+            )
+            for one in pictures
+        ]
+        self.painting = self.paintings[0] if len(pictures) == 1 else Mixture(self.paintings, shares)
 
     def steps(self, run: Run) -> Iterator[Step]:
         """Repaint a run's photograph, coarse to fine.
@@ -173,7 +186,7 @@ class OptimizingStylizer(Stylizer):
 
     def _axes(self, photo: Tensor) -> Tensor | None:
         """The axes of colour in which to search: grey stays grey, and the fewer colours a painting has, the closer."""
-        if colors.is_grey(self.painting.pixels) and colors.is_grey(photo):
+        if self.painting.is_grey and colors.is_grey(photo):
             return colors.GREY
         if not self.match:
             return None
@@ -193,7 +206,7 @@ class OptimizingStylizer(Stylizer):
         options, backbone = self.options, self.backbone
         content = self._activations(photo)
         share = max(photo.shape[-2:]) / max(_canvas(size))
-        painting = self.painting.at(self.painting.side(size, share), self.painting.side(size))
+        painting = self.painting.scale(size, share)
         is_last = photo.shape[-2:] == _canvas(size)
         has_strokes = is_last and earlier is not None
         style_weight = options.style_weight * (MATCHED_STYLE * DETAILS if has_strokes else MATCHED_STYLE) ** self.match
@@ -272,8 +285,11 @@ class OptimizingStylizer(Stylizer):
     def _forecasts(self, size: tuple[int, int]) -> tuple[float, float]:
         """Bytes that a result of a size (H, W) needs on the device at its peak, and that the painting needs for it."""
         canvas, painting = self._bytes_per_pixel
-        style = images.fit(self.painting.size, self.painting.side(size))
-        return math.prod(_canvas(size)) * canvas, math.prod(style) * painting
+        return math.prod(_canvas(size)) * canvas, math.prod(self._style_size(size)) * painting
+
+    def _style_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """That of the painting that is seen largest for a result of a size (H, W)."""
+        return max((images.fit(one.size, one.side(size)) for one in self.paintings), key=math.prod)
 
     def _forecast(self, size: tuple[int, int]) -> float:
         return max(self._forecasts(size))
@@ -284,10 +300,11 @@ class OptimizingStylizer(Stylizer):
         if available is not None and self._forecast(size) > available:
             raise self._out_of_memory(name, size)
         share = max(optimization.pyramid_sizes(size)[0]) / max(size)
-        short = min(images.fit(self.painting.size, self.painting.side(size, share)))
+        painting = min(self.paintings, key=lambda one: min(images.fit(one.size, one.side(size, share))))
+        short = min(images.fit(painting.size, painting.side(size, share)))
         if short >= SHORTEST_STYLE:
             return ()
-        enough = math.ceil(SHORTEST_STYLE / share * max(self.painting.size) / min(self.painting.size))
+        enough = math.ceil(SHORTEST_STYLE / share * max(painting.size) / min(painting.size))
         return (
             Note(
                 f"The painting's short side is {short} px where large shapes are laid out, which says little of its "
@@ -311,7 +328,7 @@ class OptimizingStylizer(Stylizer):
         else:
             advice = f"free some memory or choose another {field('device')}"
         if needed > self._forecasts(size)[0]:
-            name, size = self.style, images.fit(self.painting.size, self.painting.side(size))
+            name, size = self.style, self._style_size(size)
         return MemoryLimitError(
             f"{shown(name)}: {size[1]}×{size[0]} px needs about {needed / 2**30:.1f} GiB, and {self.device} has "
             f"{available / 2**30:.1f} GiB free; {advice}"

@@ -66,11 +66,11 @@ class TransformingStylizer(Stylizer):
         self.range = 0.0, 1.0  # of the values that it paints
         if painting is None:
             self.guide = None
-            self.style = path.stem if path in models.bundled().values() else str(path)
+            self.styles = (path.stem if path in models.bundled().values() else str(path),)
             self.sha256 = files.sha256_of(path)
         else:
             self.guide = self._guide(painting)
-            self.style, self.sha256 = painting.name, painting.sha256
+            self.styles, self.sha256 = (painting.name,), painting.sha256
         self.notes = tuple(_notes(options, painting, is_onnx, self.own_size))
         self.batch_size = BATCH if self.device.type == "cuda" else 1
 
@@ -108,7 +108,7 @@ class TransformingStylizer(Stylizer):
             stretched = (picture.pixels - least) / max(most - least, 1 / 255)
             picture = dataclasses.replace(picture, pixels=stretched)
         sketcher = OptimizingStylizer(picture, options)
-        return Guide(sketcher.painting, sketcher.sketch)
+        return Guide(sketcher.paintings[0], sketcher.sketch)
 
     def check(self, name: str, size: tuple[int, int]) -> Notes:
         """As `Stylizer.check`; raises `OptionError` for a side shorter than the network takes."""

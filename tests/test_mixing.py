@@ -1,0 +1,171 @@
+"""Several styles at once: how they are written, and what they paint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import styletx
+from styletx import images, losses, matching
+from styletx.cli import main
+from styletx.errors import OptionError, PictureError
+from styletx.losses import relative_distance
+from styletx.losses.gram import moments
+from styletx.painting import Mixture
+from styletx.stylizers import BlendingStylizer, OptimizingStylizer, load_stylizer, mixing, stylize
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+IMPASTO, MOSAIC = (ASSETS / "styles" / f"{name}.jpg" for name in ("impasto", "mosaic"))
+COFFEE = ASSETS / "content/coffee.jpg"
+SMALL: dict[str, Any] = {"size": 96, "device": "cpu", "precision": "float32"}
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.fixture(autouse=True)
+def files_with_odd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    for name in ("a.png", "b.png", "a+b.png", "c+d.png", "e:0.5.png", "photo.png"):
+        Image.fromarray(noise).save(name)
+    Image.fromarray(255 - noise // 2).save("b.png")
+
+
+@pytest.mark.parametrize(
+    ("style", "wanted"),
+    [
+        ("a.png", [("a.png", 1)]),
+        ("a.png+b.png:0.3", [("a.png", 1), ("b.png", 0.3)]),
+        ("a.png:2+mosaic:0", [("a.png", 2), ("mosaic", 0)]),
+        ("a+b.png", [("a+b.png", 1)]),
+        ("a.png+c+d.png:2+b.png", [("a.png", 1), ("c+d.png", 2), ("b.png", 1)]),
+        ("e:0.5.png", [("e:0.5.png", 1)]),
+        ("e:0.5.png:0.5", [("e:0.5.png", 0.5)]),
+        ("missing.png+a.png", [("missing.png+a.png", 1)]),
+        ("a.png+missing.png", [("a.png", 1), ("missing.png", 1)]),
+        ("missing.png:2", [("missing.png", 2)]),
+        (["a.png", "b.png:3", ("mosaic", 0.5)], [("a.png", 1), ("b.png", 3), ("mosaic", 0.5)]),
+        ("https://example.com/a+b.png:2", [("https://example.com/a+b.png:2", 1)]),
+    ],
+)
+def test_styles_are_taken_apart(style: mixing.Style, wanted: list[tuple[str, float]]) -> None:
+    assert mixing.parts(style) == wanted
+
+
+@pytest.mark.parametrize(
+    ("style", "message"),
+    [
+        ("a.png:x", "a.png: its weight 'x' is not a number from 0 on"),
+        ("a.png:-1+b.png", "a.png: its weight '-1' is not a number from 0 on"),
+        ("a.png:nan", "a.png: its weight 'nan' is not"),
+        ("a.png:0+b.png:0", "every style has a weight of 0"),
+        ([], "there is no style"),
+        ([("a.png", "much")], "a style: its weight 'much' is not"),
+    ],
+)
+def test_bad_weights_are_refused_in_a_line(style: Any, message: str) -> None:
+    with pytest.raises(OptionError, match=f"^{message}"):
+        mixing.parts(style)
+
+
+def test_a_part_that_is_missing_is_told() -> None:
+    with pytest.raises(PictureError, match=r"^missing\.png: "):
+        load_stylizer("a.png+missing.png:2", **SMALL)
+
+
+def grams(painted: torch.Tensor, stylizer: OptimizingStylizer) -> list[float]:
+    """Mean distance of a picture's Gram matrices to those of each of a mixture's paintings."""
+    size = (painted.shape[-2], painted.shape[-1])
+    seen = stylizer._activations(painted)
+    found = []
+    for one in stylizer.paintings:
+        targets = one.scale(size, 1.0).grams
+        distances = [
+            relative_distance(losses.gram_matrix(seen[layer]), moments(target).gram)
+            for layer, target in targets.items()
+        ]
+        found.append(float(torch.stack(distances).mean()))
+    return found
+
+
+@pytest.mark.parametrize("match", [0.0, 1.0])
+def test_a_mixture_lies_between_its_styles(match: float) -> None:
+    options = SMALL | {"match": match, "size": 160}
+    mixed = load_stylizer([IMPASTO, MOSAIC], **options)
+    assert isinstance(mixed, OptimizingStylizer) and isinstance(mixed.painting, Mixture)
+    results = [stylize(COFFEE, style, **options).pixels for style in (IMPASTO, MOSAIC)]
+    (near, far), (other_far, other_near) = (grams(one, mixed) for one in results)
+    between = grams(mixed(COFFEE).pixels, mixed)
+    assert near < between[0] < other_far and other_near < between[1] < far
+
+
+def test_what_has_no_weight_is_not_there() -> None:
+    pure = stylize(COFFEE, IMPASTO, **SMALL)
+    mixed = stylize(COFFEE, [IMPASTO, f"{MOSAIC}:0"], **SMALL)
+    assert torch.equal(mixed.pixels, pure.pixels) and mixed.metadata["style"] == "impasto.jpg"
+
+
+def test_little_weight_is_matched_little() -> None:
+    def share(weight: float) -> float:
+        stylizer = load_stylizer([IMPASTO, f"{MOSAIC}:{weight}"], **SMALL)
+        assert isinstance(stylizer, OptimizingStylizer)
+        photo = stylizer._recoloured(images.resize(images.read(COFFEE).pixels, (72, 96)))
+        scale = stylizer.painting.scale((72, 96), 1.0)
+        assert scale.candidates is not None
+        seen = stylizer._activations(photo)
+        layers = [seen[layer] for layer in stylizer.backbone.matching_layers]
+        query = matching.hypercolumns(layers, (18, 24), scale.scales)
+        found = matching.match(query, scale.candidates)
+        return float(scale.candidates.places[4, found.index].float().mean())
+
+    shares = [share(weight) for weight in (0.001, 0.3, 1.0, 1000.0)]
+    assert shares == sorted(shares) and shares[0] < 0.02 < 0.2 < shares[2] < 0.98 < shares[3]
+
+
+def test_trained_styles_are_blended() -> None:
+    stylizer = load_stylizer(["mosaic", "poster:3"], **SMALL)
+    assert isinstance(stylizer, BlendingStylizer)
+    steps = list(run := stylizer.start(COFFEE))
+    assert [step.progress for step in steps] == sorted(step.progress for step in steps) and steps[-1].progress == 1
+    one, other = (stylize(COFFEE, name, **SMALL).pixels for name in ("mosaic", "poster"))
+    torch.testing.assert_close(run.result.pixels, one.lerp(other, 0.75), atol=1e-5, rtol=0)
+    assert run.metadata["style"] == "mosaic+poster:3" and run.metadata["method"] == "blend"
+    assert run.metadata["style_sha256"].count("+") == 1
+
+
+def test_a_painting_and_a_trained_style_are_blended() -> None:
+    found = stylize(COFFEE, f"{IMPASTO}+mosaic", **SMALL).pixels
+    one, other = (stylize(COFFEE, style, **SMALL).pixels for style in (IMPASTO, "mosaic"))
+    torch.testing.assert_close(found, one.lerp(other, 0.5), atol=1e-5, rtol=0)
+
+
+def test_run_mixes_and_info_repeats_it() -> None:
+    run = call("run", "photo.png", "a.png", "b.png:0.3", "--size", "32", "--iterations", "2")
+    assert run.exit_code == 0, run.output
+    facts = json.loads(call("info", "outputs/photo-a-b.png", "--json").stdout)
+    assert facts["style"] == "a.png+b.png:0.3" and "a.png+b.png:0.3" in facts["command"]
+    assert call("run", *facts["command"].split()[2:], "-o", "again.png").exit_code == 0
+    first, second = (np.asarray(Image.open(name)) for name in ("outputs/photo-a-b.png", "again.png"))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_batch_mixes_in_a_folder_of_its_own() -> None:
+    options = SMALL | {"size": 32, "iterations": 2}
+    (record,) = styletx.batch("photo.png", "a.png+b.png:0.3", "out", **options)
+    assert record.error is None and record.output == "out/a+b-0.3/photo.png"
+    wanted = stylize("photo.png", ["a.png", ("b.png", 0.3)], **options)
+    np.testing.assert_array_equal(np.asarray(Image.open(record.output)), np.asarray(wanted.image))
+    (again,) = styletx.batch("photo.png", "a.png+b.png:0.3", "out", **options)
+    assert again.skipped
+    Path("b.png").write_bytes(Path("a.png").read_bytes())
+    with pytest.raises(styletx.OutputError, match="were not made with these settings"):
+        styletx.batch("photo.png", "a.png+b.png:0.3", "out", **options)
