@@ -19,6 +19,24 @@ NARROW = 0.1  # breadth of colours to their length, below which they lie on a li
 MIDDLE = 0.5  # about which colours are summed, which loses fewer digits than about black
 BAND = 256  # rows that are summed at a time
 SAMPLES = 1 << 20  # pixels that are sorted at most
+ROUNDS = 3  # after which hardly any value that is moved is cut off
+# What the eye's three kinds of cones make of linear RGB, and what lightness and colour are of the cube roots of that.
+RGB_TO_CONES = torch.tensor(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ],
+    dtype=torch.float64,
+)
+CONES_TO_OKLAB = torch.tensor(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ],
+    dtype=torch.float64,
+)
 
 
 class Colors(NamedTuple):
@@ -146,6 +164,50 @@ def contrasted(pixels: Tensor, by: Contrast | None) -> Tensor:
 
 def _luminance(pixels: Tensor) -> Tensor:
     return torch.einsum("i,bihw->bhw", pixels.new_tensor(LUMINANCE), pixels)
+
+
+def transferred_exactly(pixels: Tensor, target: Colors) -> Tensor:
+    """As `transferred`, and nearer, as values out of range are cut off; ink on paper gets the other's widest range."""
+    if line(colors(pixels)):
+        values, vectors = torch.linalg.eigh(target.covariance)
+        target = Colors(target.mean, values[2] * torch.outer(vectors[:, 2], vectors[:, 2]))
+    for _ in range(ROUNDS):
+        pixels = transferred(pixels, target)
+    return pixels
+
+
+def oklab(pixels: Tensor) -> Tensor:
+    """Pixels `[B, 3, H, W]` in OKLab, in which equal steps look equal: lightness in [0, 1], and two axes of colour.
+
+    Ottosson (2020), "A perceptual color space for image processing", https://bottosson.github.io/posts/oklab.
+    """
+    linear = torch.where(pixels <= 0.04045, pixels / 12.92, ((pixels.clamp_min(0) + 0.055) / 1.055) ** 2.4)
+    cones = _by(linear, RGB_TO_CONES)
+    return _by(cones.clamp_min(0) ** (1 / 3), CONES_TO_OKLAB)
+
+
+def from_oklab(lab: Tensor) -> Tensor:
+    """Pixels `[B, 3, H, W]` in sRGB of such in OKLab; some may lie outside [0, 1]."""
+    linear = _by(_by(lab, torch.linalg.inv(CONES_TO_OKLAB)) ** 3, torch.linalg.inv(RGB_TO_CONES))
+    return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp_min(0) ** (1 / 2.4) - 0.055)
+
+
+def recoloured(pixels: Tensor, photo: Tensor) -> Tensor:
+    """Pictures `[B, 3, H, W]` in [0, 1] with their own lightness and the colours of photographs, in OKLab."""
+    made = torch.empty_like(pixels)
+    for own, theirs, rows in zip(*(torch.split(one, BAND, dim=-2) for one in (pixels, photo, made)), strict=True):
+        lab = torch.cat([oklab(own)[:, :1], oklab(theirs)[:, 1:]], 1)
+        rows.copy_(from_oklab(lab).clamp_(0, 1))
+    return made
+
+
+def grey(pixels: Tensor) -> Tensor:
+    """Pictures `[B, 3, H, W]` in grey, as light as they were."""
+    return _luminance(pixels).unsqueeze(1).expand_as(pixels).contiguous()
+
+
+def _by(pixels: Tensor, matrix: Tensor) -> Tensor:
+    return F.conv2d(pixels.float(), matrix.to(pixels.device, torch.float32)[:, :, None, None])
 
 
 def is_grey(pixels: Tensor) -> bool:

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import styletx
-from styletx import images, losses, matching
+from styletx import colors, images, losses, matching
 from styletx.cli import main
 from styletx.errors import OptionError, PictureError
 from styletx.losses import relative_distance
@@ -169,3 +169,41 @@ def test_a_batch_mixes_in_a_folder_of_its_own() -> None:
     Path("b.png").write_bytes(Path("a.png").read_bytes())
     with pytest.raises(styletx.OutputError, match="were not made with these settings"):
         styletx.batch("photo.png", "a.png+b.png:0.3", "out", **options)
+
+
+@pytest.mark.parametrize("style", [IMPASTO, "mosaic"])
+@pytest.mark.parametrize("colors_of", ["photo", "luminance"])
+def test_the_photographs_colours_stay(style: Path | str, colors_of: str) -> None:
+    photo = images.resize(images.read(COFFEE).pixels, (64, 96))
+    plain = stylize(COFFEE, style, **SMALL).pixels
+    found = stylize(COFFEE, style, colors=colors_of, **SMALL).pixels
+    away, before = ((colors.oklab(one) - colors.oklab(photo))[:, 1:].norm(dim=1).mean() for one in (found, plain))
+    assert away < 0.01 < 0.05 < before
+    assert (colors.oklab(found) - colors.oklab(photo))[:, 0].abs().mean() > 0.02  # but it is painted
+
+
+def test_the_range_of_colours_is_the_photographs_or_another_pictures() -> None:
+    for options, wanted in (({"colors": "match"}, COFFEE), ({"palette": str(MOSAIC)}, MOSAIC)):
+        found = colors.colors(stylize(COFFEE, IMPASTO, **SMALL | options).pixels)
+        there = colors.colors(images.read(wanted).pixels)
+        assert (found.mean - there.mean).norm() < 0.05 * there.mean.norm()
+        assert (found.covariance - there.covariance).norm() < 0.08 * there.covariance.norm()
+
+
+def test_ink_on_paper_gets_no_colours_that_noise_would_make() -> None:
+    found = colors.colors(stylize(COFFEE, "pen", colors="match", **SMALL).pixels)
+    assert colors.line(found) is not None
+
+
+def test_oklab_is_there_and_back() -> None:
+    pixels = torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(colors.from_oklab(colors.oklab(pixels)), pixels, atol=1e-5, rtol=0)
+    white = colors.oklab(torch.ones(1, 3, 1, 1)).flatten()
+    torch.testing.assert_close(white, torch.tensor([1.0, 0, 0]), atol=1e-4, rtol=0)
+
+
+def test_a_palette_and_other_colours_are_refused() -> None:
+    with pytest.raises(OptionError, match=r"^palette says which colours the result has; remove colors"):
+        load_stylizer("mosaic", palette=str(MOSAIC), colors="photo", **SMALL)
+    with pytest.raises(PictureError, match=r"^none\.jpg: "):
+        load_stylizer("mosaic", palette="none.jpg", **SMALL)

@@ -15,7 +15,7 @@ from styletx.batches.painting import Loader, NamedBytes, Painted, Task
 from styletx.batches.pipeline import pipeline
 from styletx.errors import StyletxError
 from styletx.feedforward import models
-from styletx.options import Options
+from styletx.options import PLACES, Options
 from styletx.stylizers import Stylizer, mixing
 
 
@@ -71,7 +71,7 @@ class SentLoader(Loader):
 
     def found(self, style: str, options: dict[str, Any]) -> tuple[mixing.Style, Options]:
         """As `Loader.found`; a file that is missing or different on this node is taken from what was sent."""
-        for name in ("weights", "init"):
+        for name in PLACES:
             if options.get(name) in self._sent:
                 options[name] = self._place(options[name])
         return super().found(style, options)
@@ -105,7 +105,7 @@ def needed(recipes: Sequence[Recipe]) -> dict[str, bytes]:
     contents = {}
     for recipe in recipes:
         styles = [str(part.source) for part in mixing.parts(recipe.style)]
-        for name in (*styles, recipe.options.get("weights"), recipe.options.get("init")):
+        for name in (*styles, *map(recipe.options.get, PLACES)):
             if name and name not in contents and not places.is_url(name):
                 with contextlib.suppress(StyletxError):
                     path = models.find(name) if name in styles else None

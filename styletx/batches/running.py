@@ -309,7 +309,7 @@ def _files_of(styles: Sequence[Path], options: Options) -> Iterator[str]:
         for part in mixing.parts(style):
             yield from models.parts(str(part.source))
     yield from models.shipped()
-    yield from (files.local(name) for name in (options.init, options.weights) if name)
+    yield from (files.local(name) for name in (options.init, options.weights, options.palette) if name)
 
 
 def _recipe(style: str, options: dict[str, Any]) -> Recipe:

@@ -46,7 +46,7 @@ __all__ = [
     "takes_fractions",
 ]
 
-PLACES = ("weights", "init")  # fields of `Options` that may be a path
+PLACES = ("weights", "init", "palette")  # fields of `Options` that may be a path
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,16 @@ class Options:
         default_text="the look's",
     )
     rotations: bool = search(False, "Look", "Also match the painting rotated by 90°, 180° and 270°.")
+    colors: str = option(
+        "painting",
+        "Look",
+        "Whose colours the result has: the painting's; the photograph's, with painted lights and darks; the "
+        "photograph's range of them (match); or the photograph's, with strokes painted in grey (luminance).",
+        choices=("painting", "photo", "match", "luminance"),
+    )
+    palette: str | None = option(
+        None, "Look", "Picture whose range of colours the result has instead.", metavar="FILE", default_text="none"
+    )
     strength: float = option(
         1.0, "Look", "How much of the result shows over the photograph, from 0 to 1.", 0, 1, metavar="S"
     )
@@ -168,6 +178,8 @@ class Options:
             if isinstance(path := getattr(self, name), os.PathLike):
                 object.__setattr__(self, name, os.fspath(path))
         check(self)
+        if self.palette is not None and self.colors != "painting":
+            raise OptionError(f"{field('palette')} says which colours the result has; remove {field('colors')}")
         if not self.style_weight and not self.resolved().content_weight:
             raise OptionError(
                 f"{field('style_weight')} and {field('content_weight')} are both 0; give one of them a weight above 0"
@@ -204,6 +216,8 @@ class OptionKeywords(TypedDict, total=False):
     tv_weight: float
     match: float | None
     rotations: bool
+    colors: str
+    palette: str | os.PathLike[str] | None
     strength: float
     style_layers: str | None
     content_layers: str | None

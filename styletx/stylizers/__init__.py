@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from styletx import backbones, context, files, images
+from styletx import backbones, colors, context, files, images
 from styletx.feedforward import models
 from styletx.optimization import Step
 from styletx.options import Options, combined, explained
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from styletx.options import OptionKeywords
 
 __all__ = [
+    "BlendingStylizer",
     "OptimizingStylizer",
     "Result",
     "Run",
@@ -98,7 +99,11 @@ def load_stylizer(
     chosen = combined(options, keywords)
     # A network that is built has random weights before it gets its own.
     with context.own(), torch.random.fork_rng(devices=[]):
-        return _loaded(style, chosen, download)
+        stylizer = _loaded(style, chosen, download)
+        if chosen.palette is not None:
+            palette = images.read(chosen.palette, max_pixels=chosen.max_pixels)
+            stylizer.palette = colors.colors(palette.pixels, palette.alpha)
+        return stylizer
 
 
 def _loaded(style: Style, chosen: Options, download: backbones.Progress | None) -> Stylizer:
@@ -115,13 +120,19 @@ def _loaded(style: Style, chosen: Options, download: backbones.Progress | None) 
             one.styles = (part.label(one.style),)
             alone.append((one, share))
         else:
-            picture = images.read(part.source, max_pixels=chosen.max_pixels)
+            picture = _read(part.source, chosen)
             together.append((dataclasses.replace(picture, name=part.label(picture.name)), share))
     if together:
         theirs = sum(share for _, share in together)
         mixed = [(picture, share / theirs) for picture, share in together]
         alone.insert(0, (OptimizingStylizer(mixed, chosen, download=download), theirs))
     return alone[0][0] if len(alone) == 1 else BlendingStylizer(alone)
+
+
+def _read(source: images.Source, chosen: Options) -> images.Picture:
+    picture = images.read(source, max_pixels=chosen.max_pixels)
+    is_grey = chosen.colors == "luminance"
+    return dataclasses.replace(picture, pixels=colors.grey(picture.pixels)) if is_grey else picture
 
 
 def _single(style: images.Source, chosen: Options, download: backbones.Progress | None) -> Stylizer:
@@ -132,9 +143,9 @@ def _single(style: images.Source, chosen: Options, download: backbones.Progress 
             picture = models.painting(path) if name in models.bundled() else None  # a file is what it holds
             if picture is None or chosen.runtime == "onnx":
                 return TransformingStylizer(path, chosen)
-            painting = dataclasses.replace(images.read(picture), name=path.stem)
+            painting = dataclasses.replace(_read(picture, chosen), name=path.stem)
             return TransformingStylizer(models.ANY, chosen, painting)
-    painting = images.read(style, max_pixels=chosen.max_pixels)
+    painting = _read(style, chosen)
     if chosen.method == "one-pass":
         return TransformingStylizer(models.ANY, chosen, painting)
     return OptimizingStylizer(painting, chosen, download=download)

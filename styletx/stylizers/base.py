@@ -17,8 +17,9 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from styletx import context, errors, images
+from styletx import colors, context, errors, images
 from styletx._version import __version__
+from styletx.colors import Colors
 from styletx.errors import OptionError
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
@@ -114,6 +115,7 @@ class Stylizer(abc.ABC):
         sha256: of their files, with a "+" between two; None if one came from none.
         options: how to repaint.
         device: where.
+        palette: the colours that results have, of another picture; None goes by the options.
         notes: what a person should know of the style and the options.
         is_gradual: whether its steps show a picture in the making; if not, there is nothing to see before the last.
         batch_size: how many pictures of one size are worth giving to `finish` at once.
@@ -123,6 +125,7 @@ class Stylizer(abc.ABC):
     sha256: str | None = None
     options: Options
     device: torch.device
+    palette: Colors | None = None
     notes: Notes = ()
     is_gradual: bool = True
     batch_size: int = 1
@@ -209,6 +212,10 @@ class Stylizer(abc.ABC):
             MemoryLimitError: it does not fit into the device's memory.
         """
         return ()
+
+    def given(self, run: Run) -> Tensor:
+        """The photograph `[1, 3, H, W]` as it is to be painted: in grey, if only strokes are asked for."""
+        return colors.grey(run.photo) if self.options.colors == "luminance" else run.photo
 
     @abc.abstractmethod
     def steps(self, run: Run) -> Iterator[Step]:
@@ -307,7 +314,8 @@ class Run:
             raise RuntimeError("there is no result before the first step; iterate the run, or call the stylizer")
         if self._result is None or self._result[0] is not self.last:
             with context.own():
-                pixels = finish(self.last.pixels, self.photo, self.stylizer.options.strength)
+                stylizer = self.stylizer
+                pixels = finish(self.last.pixels, self.photo, stylizer.options, stylizer.palette)
             is_stripped = self.stylizer.options.strip_metadata
             self._result = self.last, Result(pixels, self.alpha, self.bits, self.metadata, self.exif, is_stripped)
         return self._result[1]

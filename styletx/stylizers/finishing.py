@@ -5,20 +5,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from styletx import images
+from styletx import colors, images
+from styletx.colors import Colors
+from styletx.options import Options
 
 
-def finish(painted: Tensor, photo: Tensor, strength: float) -> Tensor:
-    """Bring a painted picture to its size and off the device, and let the photograph show through.
+def finish(painted: Tensor, photo: Tensor, options: Options, palette: Colors | None = None) -> Tensor:
+    """Bring a painted picture to its size and off the device, give it its colours, and let the photograph show through.
 
     Args:
         painted: `[1, 3, h, w]` in [0, 1], on any device.
         photo: the photograph at the result's size, `[1, 3, H, W]`, on the CPU.
-        strength: how much of the painted picture shows over the photograph, from 0 to 1.
+        options: whose colours it gets, and how much of it shows over the photograph.
+        palette: the colours of another picture that it gets; None goes by the options.
 
     Returns:
         `[1, 3, H, W]` float32 in [0, 1], contiguous, on the CPU.
     """
     size = (photo.shape[-2], photo.shape[-1])
     pixels = images.resize(painted, size).cpu().contiguous()
-    return pixels if strength == 1 else torch.lerp(photo, pixels, strength)
+    if palette is None and options.colors == "match":
+        palette = colors.colors(photo)
+    if palette is not None:
+        pixels = colors.transferred_exactly(pixels, palette)
+    elif options.colors in ("photo", "luminance"):
+        pixels = colors.recoloured(pixels, photo)
+    return pixels if options.strength == 1 else torch.lerp(photo, pixels, options.strength)

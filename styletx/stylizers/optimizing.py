@@ -114,7 +114,7 @@ class OptimizingStylizer(Stylizer):
             MemoryLimitError: the size does not fit into the device's memory.
         """
         try:
-            photo = _framed(self._recoloured(run.photo).to(self.device))
+            photo = _framed(self._recoloured(self.given(run)).to(self.device))
             sizes = optimization.pyramid_sizes(_canvas(run.size))
             matches = list[Match]()
             initial, axes = self._initial(run, photo, sizes[0]), self._axes(photo)

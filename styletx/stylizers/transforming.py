@@ -138,10 +138,11 @@ class TransformingStylizer(Stylizer):
         Raises:
             MemoryLimitError: the size does not fit into the device's memory.
         """
-        pixels = run.photo.to(self.device)
+        pixels = self.given(run).to(self.device)
         is_own = pixels is not run.photo or not run.is_shared
         # In place only where a second picture would matter, and where nothing needs the photograph afterwards.
-        in_place = is_own and self.options.strength == 1 and pixels[0, 0].numel() > strips.WHOLE
+        is_all = self.options.strength == 1 and self.options.colors == "painting"
+        in_place = is_own and is_all and pixels[0, 0].numel() > strips.WHOLE
         run.is_spent = in_place and pixels is run.photo
         yield from self._repaint(run.name, pixels, in_place=in_place)
 
@@ -150,7 +151,7 @@ class TransformingStylizer(Stylizer):
         """As `Stylizer.finish`; pictures of one size go through the network at once."""
         if len(runs) < 2 or len({run.size for run in runs}) > 1:
             return super().finish(runs)
-        pixels = torch.cat([run.photo.to(self.device) for run in runs])
+        pixels = torch.cat([self.given(run).to(self.device) for run in runs])
         for step in self._repaint(runs[0].name, pixels, in_place=True):
             for index, run in enumerate(runs):
                 run.last = Step(step.progress, step.pixels[index : index + 1])
