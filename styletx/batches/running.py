@@ -18,7 +18,7 @@ from styletx.batches import places, plan
 from styletx.batches.manifest import Manifest, Recipe, Record
 from styletx.errors import OutputError, PictureError, StyletxError, field
 from styletx.notes import Note, Notes
-from styletx.options import Options, is_offline
+from styletx.options import PLACES, Options, is_offline
 
 if TYPE_CHECKING:
     from styletx.batches.painting import Painted, Task
@@ -309,7 +309,7 @@ def _files_of(styles: Sequence[Path], options: Options) -> Iterator[str]:
         for part in mixing.parts(style):
             yield from models.parts(str(part.source))
     yield from models.shipped()
-    yield from (files.local(name) for name in (options.init, options.weights, options.palette) if name)
+    yield from (files.local(place) for name in PLACES if (place := getattr(options, name)))
 
 
 def _recipe(style: str, options: dict[str, Any]) -> Recipe:

@@ -65,7 +65,7 @@ def command(
     from styletx import files, films, images
     from styletx.cli import progress
     from styletx.feedforward import models
-    from styletx.options import Options
+    from styletx.options import PLACES, Options
     from styletx.stylizers import load_stylizer, mixing
 
     started = time.perf_counter()
@@ -76,7 +76,7 @@ def command(
     if to_stdout:
         _check_stdout(as_json, save_every)
     target = _default_output(content, [str(part.source) for part in parts]) if output is None else Path(output)
-    given = (files.local(name) for name in (chosen.init, chosen.weights, chosen.palette) if name)
+    given = [files.local(place) for name in PLACES if (place := getattr(chosen, name))]
     sources = [content, *(str(part.source) for part in parts), *given, *models.shipped()]
     place = files.numbered(target) if output is None else target
     if not to_stdout:

@@ -6,7 +6,7 @@ one step, with an sRGB profile and the metadata of its run. `resize` and `detail
 
 from styletx.images.opening import MIN_SIDE
 from styletx.images.pixels import to_pil
-from styletx.images.reading import MAX_PIXELS, Picture, Source, check, read, read_metadata, shares, visible
+from styletx.images.reading import MAX_PIXELS, Picture, Source, check, mask, read, read_metadata, shares, visible
 from styletx.images.resizing import detailed, fit, resize
 from styletx.images.writing import check_output, write
 
@@ -19,6 +19,7 @@ __all__ = [
     "check_output",
     "detailed",
     "fit",
+    "mask",
     "read",
     "read_metadata",
     "resize",

@@ -22,6 +22,7 @@ from styletx.images import decoding, encoding, opening
 from styletx.notes import Notes
 
 MAX_PIXELS = 250_000_000
+FAINT = 1 / 255  # of a mask, up to which it is black
 LARGEST = 2**30  # bytes of a picture that comes as a stream
 
 
@@ -84,6 +85,20 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
     given = getattr(source, "name", None)
     name = given if isinstance(given, str) else "<stream>"
     return _from_file(_buffered(source, name), name, max_pixels)
+
+
+def mask(source: Source, *, max_pixels: int = MAX_PIXELS) -> Tensor:
+    """How much of each part a mask means: `[1, 1, H, W]`, 1 where it is white, 0 where it is black or transparent.
+
+    Raises:
+        PictureError: as `read`; or nothing is white.
+    """
+    picture = read(source, max_pixels=max_pixels)
+    light = picture.pixels.mean(1, keepdim=True)
+    light = light if picture.alpha is None else light * picture.alpha
+    if float(light.max()) < FAINT:
+        raise PictureError(f"{shown(picture.name)} is black all over and so means no part; paint what you mean white")
+    return light
 
 
 def visible(picture: Picture) -> Picture:

@@ -46,7 +46,7 @@ __all__ = [
     "takes_fractions",
 ]
 
-PLACES = ("weights", "init", "palette")  # fields of `Options` that may be a path
+PLACES = ("weights", "init", "palette", "keep")  # fields of `Options` that may be a path
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,13 @@ class Options:
     )
     palette: str | None = option(
         None, "Look", "Picture whose range of colours the result has instead.", metavar="FILE", default_text="none"
+    )
+    keep: str | None = option(
+        None,
+        "Look",
+        "Mask: a picture whose white parts stay photograph, and grey ones in part.",
+        metavar="FILE",
+        default_text="none",
     )
     strength: float = option(
         1.0, "Look", "How much of the result shows over the photograph, from 0 to 1.", 0, 1, metavar="S"
@@ -218,6 +225,7 @@ class OptionKeywords(TypedDict, total=False):
     rotations: bool
     colors: str
     palette: str | os.PathLike[str] | None
+    keep: str | os.PathLike[str] | None
     strength: float
     style_layers: str | None
     content_layers: str | None

@@ -103,6 +103,8 @@ def load_stylizer(
         if chosen.palette is not None:
             palette = images.read(chosen.palette, max_pixels=chosen.max_pixels)
             stylizer.palette = colors.colors(palette.pixels, palette.alpha)
+        if chosen.keep is not None:
+            stylizer.kept = images.mask(chosen.keep, max_pixels=chosen.max_pixels)
         return stylizer
 
 

@@ -26,6 +26,7 @@ from styletx.optimization import Step
 from styletx.options import PLACES, Options
 from styletx.stylizers.finishing import finish
 
+ALIKE = 0.02  # how far the shapes of photograph and mask may differ, as a share
 ENLARGED = 2  # times as large as it is, from which a painting shows nothing but a blur
 AnySource = TypeVar("AnySource", bound=images.Source)  # so that a list of one kind of source is a list of sources
 
@@ -116,6 +117,7 @@ class Stylizer(abc.ABC):
         options: how to repaint.
         device: where.
         palette: the colours that results have, of another picture; None goes by the options.
+        kept: how much of each part stays photograph, `[1, 1, h, w]` in [0, 1]; None for nothing.
         notes: what a person should know of the style and the options.
         is_gradual: whether its steps show a picture in the making; if not, there is nothing to see before the last.
         batch_size: how many pictures of one size are worth giving to `finish` at once.
@@ -126,6 +128,7 @@ class Stylizer(abc.ABC):
     options: Options
     device: torch.device
     palette: Colors | None = None
+    kept: Tensor | None = None
     notes: Notes = ()
     is_gradual: bool = True
     batch_size: int = 1
@@ -179,7 +182,7 @@ class Stylizer(abc.ABC):
                 f"{picture.name}: the result would be {size[1]}×{size[0]} px, and {images.MIN_SIDE} px a side is the "
                 f"minimum; give {errors.field('size')} {enough(shape, images.MIN_SIDE)}"
             )
-        notes = self.check(picture.name, size)
+        notes = (*self.check(picture.name, size), *self._mask_notes(size))
         photo = images.resize(picture.pixels, size)
         return Run(
             self,
@@ -212,6 +215,15 @@ class Stylizer(abc.ABC):
             MemoryLimitError: it does not fit into the device's memory.
         """
         return ()
+
+    def _mask_notes(self, size: tuple[int, int]) -> Notes:
+        if self.kept is None:
+            return ()
+        height, width = self.kept.shape[-2:]
+        if abs(math.log(height / width * size[1] / size[0])) < ALIKE:
+            return ()
+        what = f"The mask of what to keep is {width}×{height} px"
+        return (Note(f"{what}, of another shape than the photograph, and is stretched to it."),)
 
     def given(self, run: Run) -> Tensor:
         """The photograph `[1, 3, H, W]` as it is to be painted: in grey, if only strokes are asked for."""
@@ -315,7 +327,7 @@ class Run:
         if self._result is None or self._result[0] is not self.last:
             with context.own():
                 stylizer = self.stylizer
-                pixels = finish(self.last.pixels, self.photo, stylizer.options, stylizer.palette)
+                pixels = finish(self.last.pixels, self.photo, stylizer.options, stylizer.palette, stylizer.kept)
             is_stripped = self.stylizer.options.strip_metadata
             self._result = self.last, Result(pixels, self.alpha, self.bits, self.metadata, self.exif, is_stripped)
         return self._result[1]

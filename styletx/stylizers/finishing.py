@@ -10,7 +10,9 @@ from styletx.colors import Colors
 from styletx.options import Options
 
 
-def finish(painted: Tensor, photo: Tensor, options: Options, palette: Colors | None = None) -> Tensor:
+def finish(
+    painted: Tensor, photo: Tensor, options: Options, palette: Colors | None = None, kept: Tensor | None = None
+) -> Tensor:
     """Bring a painted picture to its size and off the device, give it its colours, and let the photograph show through.
 
     Args:
@@ -18,6 +20,7 @@ def finish(painted: Tensor, photo: Tensor, options: Options, palette: Colors | N
         photo: the photograph at the result's size, `[1, 3, H, W]`, on the CPU.
         options: whose colours it gets, and how much of it shows over the photograph.
         palette: the colours of another picture that it gets; None goes by the options.
+        kept: how much of each part stays photograph, `[1, 1, h, w]` in [0, 1]; None for nothing.
 
     Returns:
         `[1, 3, H, W]` float32 in [0, 1], contiguous, on the CPU.
@@ -30,4 +33,6 @@ def finish(painted: Tensor, photo: Tensor, options: Options, palette: Colors | N
         pixels = colors.transferred_exactly(pixels, palette)
     elif options.colors in ("photo", "luminance"):
         pixels = colors.recoloured(pixels, photo)
+    if kept is not None:
+        return torch.lerp(photo, pixels, options.strength * (1 - images.resize(kept, size)))
     return pixels if options.strength == 1 else torch.lerp(photo, pixels, options.strength)
