@@ -47,6 +47,7 @@ class Painting:
         matching_layers: layers of a hypercolumn; none for no matching.
         rotations: whether places are also those of the painting turned by 90, 180 and 270 degrees.
         style_size: long side in px at which it is seen for a whole picture; None goes by the picture's size.
+        stroke_size: how many times as wide as that its strokes are to be.
 
     Attributes:
         pixels: of the part that is visible, `[1, 3, H, W]`.
@@ -65,12 +66,13 @@ class Painting:
         matching_layers: tuple[str, ...],
         rotations: bool = False,
         style_size: int | None = None,
+        stroke_size: float = 1.0,
     ) -> None:
         seen = images.visible(picture)
         self.pixels, self.alpha = seen.pixels, seen.alpha
         self.size = (self.pixels.shape[-2], self.pixels.shape[-1])
         self.see = see
-        self.style_size = style_size
+        self.style_size, self.stroke_size = style_size, stroke_size
         self.device = device
         self._style_layers = style_layers
         self.matching_layers = matching_layers
@@ -92,10 +94,11 @@ class Painting:
         show.
         """
         if self.style_size is not None:
-            return max(1, round(self.style_size * share))
+            return max(1, round(self.style_size * self.stroke_size * share))
         thinner = max(self.size) / min(self.size) * min(size) / max(size)
         side = round(max(size) * max(1.0, min(thinner / 2, math.sqrt(thinner))))
-        return max(1, min(max(self.size), round(side * share)))
+        largest = round(max(self.size) * max(1.0, self.stroke_size))
+        return max(1, min(largest, round(side * self.stroke_size * share)))
 
     def scale(self, size: tuple[int, int], share: float) -> Scale:
         """What it is at a scale that is a share of a result of a size (H, W)."""

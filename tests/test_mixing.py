@@ -207,3 +207,39 @@ def test_a_palette_and_other_colours_are_refused() -> None:
         load_stylizer("mosaic", palette=str(MOSAIC), colors="photo", **SMALL)
     with pytest.raises(PictureError, match=r"^none\.jpg: "):
         load_stylizer("mosaic", palette="none.jpg", **SMALL)
+
+
+def test_what_a_mask_keeps_stays_photograph() -> None:
+    mask = np.zeros((32, 48), np.uint8)
+    mask[:, :16], mask[:, 16:32] = 255, 128
+    Image.fromarray(mask).save("mask.png")
+    plain, found = (stylize(COFFEE, "mosaic", keep=keep, **SMALL) for keep in (None, "mask.png"))
+    photo = images.resize(images.read(COFFEE).pixels, (64, 96))
+    torch.testing.assert_close(found.pixels[..., :24], photo[..., :24], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.pixels[..., 72:], plain.pixels[..., 72:], atol=1e-5, rtol=0)
+    half = photo.lerp(plain.pixels, 1 - 128 / 255)[..., 44:52]
+    torch.testing.assert_close(found.pixels[..., 44:52], half, atol=1e-3, rtol=0)
+    assert found.metadata["options"]["keep"] == "mask.png"
+
+
+def test_masks_that_mean_nothing_or_are_stretched_are_told() -> None:
+    Image.new("L", (48, 32)).save("black.png")
+    with pytest.raises(PictureError, match=r"^black\.png is black all over and so means no part; paint"):
+        load_stylizer("mosaic", keep="black.png", **SMALL)
+    Image.new("L", (32, 32), 255).save("square.png")
+    (note,) = load_stylizer("mosaic", keep="square.png", **SMALL).start(COFFEE).notes
+    assert (
+        str(note)
+        == "The mask of what to keep is 32×32 px, of another shape than the photograph, and is stretched to it."
+    )
+
+
+def test_strokes_are_wider_or_finer() -> None:
+    def fineness(style: Path | str, size: float) -> float:
+        pixels = stylize(COFFEE, style, stroke_size=size, **SMALL | {"size": 320}).pixels.mean(1, keepdim=True)
+        coarse = torch.nn.functional.avg_pool2d(pixels, 3, stride=1, padding=1, count_include_pad=False)
+        return float((pixels - coarse).square().mean() / pixels.var())
+
+    for style in (MOSAIC, "mosaic"):
+        finer, own, wider = (fineness(style, size) for size in (0.5, 1, 2))
+        assert finer > 1.03 * own and own > 1.2 * wider

@@ -65,6 +65,9 @@ class Options:
         metavar="PX",
         default_text=f"as {field('size')}",
     )
+    stroke_size: float = option(
+        1.0, "Picture", "Width of strokes: 1 is as wide as the painting has them at this size.", 0.25, 4, metavar="X"
+    )
     method: str = option(
         "optimisation",
         "Picture",
@@ -212,6 +215,7 @@ class OptionKeywords(TypedDict, total=False):
 
     size: int | str
     style_size: int | None
+    stroke_size: float
     method: str
     init: str | os.PathLike[str]
     max_pixels: int

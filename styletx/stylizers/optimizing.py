@@ -102,6 +102,7 @@ class OptimizingStylizer(Stylizer):
                 self.backbone.matching_layers,
                 rotations=options.rotations,
                 style_size=options.style_size,
+                stroke_size=options.stroke_size,
             )
             for one in pictures
         ]

@@ -97,6 +97,7 @@ class TransformingStylizer(Stylizer):
     def _guide(self, picture: images.Picture) -> Guide:
         options = Options(
             style_size=self.options.style_size,
+            stroke_size=self.options.stroke_size,
             seed=self.options.seed,
             backbone=backbones.BUNDLED,
             device=self.options.device,
@@ -185,8 +186,9 @@ class TransformingStylizer(Stylizer):
             ) from None
 
     def _sizes(self, size: tuple[int, int]) -> list[tuple[int, int]]:
-        style_size = None if self.guide else self.options.style_size  # a guide sees the painting at that size
-        wider = (style_size or max(size)) / (self.own_size or math.inf)
+        wider = max(size) / (self.own_size or math.inf)
+        if self.guide is None:  # which sees the painting in another size instead
+            wider *= self.options.stroke_size * (self.options.style_size or max(size)) / max(size)
         return scales.sizes(size, wider, self.network.descriptor.minimum)
 
     @property
@@ -200,8 +202,10 @@ def _notes(options: Options, painting: images.Picture | None, is_onnx: bool, own
         yield from (*painting.notes, *enlarged(painting, options.style_size))
         if options.runtime == "onnx":
             yield Note(f"ONNX Runtime cannot match a painting, so it is not used; {field('runtime')} has no effect.")
-    elif options.style_size is not None and own_size is None:
-        yield Note(f"This style has strokes of one width, so it ignores {field('style_size')}.")
+    elif own_size is None:
+        for name in ("style_size", "stroke_size"):
+            if getattr(options, name) != getattr(Options, name):
+                yield Note(f"This style has strokes of one width, so it ignores {field(name)}.")
     if changed := [field(name) for name in idle(options, ONE_PASS)]:
         who = "A trained style's look is fixed by its training, so it" if painting is None else "One pass"
         yield Note(f"{who} ignores {', '.join(changed)}.")
