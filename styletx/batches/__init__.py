@@ -72,7 +72,8 @@ def batch(
 
     Args:
         sources: a file, a folder, an address, a list "@list.txt", or several of them.
-        styles: a picture, the name of a bundled style, a model file, or several of them.
+        styles: a picture, the name of a bundled style, a model file, or several of them; "a.jpg+b.jpg:0.3" is two
+            in one, with weights.
         output: folder for the results and their manifest.
         options: how to repaint; None for the defaults.
         executor: local, ray, or an `Executor` of your own.

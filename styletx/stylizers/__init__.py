@@ -88,7 +88,8 @@ def load_stylizer(
 
     Args:
         style: the painting: a path, bytes, an open file, a PIL image, an array or a tensor; or a trained style: a
-            bundled one's name, or a model file.
+            bundled one's name, or a model file; or a list of these, in which "b.jpg:0.3" and ("b.jpg", 0.3) have a
+            weight that is not 1. "a.jpg+b.jpg:0.3" is such a list too.
         options: how to repaint; None for the defaults.
         download: called with bytes done and bytes in all while a network's weights are downloaded.
         keywords: fields of `Options`, which change those of `options`:
