@@ -60,7 +60,8 @@ def stylize(
 
     Args:
         content: the photograph: a path, bytes, an open file, a PIL image, an array or a tensor.
-        style: the painting, likewise; or a trained style: a bundled one's name, or a model file.
+        style: the painting, likewise; or a trained style: a bundled one's name, or a model file; or several, as for
+            `load_stylizer`.
         options: how to repaint; None for the defaults.
         progress: called after each step of the run.
         download: called with bytes done and bytes in all while a network's weights are downloaded.
