@@ -73,7 +73,7 @@ def refused(result: Result) -> str:
 BAD = {
     "no content": ("nowhere.png painting.png", "nowhere.png: file not found; check the name"),
     "no style": ("photo.png nowhere.png", "nowhere.png: file not found; check the name"),
-    "one picture": ("photo.png", "Missing argument 'STYLE'"),
+    "one picture": ("photo.png", "Missing argument 'STYLE[:WEIGHT]...'"),
     "folder": ("folder.png painting.png", "folder.png is a folder"),
     "text": ("text.jpg painting.png", "text.jpg"),
     "truncated": ("photo.png cut.png", "cut.png"),

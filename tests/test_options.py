@@ -21,6 +21,7 @@ from styletx.options import (
     LOOKS,
     ONE_PASS,
     OPTIMISATION,
+    PLACES,
     OptionKeywords,
     Options,
     Spec,
@@ -41,7 +42,7 @@ def about(name: str) -> Spec:
 
 
 NUMBERS = [name for name in FIELDS if about(name).minimum is not None]
-FRACTIONS = {"style_weight", "content_weight", "tv_weight", "match", "strength"}
+FRACTIONS = {"stroke_size", "style_weight", "content_weight", "tv_weight", "match", "strength"}
 WHOLE = [name for name in NUMBERS if name not in FRACTIONS]
 CHOICES = [name for name in FIELDS if about(name).choices]
 LAYERS = ["style_layers", "content_layers"]
@@ -78,7 +79,8 @@ def allowed(name: str) -> st.SearchStrategy[Any]:
 
 def any_options() -> st.SearchStrategy[dict[str, Any]]:
     def works(values: dict[str, Any]) -> bool:
-        return bool(values.get("style_weight", 1) or values.get("content_weight", 1))
+        is_clear = values.get("palette") is None or values.get("colors", "painting") == "painting"
+        return is_clear and bool(values.get("style_weight", 1) or values.get("content_weight", 1))
 
     return st.fixed_dictionaries({}, optional={name: allowed(name) for name in FIELDS}).filter(works)
 
@@ -134,7 +136,7 @@ def test_keywords_for_editors_are_the_options() -> None:
     assert list(keywords) == list(fields)
     for name, hint in fields.items():
         # Options turns a path into text.
-        assert hint == keywords[name] or name in ("init", "weights"), name
+        assert hint == keywords[name] or name in PLACES, name
 
 
 @pytest.mark.parametrize("function", [styletx.stylize, styletx.load_stylizer])
@@ -278,7 +280,8 @@ def parsed(line: str) -> tuple[dict[str, Any], str, str]:
     assert (program, verb) == ("styletx", "run")
     values = run_command.make_context("run", arguments).params
     options = {name: value for name, value in values.items() if name in FIELDS}
-    return options, values["content"], values["style"]
+    (style,) = values["styles"]
+    return options, values["content"], style
 
 
 def test_command_tells_what_is_not_default() -> None:
