@@ -8,6 +8,7 @@ colours and strokes are real ones. So a network that fuses it with the photograp
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -67,8 +68,8 @@ class Guide:
             move = colors.Move(along, point - along @ point)
             for rows in torch.split(painted, colors.BAND, dim=-2):
                 rows.copy_(colors.moved(rows, move).clamp_(0, 1))
-        shown = self.painting.pixels
-        painted.clamp_(shown.amin((0, 2, 3), True).to(painted), shown.amax((0, 2, 3), True).to(painted))
+        least, most = self._range
+        painted.clamp_(least.to(painted), most.to(painted))
 
     @context.one_thread()
     def sketches(self, pixels: Tensor) -> Tensor:
@@ -88,6 +89,12 @@ class Guide:
         """
         pairs = zip(torch.split(photographs, 1), torch.split(painted, 1), strict=True)
         return torch.cat([self._beside(*pair) for pair in pairs])
+
+    @cached_property
+    def _range(self) -> tuple[Tensor, Tensor]:
+        """The least and the most that the painting has of each channel, `[1, 3, 1, 1]`."""
+        shown = self.painting.pixels
+        return shown.amin((0, 2, 3), keepdim=True), shown.amax((0, 2, 3), keepdim=True)
 
     def largest_side(self, size: Size) -> int:
         """The painting's long side in px where it is seen largest for a picture of a size (H, W)."""

@@ -186,10 +186,10 @@ class TransformingStylizer(Stylizer):
             ) from None
 
     def _sizes(self, size: tuple[int, int]) -> list[tuple[int, int]]:
-        wider = max(size) / (self.own_size or math.inf)
+        asked: float = max(size)
         if self.guide is None:  # which sees the painting in another size instead
-            wider *= self.options.stroke_size * (self.options.style_size or max(size)) / max(size)
-        return scales.sizes(size, wider, self.network.descriptor.minimum)
+            asked = self.options.stroke_size * (self.options.style_size or asked)
+        return scales.sizes(size, asked / (self.own_size or math.inf), self.network.descriptor.minimum)
 
     @property
     def about(self) -> dict[str, Any]:
