@@ -40,10 +40,10 @@ PREPARATION = 6  # evaluations that it takes to match at a scale
 MATCHED_COARSE_ITERATIONS = 2  # as `COARSE_ITERATIONS`; what is matched has its place already, and settles sooner
 QUERY = 0.75  # how much of the coarser scale's result, and not of the photograph, is in what is matched
 SHORTEST_STYLE = 32  # px of the painting's short side at the coarsest scale that show strokes
-SKETCH_PIXELS = 128 * 96  # of a sketch, about
+SKETCH_PIXELS = 148 * 111  # of a sketch, about
 SKETCH_SHARE = 0.5  # of the picture's long side at most
 SHORTEST_SKETCH = 24  # px of its short side, below which it is as large as the picture
-SKETCH_ITERATIONS = 12  # evaluations, with which its colours have settled
+SKETCH_ITERATIONS = 8  # evaluations; with more of them, on fewer pixels, there are blotches of colour
 INITIALS = ("content", "style", "noise")
 
 
