@@ -15,8 +15,9 @@ from torch import Tensor
 
 import styletx
 from styletx import colors, images
-from styletx.feedforward import models, strips
+from styletx.feedforward import models, scales, strips
 from styletx.feedforward.collages import LARGEST, Guide, calmed, enlarged, evened, pasted, together
+from styletx.feedforward.networks import Descriptor
 from styletx.matching import Candidates, Match
 from styletx.stylizers import TransformingStylizer, load_stylizer, stylize
 
@@ -327,3 +328,19 @@ def test_strips_in_bfloat16_look_like_the_whole() -> None:
     network.use(torch.bfloat16)
     *_, (_, in_strips) = strips.repaint(network, pixels, beside, whole_pixels=0, tile_pixels=2**14)
     assert ((whole - in_strips).abs().amax(1) <= 2.5 / 255).float().mean() > 0.999
+
+
+def test_a_finer_scale_shows_less_of_what_its_network_paints(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Black:
+        descriptor = Descriptor("black", collage=True)
+
+        def __call__(self, pixels: Tensor) -> Tensor:
+            return 0 * pixels[:, :3]
+
+    one, pixels = guide(ASSETS / "styles/poster.jpg"), asset("content/coffee.jpg", (96, 128))
+    monkeypatch.setattr(one, "prepare", lambda *_: None)
+    monkeypatch.setattr(one, "confine", lambda *_: None)
+    *_, (_, found) = scales.repaint(Black(), pixels, [(48, 64), (96, 128)], seed=0, guide=one)  # type: ignore[arg-type]
+    # The coarser painting is black, so that the photograph's detail is all that the finer scale is given.
+    given = images.detailed(torch.zeros(1, 3, 48, 64), pixels)
+    torch.testing.assert_close(found, (1 - scales.FAINTER) * given, rtol=0, atol=0.03)

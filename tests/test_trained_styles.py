@@ -431,6 +431,19 @@ def test_later_scales_keep_more_of_what_was_painted(
     assert painted == [16, 32, 64]
 
 
+def test_a_print_is_painted_up_to_4k_and_has_the_photographs_detail(
+    content_picture: Path, sized: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scales, "LARGEST", 64)
+    assert scales.sizes((96, 128), 2, 16) == [(48, 64)]
+    assert scales.sizes((96, 128), 4, 16) == [(24, 32), (48, 64)]
+    assert scales.sizes((96, 128), 0, 16) == [(96, 128)]  # a network that paints at one scale
+    pixels = images.resize(images.read(content_picture).pixels, (96, 128))
+    small = styletx.stylize(images.resize(pixels, (48, 64)), sized, **EXACT | {"size": 64}).pixels
+    result = styletx.stylize(pixels, sized, **EXACT | {"size": 128})
+    torch.testing.assert_close(result.pixels, images.detailed(small, pixels), rtol=0, atol=0.02)
+
+
 def test_what_is_mixed_has_the_paintings_colours(tmp_path: Path, content_picture: Path) -> None:
     torch.manual_seed(0)
     network = Transformer(Layout(widths=(4, 8), blocks=1, bridges=True)).requires_grad_(False).eval()

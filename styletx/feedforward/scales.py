@@ -16,19 +16,21 @@ from torch import Tensor
 
 from styletx import colors, grain, images
 from styletx.feedforward import strips
-from styletx.feedforward.collages import Guide
+from styletx.feedforward.collages import Guide, shown
 from styletx.feedforward.networks import Repainter
 
 # How much of the coarser painting, and not of the photograph, a finer one repaints: at the second scale, as in
 # training, and at each after that, where half would leave little of the widest strokes in a print.
 MIX, LATER = 0.5, 0.75
+FAINTER = 0.7  # how much of what a network paints after a collage shows at each finer scale, to the one before
+LARGEST = 3840  # px of the long side up to which a network with scales paints; a larger picture gets that, enlarged
 GUIDED = 400_000  # pixels that a network paints in the time that a collage takes
 COARSEST = 0.5  # the first scale's size to that of the pictures that a network learns from
 NEAR = 1.25  # times the width that strokes have by themselves, up to which one scale will do
 
 
 def sizes(size: tuple[int, int], wider: float, minimum: int) -> list[tuple[int, int]]:
-    """Sizes (h, w), coarse to fine, at which a picture is painted; the last is its own.
+    """Sizes (h, w), coarse to fine, at which a picture is painted; the last is its own, or `LARGEST` if that is less.
 
     Args:
         size: of the picture.
@@ -37,9 +39,11 @@ def sizes(size: tuple[int, int], wider: float, minimum: int) -> list[tuple[int, 
     """
     if wider <= NEAR:
         return [size]
-    count = max(1, round(math.log2(wider)))
-    found = [images.fit(size, round(max(size) / wider ** (index / count))) for index in range(count, 0, -1)]
-    return [one for one in found if min(one) >= minimum] + [size]
+    largest = min(max(size), LARGEST)
+    wider *= largest / max(size)
+    count = max(1, round(math.log2(wider))) if wider > NEAR else 0
+    found = [images.fit(size, round(largest / wider ** (index / count))) for index in range(count, 0, -1)]
+    return [one for one in found if min(one) >= minimum] + [images.fit(size, largest)]
 
 
 @torch.no_grad()
@@ -58,19 +62,20 @@ def repaint(
     Args:
         network: as `strips.repaint` takes it.
         pixels: `[B, 3, H, W]`, likewise.
-        at: sizes (h, w), coarse to fine; the last is that of the pixels.
+        at: sizes (h, w), coarse to fine, as `sizes` gives them.
         seed: of grain and clouds.
         clouds: how much of them, from 0 to 1; without a guide.
         guide: makes the collages that the network takes; None for one that takes none.
         in_place: write into `pixels`.
 
     Yields:
-        The share of the work done, and the pictures at the size that is painted, as `strips.repaint` yields them.
+        The share of the work done, and the pictures at the size that is painted, as `strips.repaint` yields them; at
+        last, with 1.0, at their own.
 
     Raises:
         FloatingPointError: the network paints values that are not finite numbers.
     """
-    earlier = None
+    earlier, own = None, (pixels.shape[-2], pixels.shape[-1])
     pixels = pixels if in_place else pixels.clone()
     if guide is not None:
         guide.prepare(pixels, seed)
@@ -79,7 +84,7 @@ def repaint(
         if palette := network.descriptor.colors:
             _recolour(pixels, palette)
     # Beside a picture that only goes in strips, little else fits.
-    whole = strips.WHOLE if math.prod(at[-1]) <= strips.WHOLE else strips.STRIP
+    whole = strips.WHOLE if math.prod(own) <= strips.WHOLE else strips.STRIP
     work = [(0 if guide is None else GUIDED) + height * width for height, width in at]
     for index, size in enumerate(at):
         mixed = images.resize(pixels, size)
@@ -89,13 +94,20 @@ def repaint(
         else:
             beside = guide.beside(mixed, guide.sketches(mixed) if earlier is None else earlier)
         earlier = None  # a quarter of the picture, which is not needed any more
-        for progress, painted in strips.repaint(network, mixed, beside, whole_pixels=whole, in_place=True):
-            if progress == 1 and not bool(painted.isfinite().all()):
-                raise FloatingPointError("values that are not finite numbers")
+        share = 1 if guide is None else FAINTER**index
+        for progress, painted in _repainted(network, mixed, beside, share, whole):
             if progress == 1 and guide is not None:
                 guide.confine(painted)
-            yield (sum(work[: index + 1]) - (1 - progress) * size[0] * size[1]) / sum(work), painted
+            done = (sum(work[: index + 1]) - (1 - progress) * size[0] * size[1]) / sum(work)
+            if done < 1 or size == own:
+                yield done, painted
         earlier = painted
+    if at[-1] != own:
+        assert earlier is not None
+        images.detailed(earlier, pixels, in_place=True)
+        if guide is not None:
+            guide.confine(pixels)
+        yield 1.0, pixels
 
 
 def repainted(network: Any, pixels: Tensor) -> Tensor:
@@ -111,6 +123,20 @@ def repainted(network: Any, pixels: Tensor) -> Tensor:
     mixed = torch.lerp(pixels, early, MIX)
     painted: Tensor = network(mixed.contiguous(memory_format=torch.channels_last))
     return painted
+
+
+def _repainted(
+    network: Repainter, pixels: Tensor, beside: Tensor | None, share: float, whole_pixels: int
+) -> Iterator[tuple[float, Tensor]]:
+    """As `strips.repaint`, in place; of what the network paints, a share shows over what it was given."""
+    given = shown(pixels, beside) if share < 1 and beside is not None else pixels
+    for progress, painted in strips.repaint(network, pixels, beside, whole_pixels=whole_pixels, in_place=True):
+        if progress == 1:
+            if not bool(painted.isfinite().all()):
+                raise FloatingPointError("values that are not finite numbers")
+            if share < 1:
+                painted.lerp_(given, 1 - share)
+        yield progress, painted
 
 
 def _recolour(pixels: Tensor, palette: colors.Colors) -> None:

@@ -25,7 +25,7 @@ from styletx.feedforward.networks import Repainter
 from styletx.feedforward.networks.layers import ENLARGING, EPSILON, THINNING, Normalise
 
 WHOLE = 2**23  # pixels: 4K, which takes about one and a half gigabytes
-STRIP = 2**21  # pixels
+STRIP = 2**19  # pixels
 SHORTEST = 64  # px of a strip, several times the margin around a picture
 KEPT = torch.float16  # of features between layers: half the memory, and four times as exact as bfloat16
 

@@ -54,19 +54,27 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return resized.clamp_(0, 1)
 
 
-def detailed(painted: Tensor, picture: Tensor) -> Tensor:
+def detailed(painted: Tensor, picture: Tensor, *, in_place: bool = False) -> Tensor:
     """Enlarge a small painting of a picture, and add the detail of the picture that it has no pixels for.
 
     Args:
-        painted: `[B, C, h, w]`.
-        picture: `[B, C, H, W]`, no smaller.
+        painted: `[B, C, h, w]` in [0, 1].
+        picture: `[B, C, H, W]` in [0, 1], no smaller.
+        in_place: write into `picture`.
 
     Returns:
         `[B, C, H, W]` in [0, 1].
     """
-    small, size = (painted.shape[-2], painted.shape[-1]), (picture.shape[-2], picture.shape[-1])
-    shown = resize(resize(picture, small), size)
-    return (picture - shown + resize(painted, size)).clamp_(0, 1)
+    small, (height, width) = (painted.shape[-2], painted.shape[-1]), picture.shape[-2:]
+    # Channel by channel, and then band by band: a large picture leaves little memory.
+    change = painted.detach() - torch.cat([resize(channel, small) for channel in torch.split(picture, 1, 1)], 1)
+    found = picture if in_place else picture.clone()
+    first = 0
+    for start, stop, weights in _matrix(change.shape[-2], height, change.device, change.dtype):
+        rows = _along(-1, width, weights @ change[..., start:stop, :])
+        found[..., first : first + len(weights), :].add_(rows).clamp_(0, 1)
+        first += len(weights)
+    return found
 
 
 def _along(axis: int, length: int, pixels: Tensor) -> Tensor:

@@ -25,8 +25,9 @@ from styletx.stylizers.base import Result, Run, Stylizer, enlarged, enough
 from styletx.stylizers.optimizing import OptimizingStylizer
 
 COMPILERS = (os.environ.get("CXX", "g++"), "g++", "c++", "clang++", "cl")
-# Bytes that a pixel takes: of a picture that goes through the network at once, and of one that goes in strips.
-WHOLE, STRIPS = 300, 60
+# Bytes that a pixel takes: of a picture that goes through the network at once, of one that goes in strips, and of one
+# that is larger than what is painted.
+WHOLE, STRIPS, LARGER = 300, 60, 16
 PAINTING = 500  # that one of the painting takes, where pieces are matched with it
 NARROW = 0.5  # range of a painting's values below which it is painted as if they reached from 0 to 1
 LITTLE = 2**29  # bytes that are not worth asking for
@@ -113,9 +114,12 @@ class TransformingStylizer(Stylizer):
 
     def check(self, name: str, size: tuple[int, int]) -> Notes:
         """As `Stylizer.check`; raises `OptionError` for a side shorter than the network takes."""
-        needed = WHOLE * math.prod(size)
+        *_, painted = sizes = self._sizes(size)
+        needed = WHOLE * math.prod(painted)
         if self.network.descriptor.strips:
-            needed = min(needed, WHOLE * strips.STRIP + STRIPS * math.prod(size))
+            needed = min(needed, WHOLE * strips.STRIP + STRIPS * math.prod(painted))
+        if painted != size:
+            needed += LARGER * math.prod(size)
         if needed > LITTLE:
             available = devices.available_memory(self.device) or needed
             largest = math.floor(0.95 * max(size) * math.sqrt(available / needed))
@@ -123,7 +127,7 @@ class TransformingStylizer(Stylizer):
             devices.check_memory(needed, self.device, what, f"give {field('size')} {largest} or less")
         if self.guide is not None:
             painting = self.guide.painting
-            height, width = images.fit(painting.size, self.guide.largest_side(self._sizes(size)[0]))
+            height, width = images.fit(painting.size, self.guide.largest_side(sizes[0]))
             what = f"{files.shown(self.style)}: {width}×{height} px, at which pieces are matched with it,"
             devices.check_memory(height * width * PAINTING, self.device, what, f"reduce {field('style_size')}")
         if min(size) < (minimum := self.network.descriptor.minimum):
