@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from styletx.batches import Record, batch
     from styletx.feedforward.models import Style, styles
     from styletx.optimization import Step
-    from styletx.stylizers import Result, Run, Stylizer, load_stylizer, stylize
+    from styletx.stylizers import Part, Result, Run, Stylizer, load_stylizer, stylize
 
 __all__ = [
     "MemoryLimitError",
@@ -34,6 +34,7 @@ __all__ = [
     "OptionError",
     "Options",
     "OutputError",
+    "Part",
     "PictureError",
     "Record",
     "Result",
@@ -53,6 +54,7 @@ __all__ = [
 
 # Torch takes seconds to import, so what needs it is imported on first use.
 _LAZY = {
+    "Part": "styletx.stylizers",
     "Record": "styletx.batches",
     "Result": "styletx.stylizers",
     "Run": "styletx.stylizers",

@@ -19,7 +19,7 @@ from styletx.errors import OptionError, PictureError
 from styletx.losses import relative_distance
 from styletx.losses.gram import moments
 from styletx.painting import Mixture
-from styletx.stylizers import BlendingStylizer, OptimizingStylizer, load_stylizer, mixing, stylize
+from styletx.stylizers import BlendingStylizer, OptimizingStylizer, Part, load_stylizer, mixing, stylize
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 IMPASTO, MOSAIC = (ASSETS / "styles" / f"{name}.jpg" for name in ("impasto", "mosaic"))
@@ -35,7 +35,7 @@ def call(*arguments: str) -> Result:
 def files_with_odd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    for name in ("a.png", "b.png", "a+b.png", "c+d.png", "e:0.5.png", "photo.png"):
+    for name in ("a.png", "b.png", "a+b.png", "c+d.png", "e:0.5.png", "f=1.png", "photo.png"):
         Image.fromarray(noise).save(name)
     Image.fromarray(255 - noise // 2).save("b.png")
 
@@ -58,7 +58,24 @@ def files_with_odd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_styles_are_taken_apart(style: mixing.Style, wanted: list[tuple[str, float]]) -> None:
-    assert mixing.parts(style) == wanted
+    assert [(part.source, part.weight) for part in mixing.parts(style)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("b.png=mosaic", Part("mosaic", region="b.png")),
+        ("b.png=a.png:0.3", Part("a.png", 0.3, "b.png")),
+        ("b.png=a.png@c+d.png:2", Part("a.png", 2, "b.png", "c+d.png")),
+        ("a.png@b.png", Part("a.png", seen="b.png")),
+        ("missing.png=mosaic", Part("mosaic", region="missing.png")),
+        ("f=1.png", Part("f=1.png")),
+    ],
+)
+def test_masks_belong_to_the_style_beside_them(text: str, part: Part) -> None:
+    assert mixing.parts(f"c+d.png+{text}") == [Part("c+d.png"), part]
+    assert part.region is None or mixing.parts(["c+d.png", part._replace(region=Path(str(part.region)))])[1] == part
+    assert part.label(str(part.source)) == text
 
 
 @pytest.mark.parametrize(
@@ -70,6 +87,7 @@ def test_styles_are_taken_apart(style: mixing.Style, wanted: list[tuple[str, flo
         ("a.png:0+b.png:0", "every style has a weight of 0"),
         ([], "there is no style"),
         ([("a.png", "much")], "a style: its weight 'much' is not"),
+        ("b.png=a.png", "every style has a region; give one without"),
     ],
 )
 def test_bad_weights_are_refused_in_a_line(style: Any, message: str) -> None:
@@ -243,3 +261,84 @@ def test_strokes_are_wider_or_finer() -> None:
     for style in (MOSAIC, "mosaic"):
         finer, own, wider = (fineness(style, size) for size in (0.5, 1, 2))
         assert finer > 1.01 * own and own > 1.2 * wider
+
+
+@pytest.fixture
+def half() -> Path:
+    """A mask of a photograph's left half."""
+    mask = Image.new("L", (30, 20))
+    mask.paste(255, (0, 0, 15, 20))
+    mask.save("half.png")
+    return Path("half.png")
+
+
+@pytest.mark.parametrize("method", ["optimisation", "one-pass"])
+def test_each_region_is_painted_as_if_there_were_no_other(half: Path, method: str) -> None:
+    options: Any = SMALL | {"method": method}
+    one, other = stylize(COFFEE, IMPASTO, **options), stylize(COFFEE, MOSAIC, **options)
+    result = stylize(COFFEE, [IMPASTO, Part(MOSAIC, region=half)], **options)
+    edge = result.pixels.shape[-1] // 2
+    assert (result.pixels - other.pixels)[..., : edge - 12].abs().mean() < 1 / 255
+    assert torch.equal(result.pixels[..., edge + 12 :], one.pixels[..., edge + 12 :])
+    assert result.metadata["style"] == "impasto.jpg+half.png=mosaic.jpg"
+
+
+def test_a_region_holds_several_styles_and_any_of_them_may_be_trained(half: Path) -> None:
+    style: mixing.Style = ["mosaic", Part("pen", region=half), Part(IMPASTO, 0.5, half)]
+    inside = stylize(COFFEE, ["pen", (IMPASTO, 0.5)], **SMALL).pixels
+    found = stylize(COFFEE, style, **SMALL).pixels
+    assert (found - inside)[..., : found.shape[-1] // 2 - 12].abs().mean() < 1 / 255
+
+
+def test_regions_that_overlap_are_told_and_seen_in_part(half: Path) -> None:
+    run = load_stylizer(["mosaic", Part("pen", region=half), Part("poster", region="half.png")], **SMALL).start(COFFEE)
+    assert not [note for note in run.notes if "overlap" in str(note)]  # one region with two styles
+    Image.new("L", (30, 20), 255).save("all.png")
+    run = load_stylizer(["mosaic", Part("pen", region=half), Part("poster", region="all.png")], **SMALL).start(COFFEE)
+    assert "Regions overlap; where they do, each is seen in part." in map(str, run.notes)
+    both = [stylize(COFFEE, name, **SMALL).pixels for name in ("pen", "poster")]
+    for _ in run:
+        pass
+    found, edge = run.result.pixels, run.size[1] // 2
+    assert (found - sum(both) / 2)[..., : edge - 12].abs().mean() < 1 / 255
+    assert (found - both[1])[..., edge + 12 :].abs().mean() < 1 / 255
+
+
+def test_only_a_part_of_a_painting_may_be_seen(half: Path) -> None:
+    pixels = np.zeros((96, 144, 3), np.uint8)
+    pixels[:, :72], pixels[:, 72:] = (255, 40, 0), (0, 40, 255)
+    noise = np.random.default_rng(0).integers(0, 40, pixels.shape, dtype=np.uint8)
+    Image.fromarray(np.maximum(pixels, noise)).save("two.png")
+    for method in ("optimisation", "one-pass"):
+        red = stylize(COFFEE, "two.png@half.png", **SMALL | {"method": method})
+        assert red.pixels[:, 0].mean() > 3 * red.pixels[:, 2].mean()
+        assert red.metadata["style"] == "two.png@half.png"
+    with pytest.raises(OptionError, match=r"^mosaic is a trained style, of which no part can be chosen; give a"):
+        load_stylizer("mosaic@half.png", runtime="onnx", **SMALL)
+
+
+def test_the_command_line_takes_regions(half: Path) -> None:
+    result = call("run", str(COFFEE), "mosaic", "--region", "half.png=pen", "-o", "out.png", "--size", "96")
+    assert result.exit_code == 0
+    told = call("info", "out.png")
+    assert "styletx run coffee.jpg mosaic+half.png=pen" in told.output
+    for words, message in [
+        (["--region", "pen"], "--region 'pen' is not a mask and a style; write"),
+        (["--region", "none.png=pen"], "none.png: file not found"),
+        (["--region", "half.png=nothing"], "nothing is neither a file nor"),
+    ]:
+        result = call("run", str(COFFEE), "mosaic", *words, "--size", "96")
+        assert result.exit_code == 2 and message in result.output and len(result.output.splitlines()) == 1
+
+
+def test_batches_take_regions(half: Path) -> None:
+    words = ("batch", "photo.png", "--style", "mosaic", "--region", "half.png=pen", "-o", "out", "--size", "64")
+    result = call(*words, "--json")
+    assert result.exit_code == 0, result.output
+    (made,) = (json.loads(line) for line in result.stdout.splitlines())
+    assert made["output"] == "out/mosaic+half/photo.png" and made["style"] == "mosaic+half.png=pen"
+    wanted = stylize("photo.png", ["mosaic", Part("pen", region=half)], **SMALL | {"size": 64}).pixels
+    assert (images.read(made["output"]).pixels - wanted).abs().mean() < 2 / 255
+    # Another mask under the same name is another style.
+    Image.new("L", (30, 20), 255).save("half.png")
+    assert "different settings" in call(*words).output

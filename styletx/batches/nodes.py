@@ -104,7 +104,7 @@ def needed(recipes: Sequence[Recipe]) -> dict[str, bytes]:
     """The files on this machine that styles need: path, or name of a bundled style, to contents."""
     contents = {}
     for recipe in recipes:
-        styles = [str(part.source) for part in mixing.parts(recipe.style)]
+        styles = [str(one) for part in mixing.parts(recipe.style) for one in part.sources]
         for name in (*styles, *map(recipe.options.get, PLACES)):
             if name and name not in contents and not places.is_url(name):
                 with contextlib.suppress(StyletxError):

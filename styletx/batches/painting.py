@@ -123,7 +123,10 @@ class Loader:
     def found(self, style: str, options: dict[str, Any]) -> tuple[mixing.Style, Options]:
         """The style and the options as this process can reach them."""
         parts = mixing.parts(style, self.known)
-        return [(self._source(str(part.source)), part.weight) for part in parts], Options(**options)
+        return [mixing.Part(*(self._reached(one) for one in part)) for part in parts], Options(**options)
+
+    def _reached(self, one: Any) -> Any:
+        return self._source(one) if isinstance(one, str) else one
 
     def _source(self, name: str) -> images.Source:
         return NamedBytes(places.read(name), name) if places.is_url(name) else name

@@ -307,7 +307,7 @@ def _files_of(styles: Sequence[Path], options: Options) -> Iterator[str]:
 
     for style in map(files.local, styles):
         for part in mixing.parts(style):
-            yield from models.parts(str(part.source))
+            yield from (name for one in part.sources for name in models.parts(str(one)))
     yield from models.shipped()
     yield from (files.local(place) for name in PLACES if (place := getattr(options, name)))
 
@@ -318,7 +318,8 @@ def _recipe(style: str, options: dict[str, Any]) -> Recipe:
 
     parts = mixing.parts(style)
     is_one_pass = options["method"] == "one-pass" or all(part.is_trained for part in parts)
-    names = [name for part in parts for name in models.parts(str(part.source), is_one_pass=is_one_pass)]
+    named = [str(one) for part in parts for one in part.sources]
+    names = [name for one in named for name in models.parts(one, is_one_pass=is_one_pass)]
     try:
         sha256 = files.sha256(b"".join(map(places.read, names)))
     except PictureError:

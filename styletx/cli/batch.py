@@ -13,7 +13,7 @@ import click
 from styletx import files
 from styletx.batches import Batch, Executor, executor_named, plan
 from styletx.cli import signals, terminal
-from styletx.cli.flags import Choice, GroupedCommand, flag, option_flags
+from styletx.cli.flags import Choice, GroupedCommand, flag, option_flags, region_flag
 from styletx.notes import Note, Notes
 from styletx.options import Options
 
@@ -23,6 +23,7 @@ from styletx.options import Options
 @click.option(
     "-s", "--style", "styles", multiple=True, required=True, metavar="STYLE", help="A style; may be given repeatedly."
 )
+@region_flag
 @click.option("-o", "--output", required=True, metavar="OUT", help="Folder for the results.")
 @click.option(
     "--pattern",
@@ -54,6 +55,7 @@ from styletx.options import Options
 def command(
     sources: tuple[str, ...],
     styles: tuple[str, ...],
+    regions: tuple[str, ...],
     output: str,
     pattern: tuple[str, ...],
     format: str,
@@ -80,6 +82,7 @@ def command(
     """
     chosen = executor_named(executor, workers=workers, address=address)
     made = Options(**options)
+    styles = tuple("+".join([style, *regions]) for style in styles)
     batch = Batch(sources, styles, output, made, pattern=pattern, format=format, overwrite=overwrite, history=history)
     if dry_run:
         _print_plan(batch, as_json)

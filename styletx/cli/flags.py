@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from styletx.errors import nearest, rendered
+from styletx.errors import OptionError, field, nearest, rendered
 from styletx.options import LOOKS, Options, Spec, TrainingOptions, defaults, specs, takes_fractions
 
 # Fields whose flag is not simply their name.
@@ -107,6 +107,20 @@ class Choice(click.Choice[str]):
         if value not in self.choices and (near := nearest(value, self.choices)):
             self.fail(f"{value!r} is not one of {', '.join(self.choices)}; did you mean {near!r}?", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def region_flag(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--region MASK=STYLE`, as `regions`; after a style and a "+", each is read as a part of that."""
+    text = "Paint what is white in the picture MASK in another style. May be given repeatedly."
+    about: dict[str, Any] = {"multiple": True, "metavar": "MASK=STYLE", "help": text, "callback": _regions}
+    return click.option("--region", "regions", **about)(function)
+
+
+def _regions(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    for region in value:
+        if not all(region.partition("=")):
+            raise OptionError(f"{field('region')} {region!r} is not a mask and a style; write for example sky.png=pen")
+    return value
 
 
 def option_flags(*names: str, but: Iterable[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from styletx.cli import outputs, signals, terminal
-from styletx.cli.flags import GroupedCommand, flag, option_flags
+from styletx.cli.flags import GroupedCommand, flag, option_flags, region_flag
 from styletx.errors import OptionError, OutputError, PictureError, field
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Also save the picture beside the result every N evaluations.",
 )
+@region_flag
 @click.option("--timelapse", metavar="FILE", help="Also record a timelapse: .gif, .mp4 or .webp.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print a report as JSON on stdout.")
@@ -46,6 +47,7 @@ def command(
     content: str,
     styles: tuple[str, ...],
     output: str | None,
+    regions: tuple[str, ...],
     save_every: int | None,
     timelapse: str | None,
     quiet: bool,
@@ -69,6 +71,7 @@ def command(
     from styletx.stylizers import load_stylizer, mixing
 
     started = time.perf_counter()
+    styles = (*styles, *regions)
     content, parts = files.local(content), mixing.parts(styles)
     output = None if output is None else files.local(output)
     chosen = Options(**options)
@@ -77,7 +80,7 @@ def command(
         _check_stdout(as_json, save_every)
     target = _default_output(content, [str(part.source) for part in parts]) if output is None else Path(output)
     given = [files.local(place) for name in PLACES if (place := getattr(chosen, name))]
-    sources = [content, *(str(part.source) for part in parts), *given, *models.shipped()]
+    sources = [content, *(str(one) for part in parts for one in part.sources), *given, *models.shipped()]
     place = files.numbered(target) if output is None else target
     if not to_stdout:
         images.check_output(place, sources=sources)
@@ -96,8 +99,9 @@ def command(
         stylizer = load_stylizer(styles, chosen, download=download)
     if not stylizer.is_gradual and (timelapse is not None or save_every):
         raise OptionError(
-            f"{field('timelapse' if timelapse is not None else 'save_every')}: one pass shows nothing on the way; "
-            f"remove the option, or give a painting without {field('method')}"
+            f"{field('timelapse' if timelapse is not None else 'save_every')}: one pass, or several styles that are "
+            f"painted one by one, show nothing on the way; remove the option, or give a painting without "
+            f"{field('method')}"
         )
     run = stylizer.start(photo)
     progress.notes([*stylizer.notes, *run.notes], quiet)

@@ -13,19 +13,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from styletx import backbones, colors, context, files, images
+from styletx.errors import OptionError
 from styletx.feedforward import models
 from styletx.optimization import Step
 from styletx.options import Options, combined, explained
 from styletx.stylizers import mixing
 from styletx.stylizers.base import Result, Run, Stylizer
 from styletx.stylizers.blending import BlendingStylizer
-from styletx.stylizers.mixing import Style
+from styletx.stylizers.mixing import Part, Style
 from styletx.stylizers.optimizing import OptimizingStylizer
 from styletx.stylizers.transforming import TransformingStylizer
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BlendingStylizer",
     "OptimizingStylizer",
+    "Part",
     "Result",
     "Run",
     "Stylizer",
@@ -90,7 +93,7 @@ def load_stylizer(
     Args:
         style: the painting: a path, bytes, an open file, a PIL image, an array or a tensor; or a trained style: a
             bundled one's name, or a model file; or a list of these, in which "b.jpg:0.3" and ("b.jpg", 0.3) have a
-            weight that is not 1. "a.jpg+b.jpg:0.3" is such a list too.
+            weight that is not 1, and a `Part` has a region. "a.jpg+b.jpg:0.3" is such a list too.
         options: how to repaint; None for the defaults.
         download: called with bytes done and bytes in all while a network's weights are downloaded.
         keywords: fields of `Options`, which change those of `options`:
@@ -111,45 +114,68 @@ def load_stylizer(
 
 
 def _loaded(style: Style, chosen: Options, download: backbones.Progress | None) -> Stylizer:
-    parts = [part for part in mixing.parts(style) if part.weight]
-    if len(parts) == 1:
-        return _single(parts[0].source, chosen, download)
+    regions: dict[object, list[Part]] = {}
+    for part in mixing.parts(style):
+        if part.weight:
+            regions.setdefault(part.region if isinstance(part.region, str) else id(part.region), []).append(part)
+    base = _mixed(regions.pop(id(None)), chosen, download)
+    if not regions:
+        return base
+    painted = list[tuple[Stylizer, float | Tensor]]()
+    for inside in regions.values():
+        mask = inside[0].region
+        assert mask is not None
+        painted.append((_mixed(inside, chosen, download), images.mask(mask, max_pixels=chosen.max_pixels)))
+    return BlendingStylizer([(base, 1.0), *painted])
+
+
+def _mixed(parts: Sequence[Part], chosen: Options, download: backbones.Progress | None) -> Stylizer:
+    """What paints the parts of one region."""
     whole = sum(part.weight for part in parts)
     # Paintings are optimised together, and what is painted in one pass is blended.
-    together, alone = list[tuple[images.Picture, float]](), list[tuple[Stylizer, float]]()
+    together, alone = list[tuple[images.Picture, float]](), list[tuple[Stylizer, float | Tensor]]()
     for part in parts:
         share = part.weight / whole
         if chosen.method == "one-pass" or part.is_trained:
-            one = _single(part.source, chosen, download)
+            one = _one_pass(part, chosen)
             one.styles = (part.label(one.style),)
             alone.append((one, share))
         else:
-            picture = _read(part.source, chosen)
+            picture = _read(part.source, chosen, part.seen)
             together.append((dataclasses.replace(picture, name=part.label(picture.name)), share))
     if together:
         theirs = sum(share for _, share in together)
         mixed = [(picture, share / theirs) for picture, share in together]
         alone.insert(0, (OptimizingStylizer(mixed, chosen, download=download), theirs))
-    return alone[0][0] if len(alone) == 1 else BlendingStylizer(alone)
+    only, _ = alone[0]
+    return only if len(alone) == 1 else BlendingStylizer(alone)
 
 
-def _read(source: images.Source, chosen: Options) -> images.Picture:
-    picture = images.read(source, max_pixels=chosen.max_pixels)
-    is_grey = chosen.colors == "luminance"
-    return dataclasses.replace(picture, pixels=colors.grey(picture.pixels)) if is_grey else picture
-
-
-def _single(style: images.Source, chosen: Options, download: backbones.Progress | None) -> Stylizer:
-    if isinstance(style, str | os.PathLike):
-        name = files.local(style)
+def _one_pass(part: Part, chosen: Options) -> TransformingStylizer:
+    chosen = dataclasses.replace(chosen, method="one-pass")
+    if isinstance(part.source, str | os.PathLike):
+        name = files.local(part.source)
         if path := models.find(name):
-            chosen = dataclasses.replace(chosen, method="one-pass")
             picture = models.painting(path) if name in models.bundled() else None  # a file is what it holds
             if picture is None or chosen.runtime == "onnx":
+                if part.seen is not None:
+                    raise OptionError(
+                        f"{files.shown(name)} is a trained style, of which no part can be chosen; give a painting "
+                        "before the @, or remove the mask"
+                    )
                 return TransformingStylizer(path, chosen)
-            painting = dataclasses.replace(_read(picture, chosen), name=path.stem)
-            return TransformingStylizer(models.ANY, chosen, painting)
-    painting = _read(style, chosen)
-    if chosen.method == "one-pass":
-        return TransformingStylizer(models.ANY, chosen, painting)
-    return OptimizingStylizer(painting, chosen, download=download)
+            return TransformingStylizer(
+                models.ANY, chosen, dataclasses.replace(_read(picture, chosen, part.seen), name=path.stem)
+            )
+    return TransformingStylizer(models.ANY, chosen, _read(part.source, chosen, part.seen))
+
+
+def _read(source: images.Source, chosen: Options, seen: images.Source | None) -> images.Picture:
+    """A painting, of which a mask may show a part."""
+    picture = images.read(source, max_pixels=chosen.max_pixels)
+    if seen is not None:
+        size = (picture.pixels.shape[-2], picture.pixels.shape[-1])
+        alpha = images.resize(images.mask(seen, max_pixels=chosen.max_pixels), size)
+        picture = dataclasses.replace(picture, alpha=alpha if picture.alpha is None else alpha * picture.alpha)
+    is_grey = chosen.colors == "luminance"
+    return dataclasses.replace(picture, pixels=colors.grey(picture.pixels)) if is_grey else picture

@@ -182,7 +182,9 @@ class Stylizer(abc.ABC):
                 f"{picture.name}: the result would be {size[1]}×{size[0]} px, and {images.MIN_SIDE} px a side is the "
                 f"minimum; give {errors.field('size')} {enough(shape, images.MIN_SIDE)}"
             )
-        notes = (*self.check(picture.name, size), *self._mask_notes(size))
+        notes = self.check(picture.name, size)
+        if self.kept is not None:
+            notes = (*notes, *stretched(self.kept, size, "The mask of what to keep"))
         photo = images.resize(picture.pixels, size)
         return Run(
             self,
@@ -216,15 +218,6 @@ class Stylizer(abc.ABC):
         """
         return ()
 
-    def _mask_notes(self, size: tuple[int, int]) -> Notes:
-        if self.kept is None:
-            return ()
-        height, width = self.kept.shape[-2:]
-        if abs(math.log(height / width * size[1] / size[0])) < ALIKE:
-            return ()
-        what = f"The mask of what to keep is {width}×{height} px"
-        return (Note(f"{what}, of another shape than the photograph, and is stretched to it."),)
-
     def given(self, run: Run) -> Tensor:
         """The photograph `[1, 3, H, W]` as it is to be painted: in grey, if only strokes are asked for."""
         return colors.grey(run.photo) if self.options.colors == "luminance" else run.photo
@@ -256,6 +249,14 @@ def enlarged(painting: images.Picture, style_size: int | None) -> Notes:
     return (
         Note(f"{name} {style_size} enlarges the painting, which is {side} px long: slow, and shows no more of it."),
     )
+
+
+def stretched(mask: Tensor, size: tuple[int, int], what: str) -> Notes:
+    """A note if a mask `[1, 1, h, w]` has another shape than a photograph of a size (H, W)."""
+    height, width = mask.shape[-2:]
+    if abs(math.log(height / width * size[1] / size[0])) < ALIKE:
+        return ()
+    return (Note(f"{what} is {width}×{height} px, of another shape than the photograph, and is stretched to it."),)
 
 
 def enough(size: tuple[int, int], least: int) -> int:
@@ -368,4 +369,8 @@ class Run:
 
 
 def _name(path: str) -> str:
+    """A path without its folders; and so the masks of a style, see `mixing.Part.label`."""
+    for mark in "=@":
+        if mark in path and not os.path.exists(path):
+            return mark.join(map(_name, path.split(mark)))
     return os.path.basename(path) or path

@@ -1,4 +1,7 @@
-"""The stylizer that repaints a picture in several styles, each by itself, and blends what they paint."""
+"""The stylizer that repaints a picture in several styles, each by itself, and puts together what they paint.
+
+So what is painted in one region does not depend on the others, whatever their methods.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,28 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from styletx import images
-from styletx.notes import Notes
+from styletx.notes import Note, Notes
 from styletx.optimization import Step
-from styletx.stylizers.base import Run, Stylizer, joined
+from styletx.stylizers.base import Run, Stylizer, joined, stretched
+
+OVERLAP = 1.01  # that masks may add up to: what they share at their soft edges is seldom exact
 
 
 class BlendingStylizer(Stylizer):
-    """Repaints pictures in several styles, one after another, and shows each result by its share.
+    """Repaints pictures in several styles, one after another, and shows each by its share or in its region.
 
     Args:
-        parts: stylizers, and the share of each, more than 0; they add up to 1.
+        parts: stylizers, each with its share from 0 to 1, or with a mask of its region, `[1, 1, h, w]`. The first one
+            is seen wherever the others are not, and its own share does not count.
     """
 
     is_gradual = False
 
-    def __init__(self, parts: Sequence[tuple[Stylizer, float]]) -> None:
+    def __init__(self, parts: Sequence[tuple[Stylizer, float | Tensor]]) -> None:
         self.parts = parts
         first, _ = parts[0]
         self.options, self.device = first.options, first.device
@@ -32,19 +39,32 @@ class BlendingStylizer(Stylizer):
         self.notes = tuple(dict.fromkeys(note for one, _ in parts for note in one.notes))
 
     def check(self, name: str, size: tuple[int, int]) -> Notes:
-        """As `Stylizer.check`."""
-        return tuple(note for one, _ in self.parts for note in one.check(name, size))
+        """As `Stylizer.check`; notes if masks do not fit the photograph or one another."""
+        notes = [note for one, _ in self.parts for note in one.check(name, size)]
+        for one, share in self.parts[1:]:
+            if isinstance(share, Tensor):
+                notes += stretched(share, size, f"The mask of the region in {one.style}")
+        if float(sum(self._shares(size), start=torch.zeros(())).max()) > OVERLAP:
+            notes.append(Note("Regions overlap; where they do, each is seen in part."))
+        return tuple(dict.fromkeys(notes))
 
     def steps(self, run: Run) -> Iterator[Step]:
         """As `Stylizer.steps`; a step shows what is painted so far."""
-        blend: Tensor | None = None
-        for index, (one, share) in enumerate(self.parts):
-            before = sum(earlier for _, earlier in self.parts[:index])
+        shares = self._shares(run.size)
+        whole = sum(shares, start=torch.zeros(())).clamp_min(1)
+        base = blend = shown = run.photo
+        for index, (one, _) in enumerate(self.parts):
             for step in one.steps(dataclasses.replace(run, stylizer=one, is_shared=True)):
-                painted = images.resize(step.pixels, run.size)
-                shown = painted if blend is None else blend.lerp(painted, share / (before + share))
+                painted = images.resize(step.pixels, run.size).cpu()
+                shown = painted if index == 0 else blend + (painted - base) * (shares[index - 1] / whole)
                 yield Step((index + step.progress) / len(self.parts), shown)
             blend = shown
+            base = blend if index == 0 else base
+
+    def _shares(self, size: tuple[int, int]) -> list[Tensor]:
+        """How much of each part but the first is seen, `[1, 1, H, W]` or scalars."""
+        given = [share for _, share in self.parts[1:]]
+        return [images.resize(one, size) if isinstance(one, Tensor) else torch.tensor(one) for one in given]
 
     @property
     def about(self) -> dict[str, Any]:

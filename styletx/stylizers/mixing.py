@@ -1,4 +1,4 @@
-"""A style that is made of several, as a person writes it: `a.jpg+b.jpg:0.3`."""
+"""A style that is made of several, as a person writes it: `a.jpg+b.jpg:0.3+sky.png=c.jpg`."""
 
 from __future__ import annotations
 
@@ -12,53 +12,70 @@ from styletx.errors import OptionError
 from styletx.feedforward import models
 from styletx.files import shown
 
-Style: TypeAlias = images.Source | Sequence[images.Source | tuple[images.Source, float]]
+Style: TypeAlias = images.Source | Sequence["images.Source | tuple[images.Source, float] | Part"]
 
 
 class Part(NamedTuple):
-    """A painting or a trained style, and how much of it is in a style.
+    """A painting or a trained style, how much of it is in a style, and where.
 
     Attributes:
         source: as for `load_stylizer`.
-        weight: 0 or more, relative to the others.
+        weight: 0 or more, relative to the others in its region.
+        region: a mask, whose white parts of a photograph are painted so; None for what is in no region.
+        seen: a mask of the painting, whose white parts are all that is seen of it; None for all of it.
     """
 
     source: images.Source
     weight: float = 1.0
+    region: images.Source | None = None
+    seen: images.Source | None = None
 
     @property
     def is_trained(self) -> bool:
         """Whether it is a trained style."""
         return isinstance(self.source, str | os.PathLike) and models.find(files.local(self.source)) is not None
 
+    @property
+    def sources(self) -> list[images.Source]:
+        """All that is read for it."""
+        return [one for one in (self.source, self.region, self.seen) if one is not None]
+
     def label(self, name: str) -> str:
-        """A name with the weight, as `parts` reads it."""
-        return name if self.weight == 1 else f"{name}:{self.weight:g}"
+        """A name with all the rest, as `parts` reads it."""
+        region = "" if self.region is None else f"{_title(self.region)}="
+        seen = "" if self.seen is None else f"@{_title(self.seen)}"
+        return f"{region}{name}{seen}{'' if self.weight == 1 else f':{self.weight:g}'}"
 
 
 def parts(style: Style, known: Container[str] = ()) -> list[Part]:
-    """The paintings and trained styles that a style is made of, with weights.
+    """The paintings and trained styles that a style is made of, with weights and masks.
 
-    Text is one of them, or several with a "+" between two, each with a weight after a colon if that is not 1. A name
-    that exists is never taken apart.
+    Text is one of them, or several with a "+" between two. Each may have the mask of its region before it, with a "=",
+    and after it a mask of its own, with an "@", and a weight that is not 1, with a colon. A name that exists is never
+    taken apart.
 
     Args:
         style: what was asked for.
         known: names that exist though there are no such files here.
 
     Raises:
-        OptionError: a weight is none, or all of them are 0.
+        OptionError: a weight is none, or all of them are 0; or nothing paints what is in no region.
     """
-    given: Sequence[Any] = style if isinstance(style, list | tuple) else [style]
+    given: Sequence[Any] = style if isinstance(style, list | tuple) and not isinstance(style, Part) else [style]
     found = [part for one in given for part in _parts(one, known)]
     if not found:
         raise OptionError("there is no style; give at least one")
     if not any(part.weight for part in found):
         raise OptionError("every style has a weight of 0; give one of them more")
+    if not any(part.weight for part in found if part.region is None):
+        raise OptionError("every style has a region; give one without for the rest of the photograph")
     return found
 
 
-def _parts(one: images.Source | tuple[images.Source, float], known: Container[str]) -> list[Part]:
+def _parts(one: images.Source | tuple[images.Source, float] | Part, known: Container[str]) -> list[Part]:
+    if isinstance(one, Part):
+        region, seen = (None if mask is None else _local(mask) for mask in (one.region, one.seen))
+        return [Part(_local(one.source), _weight(str(one.weight), "a style"), region, seen)]
     if isinstance(one, tuple):
         source, weight = one
         return [Part(source, _weight(str(weight), "a style"))]
@@ -69,23 +86,35 @@ def _parts(one: images.Source | tuple[images.Source, float], known: Container[st
         return [Part(name)]
     pieces = name.split("+")
     for end in range(len(pieces) - 1, 0, -1):  # names may have a "+" of their own
-        if _is_part("+".join(pieces[:end]), known):
-            return [_weighed("+".join(pieces[:end]), known), *_parts("+".join(pieces[end:]), known)]
-    return [_weighed(name, known)]
-
-
-def _is_part(text: str, known: Container[str]) -> bool:
-    return _exists(text, known) or _exists(text.rpartition(":")[0], known)
+        first = _part("+".join(pieces[:end]), known)
+        if all(_exists(str(source), known) for source in first.sources):
+            return [first, *_parts("+".join(pieces[end:]), known)]
+    return [_part(name, known)]
 
 
 def _exists(name: str, known: Container[str]) -> bool:
     return name in known or "://" in name or os.path.exists(name) or name in models.bundled()
 
 
-def _weighed(text: str, known: Container[str]) -> Part:
-    name, colon, weight = text.rpartition(":")
-    is_weight = bool(colon) and (_exists(name, known) or not math.isnan(_number(weight)))
-    return Part(name, _weight(weight, name)) if is_weight and not _exists(text, known) else Part(text)
+def _part(text: str, known: Container[str]) -> Part:
+    if _exists(text, known):
+        return Part(text)
+    region, mark, rest = text.partition("=")
+    if mark:
+        return _part(rest, known)._replace(region=files.local(region))
+    name, mark, weight = text.rpartition(":")
+    if mark and (not math.isnan(_number(weight)) or _exists(name, known)):
+        return _part(name, known)._replace(weight=_weight(weight, name))
+    name, mark, seen = text.rpartition("@")
+    return Part(name, seen=files.local(seen)) if mark and _exists(name, known) else Part(text)
+
+
+def _local(source: images.Source) -> images.Source:
+    return files.local(source) if isinstance(source, str | os.PathLike) else source
+
+
+def _title(mask: images.Source) -> str:
+    return str(mask) if isinstance(mask, str | os.PathLike) else "mask"
 
 
 def _weight(text: str, name: str) -> float:
