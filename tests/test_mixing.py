@@ -341,4 +341,4 @@ def test_batches_take_regions(half: Path) -> None:
     assert (images.read(made["output"]).pixels - wanted).abs().mean() < 2 / 255
     # Another mask under the same name is another style.
     Image.new("L", (30, 20), 255).save("half.png")
-    assert "different settings" in call(*words).output
+    assert "were not made with these settings" in call(*words).output

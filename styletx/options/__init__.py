@@ -127,6 +127,13 @@ class Options:
     strength: float = option(
         1.0, "Look", "How much of the result shows over the photograph, from 0 to 1.", 0, 1, metavar="S"
     )
+    seamless: str | None = option(
+        None,
+        "Look",
+        "Make a tile, whose edges go on at the opposite ones: left and right (x), top and bottom (y), or both.",
+        choices=("x", "y", "xy"),
+        default_text="no tile",
+    )
     style_layers: str | None = search(
         None, "Look", "Layers that carry style, as NAME[=WEIGHT],…", metavar="LAYERS", default_text="the backbone's"
     )
@@ -231,6 +238,7 @@ class OptionKeywords(TypedDict, total=False):
     palette: str | os.PathLike[str] | None
     keep: str | os.PathLike[str] | None
     strength: float
+    seamless: str | None
     style_layers: str | None
     content_layers: str | None
     iterations: int

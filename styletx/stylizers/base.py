@@ -24,6 +24,7 @@ from styletx.errors import OptionError
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import PLACES, Options
+from styletx.stylizers import seams
 from styletx.stylizers.finishing import finish
 
 ALIKE = 0.02  # how far the shapes of photograph and mask may differ, as a share
@@ -186,6 +187,8 @@ class Stylizer(abc.ABC):
         if self.kept is not None:
             notes = (*notes, *stretched(self.kept, size, "The mask of what to keep"))
         photo = images.resize(picture.pixels, size)
+        if self.options.seamless is not None:
+            photo = seams.periodic(photo, self.options.seamless)
         return Run(
             self,
             picture.name,
@@ -306,10 +309,18 @@ class Run:
         if self.is_spent:
             raise RuntimeError("this run repainted a large photograph in place and cannot start again; start another")
         self.is_finished = False
-        for step in context.each(self.stylizer.steps(self)):
+        for step in context.each(self._steps()):
             self.last = step
             yield step
         self.is_finished = True
+
+    def _steps(self) -> Iterator[Step]:
+        if (axes := self.stylizer.options.seamless) is None:
+            yield from self.stylizer.steps(self)
+            return
+        wider = dataclasses.replace(self, photo=seams.beyond(self.photo, axes), is_shared=False)
+        for step in self.stylizer.steps(wider):
+            yield dataclasses.replace(step, pixels=seams.closed(step.pixels, axes))
 
     @property
     def size(self) -> tuple[int, int]:

@@ -154,7 +154,7 @@ class TransformingStylizer(Stylizer):
     @context.own()
     def finish(self, runs: Sequence[Run]) -> list[Result]:
         """As `Stylizer.finish`; pictures of one size go through the network at once."""
-        if len(runs) < 2 or len({run.size for run in runs}) > 1:
+        if len(runs) < 2 or len({run.size for run in runs}) > 1 or self.options.seamless is not None:
             return super().finish(runs)
         pixels = torch.cat([self.given(run).to(self.device) for run in runs])
         for step in self._repaint(runs[0].name, pixels, in_place=True):
