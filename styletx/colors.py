@@ -203,7 +203,12 @@ def recoloured(pixels: Tensor, photo: Tensor) -> Tensor:
 
 def grey(pixels: Tensor) -> Tensor:
     """Pictures `[B, 3, H, W]` in grey, as light as they were."""
-    return _luminance(pixels).unsqueeze(1).expand_as(pixels).contiguous()
+    return light(pixels).expand_as(pixels).contiguous()
+
+
+def light(pixels: Tensor) -> Tensor:
+    """How light each pixel of pictures `[B, 3, H, W]` is, `[B, 1, H, W]`."""
+    return _luminance(pixels).unsqueeze(1)
 
 
 def _by(pixels: Tensor, matrix: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ __all__ = [
     "takes_fractions",
 ]
 
-PLACES = ("weights", "init", "palette", "keep")  # fields of `Options` that may be a path
+PLACES = ("weights", "init", "palette", "keep", "detail")  # fields of `Options` that may be a path
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,13 @@ class Options:
         "Look",
         "Mask: a picture whose white parts stay photograph, and grey ones in part.",
         metavar="FILE",
+        default_text="none",
+    )
+    detail: str | None = option(
+        None,
+        "Look",
+        "Where the photograph's details show: edges, auto, which is edges and text, or a mask.",
+        metavar="auto|edges|FILE",
         default_text="none",
     )
     strength: float = option(
@@ -237,6 +244,7 @@ class OptionKeywords(TypedDict, total=False):
     colors: str
     palette: str | os.PathLike[str] | None
     keep: str | os.PathLike[str] | None
+    detail: str | os.PathLike[str] | None
     strength: float
     seamless: str | None
     style_layers: str | None

@@ -24,7 +24,7 @@ from styletx.errors import OptionError
 from styletx.feedforward import models
 from styletx.optimization import Step
 from styletx.options import Options, combined, explained
-from styletx.stylizers import mixing
+from styletx.stylizers import details, mixing
 from styletx.stylizers.base import Result, Run, Stylizer
 from styletx.stylizers.blending import BlendingStylizer
 from styletx.stylizers.mixing import Part, Style
@@ -110,6 +110,8 @@ def load_stylizer(
             stylizer.palette = colors.colors(palette.pixels, palette.alpha)
         if chosen.keep is not None:
             stylizer.kept = images.mask(chosen.keep, max_pixels=chosen.max_pixels)
+        if chosen.detail not in (None, details.AUTO, details.EDGES):
+            stylizer.detail = images.mask(chosen.detail, max_pixels=chosen.max_pixels)
         return stylizer
 
 

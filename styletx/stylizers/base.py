@@ -119,6 +119,7 @@ class Stylizer(abc.ABC):
         device: where.
         palette: the colours that results have, of another picture; None goes by the options.
         kept: how much of each part stays photograph, `[1, 1, h, w]` in [0, 1]; None for nothing.
+        detail: how much of the photograph's details each part has, likewise; None goes by the options.
         notes: what a person should know of the style and the options.
         is_gradual: whether its steps show a picture in the making; if not, there is nothing to see before the last.
         batch_size: how many pictures of one size are worth giving to `finish` at once.
@@ -130,6 +131,7 @@ class Stylizer(abc.ABC):
     device: torch.device
     palette: Colors | None = None
     kept: Tensor | None = None
+    detail: Tensor | None = None
     notes: Notes = ()
     is_gradual: bool = True
     batch_size: int = 1
@@ -186,6 +188,8 @@ class Stylizer(abc.ABC):
         notes = self.check(picture.name, size)
         if self.kept is not None:
             notes = (*notes, *stretched(self.kept, size, "The mask of what to keep"))
+        if self.detail is not None:
+            notes = (*notes, *stretched(self.detail, size, "The mask of details"))
         photo = images.resize(picture.pixels, size)
         if self.options.seamless is not None:
             photo = seams.periodic(photo, self.options.seamless)
@@ -338,8 +342,8 @@ class Run:
             raise RuntimeError("there is no result before the first step; iterate the run, or call the stylizer")
         if self._result is None or self._result[0] is not self.last:
             with context.own():
-                stylizer = self.stylizer
-                pixels = finish(self.last.pixels, self.photo, stylizer.options, stylizer.palette, stylizer.kept)
+                of = self.stylizer
+                pixels = finish(self.last.pixels, self.photo, of.options, of.palette, of.kept, of.detail)
             is_stripped = self.stylizer.options.strip_metadata
             self._result = self.last, Result(pixels, self.alpha, self.bits, self.metadata, self.exif, is_stripped)
         return self._result[1]

@@ -8,10 +8,16 @@ from torch import Tensor
 from styletx import colors, images
 from styletx.colors import Colors
 from styletx.options import Options
+from styletx.stylizers import details
 
 
 def finish(
-    painted: Tensor, photo: Tensor, options: Options, palette: Colors | None = None, kept: Tensor | None = None
+    painted: Tensor,
+    photo: Tensor,
+    options: Options,
+    palette: Colors | None = None,
+    kept: Tensor | None = None,
+    detail: Tensor | None = None,
 ) -> Tensor:
     """Bring a painted picture to its size and off the device, give it its colours, and let the photograph show through.
 
@@ -21,12 +27,17 @@ def finish(
         options: whose colours it gets, and how much of it shows over the photograph.
         palette: the colours of another picture that it gets; None goes by the options.
         kept: how much of each part stays photograph, `[1, 1, h, w]` in [0, 1]; None for nothing.
+        detail: how much of the photograph's details each part has, likewise; None goes by the options.
 
     Returns:
         `[1, 3, H, W]` float32 in [0, 1], contiguous, on the CPU.
     """
     size = (photo.shape[-2], photo.shape[-1])
     pixels = images.resize(painted, size).cpu().contiguous()
+    if detail is None and options.detail is not None:
+        detail = details.sought(photo, options.detail)
+    if detail is not None:
+        pixels = details.shown(pixels, photo, detail)
     if palette is None and options.colors == "match":
         palette = colors.colors(photo)
     if palette is not None:

@@ -146,7 +146,8 @@ class TransformingStylizer(Stylizer):
         pixels = self.given(run).to(self.device)
         is_own = pixels is not run.photo or not run.is_shared
         # In place only where a second picture would matter, and where nothing needs the photograph afterwards.
-        is_all = self.options.strength == 1 and self.options.colors == "painting" and self.kept is None
+        options = self.options
+        is_all = options.strength == 1 and options.colors == "painting" and self.kept is None and options.detail is None
         in_place = is_own and is_all and pixels[0, 0].numel() > strips.WHOLE
         run.is_spent = in_place and pixels is run.photo
         yield from self._repaint(run.name, pixels, in_place=in_place)

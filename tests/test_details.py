@@ -1,0 +1,77 @@
+"""Details of the photograph that show through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from styletx import colors, images
+from styletx.errors import PictureError
+from styletx.stylizers import details, load_stylizer, stylize
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+GLASS = ASSETS / "styles/stained-glass.jpg"
+SMALL: dict[str, Any] = {"size": 384, "device": "cpu", "precision": "float32", "iterations": 4}
+SIGN = (slice(180, 244), slice(16, 176))  # rows and columns
+
+
+@pytest.fixture
+def sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A photograph with text in it."""
+    monkeypatch.chdir(tmp_path)
+    with Image.open(ASSETS / "content/coffee.jpg") as coffee:
+        photo = coffee.convert("RGB").resize((384, 256))
+    draw = ImageDraw.Draw(photo)
+    draw.rectangle((16, 180, 176, 244), fill=(235, 228, 210))
+    draw.text((24, 184), "ESPRESSO", fill=(40, 25, 20), font=ImageFont.load_default(24))
+    draw.text((24, 214), "Rue des Fleurs 12", fill=(120, 40, 30), font=ImageFont.load_default(14))
+    photo.save("sign.png")
+    return Path("sign.png")
+
+
+def likeness(one: Tensor, other: Tensor) -> float:
+    """The correlation of the lights and darks of two signs."""
+    rows = torch.stack([colors.light(pixels)[..., SIGN[0], SIGN[1]].flatten() for pixels in (one, other)])
+    return float(torch.corrcoef(rows)[0, 1])
+
+
+@pytest.mark.parametrize("method", ["optimisation", "one-pass"])
+def test_text_stays_readable(sign: Path, method: str) -> None:
+    photo = images.read(sign).pixels
+    plain, edges, auto = (
+        stylize(sign, GLASS, method=method, detail=detail, **SMALL).pixels for detail in (None, "edges", "auto")
+    )
+    assert likeness(plain, photo) < likeness(edges, photo) < likeness(auto, photo)
+    assert likeness(auto, photo) > 0.85
+    # What is no detail is painted as before, and so is what has none.
+    assert (auto - plain)[..., :40, :40].abs().mean() < 0.01
+
+
+def test_a_mask_says_where_details_show(sign: Path) -> None:
+    mask = np.zeros((256, 384), np.uint8)
+    mask[SIGN] = 255
+    Image.fromarray(mask).save("mask.png")
+    photo = images.read(sign).pixels
+    plain = stylize(sign, GLASS, **SMALL).pixels
+    result = stylize(sign, GLASS, detail="mask.png", **SMALL)
+    assert torch.equal(result.pixels[..., :160, :], plain[..., :160, :])
+    assert likeness(result.pixels, photo) > likeness(plain, photo) + 0.05
+    assert result.metadata["options"]["detail"] == "mask.png"
+    with pytest.raises(PictureError, match=r"^none\.png: file not found"):
+        load_stylizer(GLASS, detail="none.png", **SMALL)
+
+
+def test_edges_are_found_at_any_size(sign: Path) -> None:
+    photo = images.read(sign).pixels
+    for size in ((256, 384), (1024, 1536)):
+        found = images.resize(details.sought(images.resize(photo, size), "edges"), (256, 384))
+        assert found[..., 236:250, 60:120].amax(-2).mean() > 0.8  # the sign's lower edge
+        assert found[..., :25, :60].mean() < 0.1  # the dark corner
+    text = details.sought(photo, "auto")
+    assert text[..., 190:206, 30:140].mean() > 0.8
