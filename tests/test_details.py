@@ -71,7 +71,7 @@ def test_edges_are_found_at_any_size(sign: Path) -> None:
     photo = images.read(sign).pixels
     for size in ((256, 384), (1024, 1536)):
         found = images.resize(details.sought(images.resize(photo, size), "edges"), (256, 384))
-        assert found[..., 236:250, 60:120].amax(-2).mean() > 0.8  # the sign's lower edge
+        assert found[..., 236:250, 60:120].amax(-2).mean() > 0.5  # the sign's lower edge
         assert found[..., :20, :20].mean() < 0.1  # the dark corner
     text = details.sought(photo, "auto")
     assert text[..., 190:206, 30:140].mean() > 0.8

@@ -13,7 +13,7 @@ import click
 from styletx import files
 from styletx.batches import Batch, Executor, executor_named, plan
 from styletx.cli import signals, terminal
-from styletx.cli.flags import Choice, GroupedCommand, flag, option_flags, region_flag
+from styletx.cli.flags import Choice, GroupedCommand, flag, option_flags, recipe_flag, region_flag
 from styletx.notes import Note, Notes
 from styletx.options import Options
 
@@ -24,6 +24,7 @@ from styletx.options import Options
     "-s", "--style", "styles", multiple=True, required=True, metavar="STYLE", help="A style; may be given repeatedly."
 )
 @region_flag
+@recipe_flag
 @click.option("-o", "--output", required=True, metavar="OUT", help="Folder for the results.")
 @click.option(
     "--pattern",
@@ -56,6 +57,7 @@ def command(
     sources: tuple[str, ...],
     styles: tuple[str, ...],
     regions: tuple[str, ...],
+    recipe: str | None,
     output: str,
     pattern: tuple[str, ...],
     format: str,

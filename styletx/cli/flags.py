@@ -6,13 +6,15 @@ import dataclasses
 import math
 import os
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from styletx import files
 from styletx.errors import OptionError, field, nearest, rendered
+from styletx.notes import Note
 from styletx.options import LOOKS, Options, Spec, TrainingOptions, defaults, specs, takes_fractions
 
 # Fields whose flag is not simply their name.
@@ -121,6 +123,30 @@ def _regions(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
         if not all(region.partition("=")):
             raise OptionError(f"{field('region')} {region!r} is not a mask and a style; write for example sky.png=pen")
     return value
+
+
+def recipe_flag(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--recipe FILE`, which gives style and options unless they are given themselves."""
+    text = "Take style and options, which single ones overrule, from a file that --save-recipe wrote."
+    about: dict[str, Any] = {"metavar": "FILE", "help": text, "is_eager": True, "callback": _recipe}
+    return click.option("--recipe", **about)(function)
+
+
+def _recipe(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        from styletx.stylizers import recipes
+
+        recipe = recipes.read(files.local(value))
+        ctx.default_map = {**recipe.options, "styles": [recipe.style]}
+        ctx.obj = recipe
+    return value
+
+
+def told_apart(ctx: click.Context, sha256: str | None) -> Iterator[Note]:
+    """A note if the style that a recipe names is not the one that it was written with."""
+    is_its_own = ctx.get_parameter_source("styles") is ParameterSource.DEFAULT_MAP
+    if is_its_own and ctx.obj.sha256 != sha256:
+        yield Note(f"{files.shown(ctx.obj.style)} is not what the recipe was written with, so the look will differ.")
 
 
 def option_flags(*names: str, but: Iterable[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from styletx.cli import outputs, signals, terminal
-from styletx.cli.flags import GroupedCommand, flag, option_flags, region_flag
+from styletx.cli.flags import GroupedCommand, flag, option_flags, recipe_flag, region_flag, told_apart
 from styletx.errors import OptionError, OutputError, PictureError, field
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     help="Also save the picture beside the result every N evaluations.",
 )
 @region_flag
+@recipe_flag
+@click.option("--save-recipe", metavar="FILE", help="Also write style and options to a file, for --recipe: .toml.")
 @click.option("--timelapse", metavar="FILE", help="Also record a timelapse: .gif, .mp4 or .webp.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print a report as JSON on stdout.")
@@ -48,6 +50,8 @@ def command(
     styles: tuple[str, ...],
     output: str | None,
     regions: tuple[str, ...],
+    recipe: str | None,
+    save_recipe: str | None,
     save_every: int | None,
     timelapse: str | None,
     quiet: bool,
@@ -68,7 +72,7 @@ def command(
     from styletx.cli import progress
     from styletx.feedforward import models
     from styletx.options import PLACES, Options
-    from styletx.stylizers import load_stylizer, mixing
+    from styletx.stylizers import load_stylizer, mixing, recipes
 
     started = time.perf_counter()
     styles = (*styles, *regions)
@@ -84,6 +88,9 @@ def command(
     place = files.numbered(target) if output is None else target
     if not to_stdout:
         images.check_output(place, sources=sources)
+    if save_recipe is not None:
+        save_recipe = files.local(save_recipe)
+        files.check(save_recipe, [*sources, place])
     if timelapse is not None:
         timelapse = files.local(timelapse)
         films.check(timelapse, [*sources, place])
@@ -104,7 +111,10 @@ def command(
             f"{field('method')}"
         )
     run = stylizer.start(photo)
-    progress.notes([*stylizer.notes, *run.notes], quiet)
+    if save_recipe is not None:
+        recipes.write(save_recipe, styles, chosen, stylizer.sha256)
+    changed = told_apart(click.get_current_context(), stylizer.sha256)
+    progress.notes([*changed, *stylizer.notes, *run.notes], quiet)
     if not to_stdout:
         images.check_output(place, size=run.size)
     film = films.Timelapse(run.size) if timelapse is not None else None

@@ -103,7 +103,7 @@ def _part(text: str, known: Container[str]) -> Part:
     if mark:
         return _part(rest, known)._replace(region=files.local(region))
     name, mark, weight = text.rpartition(":")
-    if mark and (not math.isnan(_number(weight)) or _exists(name, known)):
+    if mark and (not math.isnan(_number(weight)) or ("+" not in weight and _exists(name, known))):
         return _part(name, known)._replace(weight=_weight(weight, name))
     name, mark, seen = text.rpartition("@")
     return Part(name, seen=files.local(seen)) if mark and _exists(name, known) else Part(text)
