@@ -90,7 +90,7 @@ def test_a_recipe_holds_what_belongs_to_the_look() -> None:
         (b"\xff\xd8\xff", "mine.toml is not a recipe: it is not text"),
         ("version", "mine.toml is not a recipe: "),
         ("size = 3", "mine.toml is not a recipe; write one with --save-recipe"),
-        ('version = 2\nstyle = "mosaic"', "mine.toml was written by a newer styletx; update yours"),
+        ('version = 2\nstyle = "mosaic"', "mine.toml was written by a newer styletx; update yours by pip"),
         ('version = 1\nstyle = "mosaic"\nsort = 3', "mine.toml: 'sort' means nothing in a recipe"),
         (WRITTEN + "colour = 3", "mine.toml: 'colour' means nothing in a recipe; did you mean 'colors'?"),
         (WRITTEN + "stroke_size = 40", "mine.toml: --stroke-size cannot be 40; it must be from 0.25 to 4"),

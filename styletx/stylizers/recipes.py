@@ -71,7 +71,7 @@ def read(path: str | os.PathLike[str]) -> Recipe:
     if type(version) is not int or not isinstance(found.get("style"), str):
         raise OptionError(f"{name} is not a recipe; write one with {field('save_recipe')}, or give another file")
     if version > VERSION:
-        raise OptionError(f"{name} was written by a newer styletx; update yours: pip install -U styletx")
+        raise OptionError(f"{name} was written by a newer styletx; update yours by pip")
     options, known = found.get("options", {}), defaults(Options)
     for keys, names in ((found, KEYS), (options if isinstance(options, dict) else {"options": 0}, known)):
         for key in keys:
