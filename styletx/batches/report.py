@@ -12,12 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 from string import Template
-from typing import Any
 from urllib.parse import quote
 
 import PIL.Image
-import PIL.ImageDraw
-import PIL.ImageFont
 
 from styletx import files, images
 from styletx._version import __version__
@@ -27,8 +24,7 @@ from styletx.batches.plan import COPIES, REPORT, Job
 from styletx.errors import PictureError
 from styletx.options import PLACES, Options, defaults
 
-CELL = 200  # px, of the contact sheet
-CAPTION = 38
+CELL = 188  # px of a picture on the contact sheet
 MOST_CELLS = 240  # more would be too small to see
 MARK = b'<meta name="generator" content="styletx">'  # of a page that `page` made
 PAGE_PICTURE = 640  # px, the long side of a picture in the page
@@ -48,22 +44,9 @@ def contact_sheet(records: Sequence[Record]) -> bytes:
         raise PictureError("there is no result yet for a contact sheet; repaint a picture first")
     count = min(len(done), MOST_CELLS)
     shown = [done[index * len(done) // count] for index in range(count)]
-    columns = math.ceil(math.sqrt(count * 1.2))
-    rows, height = math.ceil(count / columns), CELL + CAPTION
-    top = 0 if count == len(done) else CAPTION
-    sheet = PIL.Image.new("RGB", (columns * CELL, top + rows * height), "white")
-    draw, font = PIL.ImageDraw.Draw(sheet), _font(12)
-    if top:
-        draw.text((columns * CELL / 2, top / 2), f"{count} of {len(done)}", "#333333", font, "mm")
-    for index, record in enumerate(shown):
-        left, upper = index % columns * CELL, top + index // columns * height
-        if (picture := _small(record.output, CELL - 12)) is not None:
-            sheet.paste(picture, (left + (CELL - picture.width) // 2, upper + (CELL - picture.height) // 2))
-        for line, path in enumerate((record.source, record.style)):
-            name = _name(path)
-            while draw.textlength(name, font) > CELL - 12:
-                name = f"{name.rstrip('…')[:-1]}…"
-            draw.text((left + CELL / 2, upper + CELL + 16 * line), name, ("#333333", "#777777")[line], font, "ma")
+    cells = [(_small(record.output, CELL), (_name(record.source), _name(record.style))) for record in shown]
+    title = None if count == len(done) else f"{count} of {len(done)}"
+    sheet = images.sheet(cells, math.ceil(math.sqrt(count * 1.2)), (CELL, CELL), title)
     return _jpeg(sheet)
 
 
@@ -184,14 +167,6 @@ def _small(path: str, side: int) -> PIL.Image.Image | None:
     if alpha is None:
         return image
     return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image).convert("RGB")
-
-
-def _font(size: int) -> Any:
-    """A font with letters of most languages if the machine has it, else Pillow's own, which has English ones."""
-    try:
-        return PIL.ImageFont.truetype("DejaVuSans.ttf", size)
-    except OSError:
-        return PIL.ImageFont.load_default(size)
 
 
 def _jpeg(image: PIL.Image.Image) -> bytes:

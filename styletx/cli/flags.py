@@ -205,6 +205,22 @@ def _type(one: dataclasses.Field[Any], spec: Spec) -> Any:
     return Finite() if takes_fractions(one) else int
 
 
+def value_of(name: str, text: str) -> Any:
+    """The value that an option's flag would read in a text; "none" is that of an option that has none by default.
+
+    Raises:
+        OptionError: it is no such value.
+    """
+    one = next(one for one in dataclasses.fields(Options) if one.name == name)
+    if one.default is None and text == "none":
+        return None
+    kind = click.types.convert_type(bool if isinstance(one.default, bool) else _type(one, one.metadata["spec"]))
+    try:
+        return kind.convert(text, None, None)
+    except click.BadParameter as error:
+        raise OptionError(f"{field(name)}: {error.message}") from None
+
+
 def command(content: str, style: str, options: Mapping[str, Any]) -> str:
     """The shell command that repeats a run: what is not default, each value quoted where it must be."""
     look = options.get("look", Options.look)

@@ -7,15 +7,18 @@ from typing import Any
 
 import click
 
-from styletx.cli import terminal
+from styletx import files
+from styletx.cli import flags, terminal
+from styletx.errors import OptionError, field
 
 DEEPEST = 8  # of what is in one another; ours is half as deep
 
 
 @click.command()
 @click.argument("file")
+@click.option("--cell", type=click.IntRange(min=1), metavar="N", help="Of a sheet, the picture with this number.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def command(file: str, as_json: bool) -> None:
+def command(file: str, cell: int | None, as_json: bool) -> None:
     """Tell how FILE was made: a picture that styletx wrote, with the command that repeats it, or a trained style.
 
     A bundled style may be given by its name.
@@ -29,17 +32,37 @@ def command(file: str, as_json: bool) -> None:
         _tell(models.describe(model), as_json)
         return
     from styletx import images
-    from styletx.cli import flags
 
     metadata = images.read_metadata(file)
+    if cell is not None:
+        metadata = _cell(metadata, cell, file)
+    elif isinstance(cells := metadata.get("cells"), list) and not as_json:
+        numbered = {str(number): _repeated(one) for number, one in enumerate(cells, 1) if isinstance(one, dict)}
+        _tell({"styletx": metadata.get("styletx"), **numbered}, as_json)
+        return
     if list(metadata) == ["styletx"]:  # a sheet of results
         _tell(metadata, as_json)
         return
+    told = {name: value for name, value in metadata.items() if name != "command"}
+    _tell(told | {"command": _repeated(metadata)}, as_json)
+
+
+def _cell(metadata: dict[str, Any], number: int, file: str) -> dict[str, Any]:
+    """What a sheet tells of one of its pictures."""
+    cells = metadata.get("cells")
+    if not isinstance(cells, list):
+        raise OptionError(f"{files.shown(file)} is no sheet to choose from; remove {field('cell')}")
+    if number > len(cells):
+        raise OptionError(f"{field('cell')} cannot be {number}; the sheet has {len(cells)} pictures")
+    one = cells[number - 1]
+    return one if isinstance(one, dict) else {}
+
+
+def _repeated(metadata: dict[str, Any]) -> str:
+    """The command that repeats a picture."""
     chosen = metadata.get("options")
-    repeat = flags.command(
-        _source(metadata.get("content")), _source(metadata.get("style")), chosen if isinstance(chosen, dict) else {}
-    )
-    _tell({name: value for name, value in metadata.items() if name != "command"} | {"command": repeat}, as_json)
+    content, style = (_source(metadata.get(name)) for name in ("content", "style"))
+    return flags.command(content, style, chosen if isinstance(chosen, dict) else {})
 
 
 def _tell(facts: dict[str, Any], as_json: bool) -> None:

@@ -8,6 +8,7 @@ from styletx.images.opening import MIN_SIDE
 from styletx.images.pixels import to_pil
 from styletx.images.reading import MAX_PIXELS, Picture, Source, check, mask, read, read_metadata, shares, visible
 from styletx.images.resizing import detailed, fit, resize
+from styletx.images.sheets import sheet
 from styletx.images.writing import check_output, write
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "read_metadata",
     "resize",
     "shares",
+    "sheet",
     "to_pil",
     "visible",
     "write",
