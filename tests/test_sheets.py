@@ -63,7 +63,9 @@ def test_a_page_shows_the_sheet_and_its_commands(monkeypatch: pytest.MonkeyPatch
     assert call("sheet", "photo.png", "mosaic", "--vary", "size=32,48", "-o", "a&b.png", "--open").exit_code == 0
     assert opened == [Path("a&b.html").resolve().as_uri()]
     page = Path("a&b.html").read_text()
-    assert 'src="a&amp;b.png"' in page and "<code>styletx run photo.png mosaic --size 48 --fast --offline</code>" in page
+    assert (
+        'src="a&amp;b.png"' in page and "<code>styletx run photo.png mosaic --size 48 --fast --offline</code>" in page
+    )
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,14 @@ class Options:
         metavar="auto|edges|FILE",
         default_text="none",
     )
+    keep_faces: float = option(
+        0.0,
+        "Look",
+        "How much of the photograph's details faces have, from 0 to 1; takes styletx[faces].",
+        0,
+        1,
+        metavar="S",
+    )
     strength: float = option(
         1.0, "Look", "How much of the result shows over the photograph, from 0 to 1.", 0, 1, metavar="S"
     )
@@ -245,6 +253,7 @@ class OptionKeywords(TypedDict, total=False):
     palette: str | os.PathLike[str] | None
     keep: str | os.PathLike[str] | None
     detail: str | os.PathLike[str] | None
+    keep_faces: float
     strength: float
     seamless: str | None
     style_layers: str | None

@@ -24,7 +24,7 @@ from styletx.errors import OptionError
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import PLACES, Options
-from styletx.stylizers import seams
+from styletx.stylizers import details, faces, seams
 from styletx.stylizers.finishing import finish
 
 ALIKE = 0.02  # how far the shapes of photograph and mask may differ, as a share
@@ -193,6 +193,9 @@ class Stylizer(abc.ABC):
         photo = images.resize(picture.pixels, size)
         if self.options.seamless is not None:
             photo = seams.periodic(photo, self.options.seamless)
+        found = faces.found(photo) if self.options.keep_faces else None
+        if self.options.keep_faces and found is None:
+            notes = (*notes, Note(f"No face was found, so {errors.field('keep_faces')} has no effect."))
         return Run(
             self,
             picture.name,
@@ -205,6 +208,7 @@ class Stylizer(abc.ABC):
             is_shared=picture is content and photo is picture.pixels,
             exif=picture.exif,
             sha256=picture.sha256,
+            faces=found,
         )
 
     def finish(self, runs: Sequence[Run]) -> list[Result]:
@@ -289,6 +293,7 @@ class Run:
         is_shared: whether somebody else holds `photo`, so that it must stay as it is.
         exif: what of the photograph's EXIF block its repainted picture keeps.
         sha256: of the photograph's file; None if it came from none.
+        faces: where they are, `[1, 1, h, w]` from 0 to 1; None if they are not asked for, or there are none.
         is_finished: whether it was iterated to its end.
         is_spent: whether `photo` was repainted in place, so that the run cannot start again.
         last: the latest step, None before the first.
@@ -304,6 +309,7 @@ class Run:
     is_shared: bool = True
     exif: bytes | None = None
     sha256: str | None = None
+    faces: Tensor | None = None
     is_finished: bool = field(default=False, init=False)
     is_spent: bool = field(default=False, init=False)
     last: Step | None = field(default=None, init=False)
@@ -343,10 +349,20 @@ class Run:
         if self._result is None or self._result[0] is not self.last:
             with context.own():
                 of = self.stylizer
-                pixels = finish(self.last.pixels, self.photo, of.options, of.palette, of.kept, of.detail)
+                pixels = finish(self.last.pixels, self.photo, of.options, of.palette, of.kept, self._detail())
             is_stripped = self.stylizer.options.strip_metadata
             self._result = self.last, Result(pixels, self.alpha, self.bits, self.metadata, self.exif, is_stripped)
         return self._result[1]
+
+    def _detail(self) -> Tensor | None:
+        options, maps = self.stylizer.options, list[Tensor]()
+        if self.stylizer.detail is not None:
+            maps.append(self.stylizer.detail)
+        elif options.detail is not None:
+            maps.append(details.sought(self.photo, options.detail))
+        if self.faces is not None:
+            maps.append(self.faces * options.keep_faces)
+        return None if not maps else torch.stack([images.resize(one, self.size) for one in maps]).amax(0)
 
     @property
     def stopped(self) -> str | None:

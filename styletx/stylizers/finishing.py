@@ -27,15 +27,13 @@ def finish(
         options: whose colours it gets, and how much of it shows over the photograph.
         palette: the colours of another picture that it gets; None goes by the options.
         kept: how much of each part stays photograph, `[1, 1, h, w]` in [0, 1]; None for nothing.
-        detail: how much of the photograph's details each part has, likewise; None goes by the options.
+        detail: how much of the photograph's details each part has, likewise; None for nothing.
 
     Returns:
         `[1, 3, H, W]` float32 in [0, 1], contiguous, on the CPU.
     """
     size = (photo.shape[-2], photo.shape[-1])
     pixels = images.resize(painted, size).cpu().contiguous()
-    if detail is None and options.detail is not None:
-        detail = details.sought(photo, options.detail)
     if detail is not None:
         pixels = details.shown(pixels, photo, detail)
     if palette is None and options.colors == "match":

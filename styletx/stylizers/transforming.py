@@ -147,7 +147,8 @@ class TransformingStylizer(Stylizer):
         is_own = pixels is not run.photo or not run.is_shared
         # In place only where a second picture would matter, and where nothing needs the photograph afterwards.
         options = self.options
-        is_all = options.strength == 1 and options.colors == "painting" and self.kept is None and options.detail is None
+        is_all = options.strength == 1 and options.colors == "painting" and self.kept is None
+        is_all = is_all and options.detail is None and not options.keep_faces
         in_place = is_own and is_all and pixels[0, 0].numel() > strips.WHOLE
         run.is_spent = in_place and pixels is run.photo
         yield from self._repaint(run.name, pixels, in_place=in_place)
