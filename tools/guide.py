@@ -12,22 +12,25 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 import styletx
+from styletx import Part
 from styletx.stylizers.mixing import Style
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 PHOTO = ASSETS / "content" / "coffee.jpg"
-IMPASTO, MOSAIC, WATERCOLOR = (ASSETS / "styles" / f"{name}.jpg" for name in ("impasto", "mosaic", "watercolor"))
+IMPASTO, MOSAIC, WATERCOLOR, GLASS = (
+    ASSETS / "styles" / f"{name}.jpg" for name in ("impasto", "mosaic", "watercolor", "stained-glass")
+)
 SIZE = 320  # px
 GAP = 6  # between pictures, px
 
 Cell = tuple[Style, dict[str, Any]]
 
 
-def rows(mask: Path) -> dict[str, list[Cell]]:
-    """The pictures of each control, by the name of its file."""
+def rows(mask: Path, sky: Path) -> dict[str, list[Cell]]:
+    """The pictures of each control, by the name of its file; masks of the cup and of the painting's sky."""
     shares = (0, 0.3, 1, 3)
     return {
         "styles": [*(([(IMPASTO, 1), (MOSAIC, share)], {}) for share in shares), (MOSAIC, {})],
@@ -35,6 +38,14 @@ def rows(mask: Path) -> dict[str, list[Cell]]:
         + [(IMPASTO, {"palette": WATERCOLOR})],
         "strokes": [(MOSAIC, {"stroke_size": size}) for size in (0.5, 1, 2, 3)],
         "keep": [(MOSAIC, {}), (MOSAIC, {"keep": mask})],
+        "regions": [
+            (IMPASTO, {}),
+            ([IMPASTO, Part(MOSAIC, region=mask)], {}),
+            ([MOSAIC, Part("pen", region=mask)], {}),
+            ([Part(IMPASTO, seen=sky)], {}),
+        ],
+        "details": [(GLASS, {}), (GLASS, {"detail": "edges"}), (GLASS, {"detail": "auto"})],
+        "seamless": [(WATERCOLOR, {}), (WATERCOLOR, {"seamless": "xy"})],
         "strength": [(MOSAIC, {"strength": strength}) for strength in (0.25, 0.5, 0.75, 1)],
     }
 
@@ -49,6 +60,28 @@ def drawn_mask(path: Path) -> Image.Image:
     return mask
 
 
+def sign(path: Path) -> Image.Image:
+    """The photograph with text in it, which is also written to a file."""
+    with Image.open(PHOTO) as photo:
+        drawn = photo.convert("RGB").resize((640, 427))
+    draw = ImageDraw.Draw(drawn)
+    draw.rectangle((24, 300, 276, 408), fill=(235, 228, 210))
+    for line, (text, size) in enumerate((("ESPRESSO", 36), ("Open daily 7 to 19 h", 20), ("Rue des Fleurs 12", 20))):
+        draw.text((38, 306 + 34 * line + 6 * (line > 0)), text, fill=(60, 35, 30), font=ImageFont.load_default(size))
+    drawn.save(path)
+    return drawn
+
+
+def tiled(picture: Image.Image) -> Image.Image:
+    """A picture four times, half as large."""
+    width, height = picture.size
+    page = Image.new("RGB", (2 * width, 2 * height))
+    for left in (0, width):
+        for top in (0, height):
+            page.paste(picture, (left, top))
+    return page.resize((width, height))
+
+
 def row(pictures: list[Image.Image]) -> Image.Image:
     """Pictures of one size side by side."""
     width, height = pictures[0].size
@@ -61,15 +94,27 @@ def row(pictures: list[Image.Image]) -> Image.Image:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/guide"))
-    folder = parser.parse_args().output
+    parser.add_argument("rows", nargs="*", help="names of files; all of them by default")
+    arguments = parser.parse_args()
+    folder = arguments.output
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as room:
-        place = Path(room) / "mask.png"
-        mask = drawn_mask(place)
-        for name, cells in rows(place).items():
-            pictures = [styletx.stylize(PHOTO, style, size=SIZE, **options).image for style, options in cells]
-            if name == "keep":
+        place, sky, text = (Path(room) / name for name in ("mask.png", "sky.png", "sign.png"))
+        mask, written = drawn_mask(place), sign(text)
+        half = Image.new("L", (96, 72))
+        half.paste(255, (0, 0, 96, 32))
+        half.save(sky)
+        for name, cells in rows(place, sky).items():
+            if arguments.rows and name not in arguments.rows:
+                continue
+            photo, size = (text, 3 * SIZE // 2) if name == "details" else (PHOTO, SIZE)
+            pictures = [styletx.stylize(photo, style, size=size, **options).image for style, options in cells]
+            if name in ("keep", "regions"):
                 pictures.insert(1, mask.resize(pictures[0].size))
+            if name == "details":
+                pictures.insert(0, written)
+            if name == "seamless":
+                pictures = list(map(tiled, pictures))
             row(pictures).save(folder / f"{name}.jpg", quality=88)
 
 
