@@ -8,6 +8,8 @@ Each picture is made by the library, as the command under it makes it, but small
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,13 @@ def main() -> None:
             if name == "seamless":
                 pictures = list(map(tiled, pictures))
             row(pictures).save(folder / f"{name}.jpg", quality=88)
+    if not arguments.rows or "found" in arguments.rows:
+        with tempfile.TemporaryDirectory() as room:
+            sheet = Path(room) / "found.png"
+            subprocess.run(
+                [sys.executable, "-m", "styletx", "regions", str(PHOTO), "-o", str(sheet), "--json"], check=True
+            )
+            Image.open(sheet).convert("RGB").save(folder / "found.jpg", quality=88)
 
 
 if __name__ == "__main__":

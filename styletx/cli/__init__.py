@@ -25,6 +25,7 @@ COMMANDS = {
     "run": "Repaint a photograph in the style of a painting, or in a trained style.",
     "styles": "List the bundled styles.",
     "sheet": "Repaint a photograph in many ways on one sheet, to choose from.",
+    "regions": "Find regions in a photograph, for styles of their own.",
     "batch": "Repaint whole folders, on one machine or a cluster.",
     "train": "Train a network that repaints any photograph in one style in a single pass.",
     "export": "Write a trained style as an ONNX file, for programs without torch.",
