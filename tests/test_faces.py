@@ -56,3 +56,7 @@ def test_without_the_detector_a_line_says_what_to_install(monkeypatch: pytest.Mo
     faces._detector.cache_clear()
     with pytest.raises(OptionError, match=r"pip install 'styletx\[faces\]'; or give a mask by detail$"):
         load_stylizer("mosaic", keep_faces=0.5, **SMALL).start(ROCKET)
+
+
+def test_a_photograph_that_is_too_small_has_no_face() -> None:
+    assert faces.found(torch.rand(1, 3, 17, 400)) is None

@@ -19,7 +19,7 @@ from styletx.errors import OptionError, PictureError
 from styletx.losses import relative_distance
 from styletx.losses.gram import moments
 from styletx.painting import Mixture
-from styletx.stylizers import BlendingStylizer, OptimizingStylizer, Part, load_stylizer, mixing, stylize
+from styletx.stylizers import BlendingStylizer, OptimizingStylizer, Part, load_stylizer, mixing, seams, stylize
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 IMPASTO, MOSAIC = (ASSETS / "styles" / f"{name}.jpg" for name in ("impasto", "mosaic"))
@@ -68,6 +68,7 @@ def test_styles_are_taken_apart(style: mixing.Style, wanted: list[tuple[str, flo
         ("b.png=a.png:0.3", Part("a.png", 0.3, "b.png")),
         ("b.png=a.png@c+d.png:2", Part("a.png", 2, "b.png", "c+d.png")),
         ("a.png@b.png", Part("a.png", seen="b.png")),
+        ("a.png@b.png:2", Part("a.png", 2, seen="b.png")),
         ("missing.png=mosaic", Part("mosaic", region="missing.png")),
         ("f=1.png", Part("f=1.png")),
     ],
@@ -76,6 +77,28 @@ def test_masks_belong_to_the_style_beside_them(text: str, part: Part) -> None:
     assert mixing.parts(f"c+d.png+{text}") == [Part("c+d.png"), part]
     assert part.region is None or mixing.parts(["c+d.png", part._replace(region=Path(str(part.region)))])[1] == part
     assert part.label(str(part.source)) == text
+
+
+def test_each_of_many_regions_keeps_its_mask() -> None:
+    text = "mosaic+a.png=pen+b.png=poster+c+d.png=woodcut@a+b.png:2+f=1.png=f=1.png"
+    assert mixing.parts(text) == [
+        Part("mosaic"),
+        Part("pen", region="a.png"),
+        Part("poster", region="b.png"),
+        Part("woodcut", 2, "c+d.png", "a+b.png"),
+        Part("f=1.png", region="f=1.png"),
+    ]
+    assert mixing.parts("+".join(part.label(str(part.source)) for part in mixing.parts(text))) == mixing.parts(text)
+    assert len(mixing.parts("mosaic" + "+a.png=pen" * 50)) == 51
+
+
+def test_a_weight_may_stand_on_either_side_of_a_mask() -> None:
+    assert mixing.parts("a.png:2@b.png") == mixing.parts("a.png@b.png:2")
+
+
+def test_the_missing_name_is_the_one_that_is_told() -> None:
+    with pytest.raises(PictureError, match=r"^missing\.png: file not found"):
+        load_stylizer("missing.png+b.png=mosaic", **SMALL)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +111,7 @@ def test_masks_belong_to_the_style_beside_them(text: str, part: Part) -> None:
         ([], "there is no style"),
         ([("a.png", "much")], "a style: its weight 'much' is not"),
         ("b.png=a.png", "every style has a region; give one without"),
+        (["a.png", ("b.png", 1, "c+d.png")], "a style cannot be "),
     ],
 )
 def test_bad_weights_are_refused_in_a_line(style: Any, message: str) -> None:
@@ -329,6 +353,41 @@ def test_the_command_line_takes_regions(half: Path) -> None:
     ]:
         result = call("run", str(COFFEE), "mosaic", *words, "--size", "96")
         assert result.exit_code == 2 and message in result.output and len(result.output.splitlines()) == 1
+
+
+def test_the_command_of_a_painting_beside_a_trained_style_does_not_ask_for_one_pass(half: Path) -> None:
+    words = ("--size", "64", "--iterations", "2", "--device", "cpu", "--precision", "float32")
+    run = call("run", "photo.png", "mosaic", "--region", "half.png=a.png", "-o", "one.png", *words)
+    assert run.exit_code == 0
+    (line,) = (one for one in call("info", "one.png").output.splitlines() if one.startswith("command"))
+    assert "--fast" not in line and call(*line.split()[2:], "-o", "two.png").exit_code == 0
+    assert torch.equal(images.read("one.png").pixels, images.read("two.png").pixels)
+
+
+def test_a_region_of_a_tile_is_where_its_mask_is(half: Path) -> None:
+    options: Any = SMALL | {"seamless": "x"}
+    pen, poster = (stylize(COFFEE, name, **options).pixels for name in ("pen", "poster"))
+    found = stylize(COFFEE, ["pen", Part("poster", region=half)], **options).pixels
+    share = images.resize(seams.periodic(images.mask("half.png"), "x"), (64, 96))
+    assert (found - pen.lerp(poster, share)).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("option", ["keep", "detail", "palette"])
+def test_another_mask_of_the_same_name_makes_another_batch(half: Path, option: str) -> None:
+    words = ("batch", "photo.png", "--style", "mosaic", f"--{option}", "half.png", "-o", "out", "--size", "64")
+    assert call(*words).exit_code == 0 and "1 already done" in call(*words).output
+    Image.new("L", (30, 20), 255).save("half.png")
+    assert "were not made with these settings" in call(*words).output
+
+
+def test_a_cut_out_photograph_is_a_mask_of_its_shape() -> None:
+    photo = Image.open(COFFEE).convert("RGBA").resize((60, 40))
+    alpha = Image.new("L", (60, 40))
+    alpha.paste(255, (0, 0, 30, 40))
+    photo.putalpha(alpha)
+    photo.save("cut.png")
+    mask = images.mask("cut.png")
+    assert mask[..., :30].min() == 1 and mask[..., 30:].max() == 0
 
 
 def test_batches_take_regions(half: Path) -> None:

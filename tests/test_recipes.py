@@ -67,8 +67,8 @@ def test_another_picture_under_the_name_of_the_style_is_told() -> None:
     assert call("run", "photo.png", "looks/im+pasto.png", "--fast", "--save-recipe", "a.toml").exit_code == 0
     Image.open("photo.png").save("looks/im+pasto.png")
     told = call("run", "photo.png", "--recipe", "a.toml").output
-    assert "looks/im+pasto.png is not what the recipe was written with, so the look will differ." in told
-    assert "is not what the recipe" not in call("run", "photo.png", "mosaic", "--recipe", "a.toml").output
+    assert "The style is not the one that a.toml was written with, so the look will differ." in told
+    assert "is not the one that" not in call("run", "photo.png", "mosaic", "--recipe", "a.toml").output
 
 
 def test_a_recipe_holds_what_belongs_to_the_look() -> None:
@@ -89,13 +89,18 @@ def test_a_recipe_holds_what_belongs_to_the_look() -> None:
         (None, "mine.toml: no such file or directory"),
         (b"\xff\xd8\xff", "mine.toml is not a recipe: it is not text"),
         ("version", "mine.toml is not a recipe: "),
+        ("a = " + "[" * 5000, "mine.toml is not a recipe: "),
+        (WRITTEN + "keep = 5", "mine.toml: --keep cannot be 5; it must be text"),
+        (WRITTEN + "detail = true", "mine.toml: --detail cannot be True; it must be text"),
         ("size = 3", "mine.toml is not a recipe; write one with --save-recipe"),
         ('version = 2\nstyle = "mosaic"', "mine.toml was written by a newer styletx; update yours by pip"),
         ('version = 1\nstyle = "mosaic"\nsort = 3', "mine.toml: 'sort' means nothing in a recipe"),
         (WRITTEN + "colour = 3", "mine.toml: 'colour' means nothing in a recipe; did you mean 'colors'?"),
         (WRITTEN + "stroke_size = 40", "mine.toml: --stroke-size cannot be 40; it must be from 0.25 to 4"),
         (WRITTEN + "stroke_size = 'wide'", "mine.toml: --stroke-size cannot be 'wide'; it must be a number"),
-        ('version = 1\nstyle = "mosaic"\noptions = 3', "mine.toml: 'options' means nothing in a recipe"),
+        ('version = 1\nstyle = "mosaic"\noptions = 3', "mine.toml: options should be a table"),
+        ('version = 1\nstyle = "none.png+mask.png=mosaic"', "none.png: file not found; check the name"),
+        (WRITTEN + "keep = 'none.png'", "none.png: file not found; check the name"),
         ('version = 1\nstyle = "none.png"', "none.png: file not found; check the name"),
     ],
 )
@@ -104,3 +109,38 @@ def test_what_is_no_recipe_is_refused_in_a_line(text: Any, message: str) -> None
         Path("mine.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
     result = call("run", "photo.png", "--recipe", "mine.toml")
     assert result.exit_code == 2 and message in result.output and len(result.output.splitlines()) == 1
+
+
+def test_folders_and_names_may_have_any_marks() -> None:
+    for folder in ("w=1", "w@1", "a+b"):
+        Path(folder).mkdir()
+        Image.open("photo.png").save(f"{folder}/style")
+        Image.open("mask.png").save(f"{folder}/m=a.png")
+        style: mixing.Style = [
+            f"{folder}/style",
+            Part("pen", 0.5, f"{folder}/m=a.png"),
+            Part("mask.png", seen=f"{folder}/m=a.png"),
+        ]
+        for place in ("look.toml", f"{folder}/look.toml"):
+            recipes.write(place, style, Options(detail="auto"), None)
+            found = recipes.read(place)
+            assert [Path(str(one)).name for part in mixing.parts(found.style) for one in part.sources] == [
+                *("style", "pen", "m=a.png", "mask.png", "m=a.png")
+            ]
+            assert all(
+                Path(str(one)).exists() or one == "pen" for part in mixing.parts(found.style) for one in part.sources
+            )
+    Path("auto").touch()
+    assert recipes.read("look.toml").options["detail"] == "auto"
+
+
+def test_files_that_are_gone_are_not_sought_elsewhere() -> None:
+    Path("looks/l.toml").write_text(WRITTEN + "keep = 'mask.png'\n")
+    result = call("run", "photo.png", "--recipe", "looks/l.toml", "--size", "64")
+    assert result.exit_code == 2 and "looks/mask.png: file not found" in result.output
+
+
+def test_a_recipe_has_a_name_of_its_own() -> None:
+    for name in ("look.txt", "out.png", "-"):
+        result = call("run", "photo.png", "pen", "--save-recipe", name, "-o", "out.png")
+        assert result.exit_code == 2 and "end it in .toml" in result.output

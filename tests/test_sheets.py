@@ -37,12 +37,10 @@ def test_each_picture_is_what_its_command_paints() -> None:
     assert result.exit_code == 0, result.output
     sheet = images.read("sheet.png").pixels
     told = call("info", "sheet.png").output
-    assert len(re.findall(r"'\d' +styletx run photo.png painting.png ", told)) == 6
+    assert len(re.findall(r"\d +styletx run photo.png painting.png ", told)) == 6
     for number, (column, row) in {2: (1, 0), 4: (0, 1)}.items():
-        (line,) = (
-            one for one in call("info", "sheet.png", "--cell", str(number)).output.splitlines() if "command" in one
-        )
-        assert call(*line.split()[2:], "-o", f"{number}.png").exit_code == 0
+        line = call("info", "sheet.png", "--cell", str(number)).output
+        assert call(*line.split()[1:], "-o", f"{number}.png").exit_code == 0
         alone = images.read(f"{number}.png").pixels
         height, width = alone.shape[-2:]
         left, top = column * (width + 12) + 6, row * (height + 12 + 2 * 16 + 6) + 6
@@ -50,7 +48,7 @@ def test_each_picture_is_what_its_command_paints() -> None:
 
 
 def test_the_style_and_words_for_none_vary_too() -> None:
-    words = ("sheet", "photo.png", "mosaic", "--vary", "style=pen,painting.png", "--vary", "detail=none,auto", "--fast")
+    words = ("sheet", "photo.png", "--vary", "style=pen,painting.png", "--vary", "detail=none,auto", "--fast")
     assert call(*words, "--size", "48").exit_code == 0
     cells = json.loads(call("info", "outputs/photo-sheet.png", "--json").output)["cells"]
     assert [one["style"] for one in cells] == ["pen", "pen", "painting.png", "painting.png"]
@@ -101,3 +99,41 @@ def test_places_and_captions_are_as_large_as_needed() -> None:
     drawn = images.sheet([(wide, ["1"]), (None, ["a" * 100, "b"]), (tall, ["3"])], 2, (40, 40), "title")
     assert drawn.size == (2 * 52, 38 + 2 * (52 + 38))
     assert drawn.getpixel((26, 38 + 26)) == (0, 0, 0) and drawn.getpixel((78, 38 + 26)) == (255, 255, 255)
+
+
+def test_inputs_and_pages_are_never_overwritten() -> None:
+    Image.new("L", (96, 64), 255).save("mask.png")
+    for words in (
+        ("painting.png:0.5", "--vary", "seed=1,2", "-o", "painting.png"),
+        ("mosaic", "--keep", "mask.png", "--vary", "seed=1,2", "-o", "mask.png"),
+        ("mosaic", "--vary", "style=painting.png,pen", "-o", "painting.png"),
+        ("mosaic", "--region", "mask.png=pen", "--vary", "seed=1,2", "-o", "mask.png"),
+        ("mosaic", "--vary", "detail=none,mask.png", "-o", "mask.png"),
+    ):
+        result = call("sheet", "photo.png", *words)
+        assert result.exit_code == 2 and "is one of the inputs, which are never overwritten" in result.output
+    Path("sheet.html").write_text("mine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(webbrowser, "open", lambda _: True)
+        assert call("sheet", "photo.png", "pen", "--vary", "size=32", "-o", "sheet.png", "--open").exit_code == 0
+    assert Path("sheet.html").read_text() == "mine" and Path("sheet-2.html").exists()
+
+
+def test_a_sheet_takes_regions_and_recipes_and_hides_what_it_should() -> None:
+    Image.new("LA", (96, 64), (255, 0)).save("mask.png")
+    with Image.open("mask.png") as mask:
+        mask.paste((255, 255), (0, 0, 48, 64))
+        mask.save("mask.png")
+    Path("look.toml").write_text('version = 1\nstyle = "mosaic"\n[options]\nstroke_size = 2.0\n')
+    words = ("--recipe", "look.toml", "--region", "mask.png=pen", "--vary", "strength=0.5,1", "-o", "sheet.png")
+    assert call("sheet", "photo.png", *words).exit_code == 0
+    line = call("info", "sheet.png", "--cell", "1").output.strip()
+    assert line.startswith(
+        "styletx run photo.png mosaic+mask.png=pen --size 256 --stroke-size 2.0 --fast --strength 0.5"
+    )
+    assert call("sheet", "photo.png", *words[:-1], "quiet.png", "--strip-metadata").exit_code == 0
+    assert "has no styletx metadata" in call("info", "quiet.png").output
+    assert (
+        "there is no style; name one, or several by --vary style=A,B"
+        in call("sheet", "photo.png", "--vary", "seed=1").output
+    )

@@ -320,6 +320,8 @@ def _recipe(style: str, options: dict[str, Any]) -> Recipe:
     is_one_pass = options["method"] == "one-pass" or all(part.is_trained for part in parts)
     named = [str(one) for part in parts for one in part.sources]
     names = [name for one in named for name in models.parts(one, is_one_pass=is_one_pass)]
+    asked = (files.local(place) for name in PLACES if (place := options.get(name)))
+    names += [place for place in asked if os.path.isfile(place)]  # another mask under this name is another recipe
     try:
         sha256 = files.sha256(b"".join(map(places.read, names)))
     except PictureError:

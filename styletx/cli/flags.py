@@ -137,16 +137,17 @@ def _recipe(ctx: click.Context, param: click.Parameter, value: str | None) -> st
         from styletx.stylizers import recipes
 
         recipe = recipes.read(files.local(value))
-        ctx.default_map = {**recipe.options, "styles": [recipe.style]}
+        ctx.default_map = {**recipe.options, "styles": [recipe.style], **(ctx.default_map or {})}
         ctx.obj = recipe
     return value
 
 
 def told_apart(ctx: click.Context, sha256: str | None) -> Iterator[Note]:
     """A note if the style that a recipe names is not the one that it was written with."""
-    is_its_own = ctx.get_parameter_source("styles") is ParameterSource.DEFAULT_MAP
-    if is_its_own and ctx.obj.sha256 != sha256:
-        yield Note(f"{files.shown(ctx.obj.style)} is not what the recipe was written with, so the look will differ.")
+    is_its_own = ctx.get_parameter_source("styles") is ParameterSource.DEFAULT_MAP and not ctx.params["regions"]
+    if is_its_own and ctx.obj.sha256 not in (None, sha256):
+        name = files.shown(ctx.params["recipe"])
+        yield Note(f"The style is not the one that {name} was written with, so the look will differ.")
 
 
 def option_flags(*names: str, but: Iterable[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

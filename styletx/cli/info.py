@@ -16,7 +16,12 @@ DEEPEST = 8  # of what is in one another; ours is half as deep
 
 @click.command()
 @click.argument("file")
-@click.option("--cell", type=click.IntRange(min=1), metavar="N", help="Of a sheet, the picture with this number.")
+@click.option(
+    "--cell",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Print the command of the picture with this number on a sheet.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def command(file: str, cell: int | None, as_json: bool) -> None:
     """Tell how FILE was made: a picture that styletx wrote, with the command that repeats it, or a trained style.
@@ -36,6 +41,9 @@ def command(file: str, cell: int | None, as_json: bool) -> None:
     metadata = images.read_metadata(file)
     if cell is not None:
         metadata = _cell(metadata, cell, file)
+        if not as_json:
+            terminal.say(_repeated(metadata))
+            return
     elif isinstance(cells := metadata.get("cells"), list) and not as_json:
         numbered = {str(number): _repeated(one) for number, one in enumerate(cells, 1) if isinstance(one, dict)}
         _tell({"styletx": metadata.get("styletx"), **numbered}, as_json)
@@ -71,7 +79,7 @@ def _tell(facts: dict[str, Any], as_json: bool) -> None:
         return
     for name, value in facts.items():
         if value not in ({}, []):
-            terminal.say(f"{name if name.isidentifier() else repr(name):15} {_shown(value)}")
+            terminal.say(f"{name if name.isidentifier() or name.isdigit() else repr(name):15} {_shown(value)}")
 
 
 def _source(name: Any) -> str:

@@ -90,7 +90,9 @@ def command(
         images.check_output(place, sources=sources)
     if save_recipe is not None:
         save_recipe = files.local(save_recipe)
-        files.check(save_recipe, [*sources, place])
+        if Path(save_recipe).suffix.lower() != ".toml":
+            raise OutputError(f"{files.shown(save_recipe)} has another kind of name than a recipe; end it in .toml")
+        files.check(save_recipe, sources)
     if timelapse is not None:
         timelapse = files.local(timelapse)
         films.check(timelapse, [*sources, place])

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import PIL.Image
 
 from styletx import files
 from styletx.cli import outputs, progress, terminal
-from styletx.cli.flags import GroupedCommand, option_flags, value_of
+from styletx.cli.flags import GroupedCommand, option_flags, recipe_flag, region_flag, value_of
 from styletx.cli.flags import command as repeated
 from styletx.errors import OptionError, field, hint
-from styletx.options import Options, defaults
+from styletx.options import PLACES, Options, defaults
 
 SIZE = 256  # px
 MOST = 100  # pictures on a sheet
@@ -25,9 +26,9 @@ STYLE = "style"  # what may be varied that is no option
 Way = tuple[tuple[str, str], ...]  # names of what varies, with values as they were written
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=GroupedCommand, context_settings={"default_map": {"size": SIZE}})
 @click.argument("content")
-@click.argument("styles", nargs=-1, required=True, metavar="STYLE[:WEIGHT]...")
+@click.argument("styles", nargs=-1, metavar="STYLE[:WEIGHT]...")
 @click.option(
     "--vary",
     "varied",
@@ -37,6 +38,8 @@ Way = tuple[tuple[str, str], ...]  # names of what varies, with values as they w
     help="Paint once with each of these values; a second option that varies is tried with each value of the first. "
     "style=A,B,… varies the style.",
 )
+@region_flag
+@recipe_flag
 @click.option("-o", "--output", metavar="FILE", show_default="outputs/CONTENT-sheet.png", help="Output file.")
 @click.option("--open", "is_opened", is_flag=True, help="Also write a page with the commands, and open it.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
@@ -45,6 +48,8 @@ def command(
     content: str,
     styles: tuple[str, ...],
     varied: tuple[str, ...],
+    regions: tuple[str, ...],
+    recipe: str | None,
     output: str | None,
     is_opened: bool,
     quiet: bool,
@@ -59,21 +64,27 @@ def command(
     """  # noqa: D301
     from styletx import images
     from styletx._version import __version__
-    from styletx.stylizers import load_stylizer
+    from styletx.stylizers import load_stylizer, mixing
 
-    if click.get_current_context().get_parameter_source("size") is click.core.ParameterSource.DEFAULT:
-        options["size"] = SIZE
     axes = [_axis(one) for one in varied]
     names = [name for name, _ in axes]
+    if not styles and STYLE not in names:
+        raise OptionError(f"there is no style; name one, or several by {field('vary')} style=A,B")
     if len(set(names)) < len(names):
         raise OptionError(f"{field('vary')} names the same option twice; put all its values behind one")
     ways: list[Way] = [tuple(zip(names, values, strict=True)) for values in itertools.product(*(of for _, of in axes))]
     if len(ways) > MOST:
         raise OptionError(f"{len(ways)} pictures are more than a sheet shows; vary less, so that there are {MOST}")
-    made = [(_style(way, styles), Options(**options | _options(way))) for way in ways]
+    made = [((*_style(way, styles), *regions), Options(**options | _options(way))) for way in ways]
     target = outputs.FOLDER / f"{Path(content).stem}-sheet.png" if output is None else Path(files.local(output))
     place = files.numbered(target) if output is None else target
-    images.check_output(place, sources=[files.local(content), *styles])
+    content = files.local(content)
+    read = [str(one) for style, _ in made for part in mixing.parts(style) for one in part.sources]
+    read += [files.local(one) for _, chosen in made for name in PLACES if (one := getattr(chosen, name))]
+    images.check_output(place, sources=[content, *read])
+    page = files.numbered(place.with_suffix(".html"))
+    if is_opened:
+        files.check(page)
 
     photo = images.read(content, max_pixels=options["max_pixels"])
     cells, told, notes = [], [], dict[Any, None]()
@@ -84,16 +95,16 @@ def command(
             for _ in run:
                 pass
             notes |= dict.fromkeys((*stylizer.notes, *run.notes))
-            image = images.to_pil(run.result.pixels)
+            image = _on_white(run.result.image)
             image.thumbnail((chosen.size,) * 2 if isinstance(chosen.size, int) else image.size)
             captions = [f"{name.replace('_', '-')} {value}" for name, value in way]
             cells.append((image, [f"{number}: {captions[0]}", *captions[1:]]))
-            told.append(run.metadata)
+            told.append({} if chosen.strip_metadata else run.metadata)
             count.update()
     progress.notes(notes, quiet)
     widths, heights = zip(*(image.size for image, _ in cells), strict=True)
     drawn = images.sheet(cells, len(axes[-1][1]), (max(widths), max(heights)))
-    metadata = {"styletx": __version__, "cells": told}
+    metadata = {"styletx": __version__, "cells": told} if all(told) else None
     pixels = images.read(drawn).pixels
     if output is None:
         target, _ = outputs.saved(target, lambda free: images.write(free, pixels, metadata=metadata, overwrite=False))
@@ -104,16 +115,20 @@ def command(
             f"{target}: {len(ways)} pictures; styletx info {target} --cell N tells how to paint one", aside=True
         )
     if is_opened:
-        page = target.with_suffix(".html")
         files.write(page, _page(target, told).encode())
         webbrowser.open(page.resolve().as_uri())
+
+
+def _on_white(image: PIL.Image.Image) -> PIL.Image.Image:
+    if image.mode == "RGB":
+        return image
+    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def _axis(text: str) -> tuple[str, list[str]]:
     """What varies, and its values, of "stroke-size=0.5,1,2"."""
     name, mark, values = text.partition("=")
     name = name.strip().removeprefix("--").replace("-", "_")
-    name = "method" if name == "fast" else name
     if name not in (known := (STYLE, *defaults(Options))):
         names = [one.replace("_", "-") for one in known]
         raise OptionError(f"{field('vary')}: no option is called {name.replace('_', '-')!r}; {hint(name, names)}")
@@ -123,8 +138,8 @@ def _axis(text: str) -> tuple[str, list[str]]:
     return name, found
 
 
-def _style(way: Way, styles: tuple[str, ...]) -> Any:
-    return dict(way).get(STYLE, styles)
+def _style(way: Way, styles: tuple[str, ...]) -> tuple[str, ...]:
+    return (dict(way)[STYLE],) if STYLE in dict(way) else styles
 
 
 def _options(way: Way) -> dict[str, Any]:
@@ -132,7 +147,7 @@ def _options(way: Way) -> dict[str, Any]:
 
 
 def _page(sheet: Path, told: Sequence[dict[str, Any]]) -> str:
-    commands = (repeated(str(one["content"]), str(one["style"]), one["options"]) for one in told)
+    commands = (repeated(str(one["content"]), str(one["style"]), one["options"]) for one in filter(None, told))
     rows = "".join(f"<li><code>{html.escape(one)}</code></li>" for one in commands)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(sheet.name)}</title>'

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styletx import files
+from styletx import colors, files
 from styletx.errors import PictureError
 from styletx.files import reason, shown
 from styletx.images import decoding, encoding, opening
@@ -90,12 +90,15 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
 def mask(source: Source, *, max_pixels: int = MAX_PIXELS) -> Tensor:
     """How much of each part a mask means: `[1, 1, H, W]`, 1 where it is white, 0 where it is black or transparent.
 
+    Of a photograph that is cut out, all that is there is meant, however dark.
+
     Raises:
         PictureError: as `read`; or nothing is white.
     """
     picture = read(source, max_pixels=max_pixels)
     light = picture.pixels.mean(1, keepdim=True)
-    light = light if picture.alpha is None else light * picture.alpha
+    if picture.alpha is not None:
+        light = light * picture.alpha if colors.is_grey(picture.pixels) else picture.alpha
     if float(light.max()) < FAINT:
         raise PictureError(f"{shown(picture.name)} is black all over and so means no part; paint what you mean white")
     return light

@@ -24,7 +24,7 @@ from styletx.errors import OptionError
 from styletx.feedforward import models
 from styletx.optimization import Step
 from styletx.options import Options, combined, explained
-from styletx.stylizers import details, mixing
+from styletx.stylizers import details, mixing, seams
 from styletx.stylizers.base import Result, Run, Stylizer
 from styletx.stylizers.blending import BlendingStylizer
 from styletx.stylizers.mixing import Part, Style
@@ -109,7 +109,8 @@ def load_stylizer(
             palette = images.read(chosen.palette, max_pixels=chosen.max_pixels)
             stylizer.palette = colors.colors(palette.pixels, palette.alpha)
         if chosen.keep is not None:
-            stylizer.kept = images.mask(chosen.keep, max_pixels=chosen.max_pixels)
+            kept = images.mask(chosen.keep, max_pixels=chosen.max_pixels)
+            stylizer.kept = seams.periodic(kept, chosen.seamless or "")
         if chosen.detail not in (None, details.AUTO, details.EDGES):
             stylizer.detail = images.mask(chosen.detail, max_pixels=chosen.max_pixels)
         return stylizer

@@ -191,8 +191,10 @@ class Stylizer(abc.ABC):
         if self.detail is not None:
             notes = (*notes, *stretched(self.detail, size, "The mask of details"))
         photo = images.resize(picture.pixels, size)
+        alpha = None if picture.alpha is None else images.resize(picture.alpha, size)
         if self.options.seamless is not None:
             photo = seams.periodic(photo, self.options.seamless)
+            alpha = None if alpha is None else seams.periodic(alpha, self.options.seamless)
         found = faces.found(photo) if self.options.keep_faces else None
         if self.options.keep_faces and found is None:
             notes = (*notes, Note(f"No face was found, so {errors.field('keep_faces')} has no effect."))
@@ -200,7 +202,7 @@ class Stylizer(abc.ABC):
             self,
             picture.name,
             photo,
-            None if picture.alpha is None else images.resize(picture.alpha, size),
+            alpha,
             picture.bits,
             (*picture.notes, *notes),
             None if initial is None else images.read(initial, max_pixels=self.options.max_pixels).pixels,
@@ -232,6 +234,14 @@ class Stylizer(abc.ABC):
     def given(self, run: Run) -> Tensor:
         """The photograph `[1, 3, H, W]` as it is to be painted: in grey, if only strokes are asked for."""
         return colors.grey(run.photo) if self.options.colors == "luminance" else run.photo
+
+    def paint(self, run: Run) -> Iterator[Step]:
+        """The `steps` of a run; of one that makes a tile, beyond the photograph's end, and closed there."""
+        if (axes := self.options.seamless) is None:
+            yield from self.steps(run)
+            return
+        for step in self.steps(dataclasses.replace(run, photo=seams.beyond(run.photo, axes), is_shared=False)):
+            yield dataclasses.replace(step, pixels=seams.closed(step.pixels, axes))
 
     @abc.abstractmethod
     def steps(self, run: Run) -> Iterator[Step]:
@@ -319,18 +329,10 @@ class Run:
         if self.is_spent:
             raise RuntimeError("this run repainted a large photograph in place and cannot start again; start another")
         self.is_finished = False
-        for step in context.each(self._steps()):
+        for step in context.each(self.stylizer.paint(self)):
             self.last = step
             yield step
         self.is_finished = True
-
-    def _steps(self) -> Iterator[Step]:
-        if (axes := self.stylizer.options.seamless) is None:
-            yield from self.stylizer.steps(self)
-            return
-        wider = dataclasses.replace(self, photo=seams.beyond(self.photo, axes), is_shared=False)
-        for step in self.stylizer.steps(wider):
-            yield dataclasses.replace(step, pixels=seams.closed(step.pixels, axes))
 
     @property
     def size(self) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from styletx import images
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
+from styletx.stylizers import seams
 from styletx.stylizers.base import Run, Stylizer, joined, stretched
 
 OVERLAP = 1.01  # that masks may add up to: what they share at their soft edges is seldom exact
@@ -33,7 +34,10 @@ class BlendingStylizer(Stylizer):
     def __init__(self, parts: Sequence[tuple[Stylizer, float | Tensor]]) -> None:
         self.parts = parts
         first, _ = parts[0]
-        self.options, self.device = first.options, first.device
+        self.device = first.device
+        # Where one is optimised, the others are in one pass only because they are trained.
+        asked = (one.options for one, _ in parts if one.options.method != "one-pass")
+        self.options = next(asked, first.options)
         self.styles = tuple(name for one, _ in parts for name in one.styles)
         self.sha256 = joined([one.sha256 for one, _ in parts])
         self.notes = tuple(dict.fromkeys(note for one, _ in parts for note in one.notes))
@@ -48,13 +52,17 @@ class BlendingStylizer(Stylizer):
             notes.append(Note("Regions overlap; where they do, each is seen in part."))
         return tuple(dict.fromkeys(notes))
 
+    def paint(self, run: Run) -> Iterator[Step]:
+        """As `Stylizer.paint`; each part closes its own tile."""
+        return self.steps(run)
+
     def steps(self, run: Run) -> Iterator[Step]:
         """As `Stylizer.steps`; a step shows what is painted so far."""
         shares = self._shares(run.size)
         whole = sum(shares, start=torch.zeros(())).clamp_min(1)
         base = blend = shown = run.photo
         for index, (one, _) in enumerate(self.parts):
-            for step in one.steps(dataclasses.replace(run, stylizer=one, is_shared=True)):
+            for step in one.paint(dataclasses.replace(run, stylizer=one, is_shared=True)):
                 painted = images.resize(step.pixels, run.size).cpu()
                 shown = painted if index == 0 else blend + (painted - base) * (shares[index - 1] / whole)
                 yield Step((index + step.progress) / len(self.parts), shown)
@@ -63,8 +71,13 @@ class BlendingStylizer(Stylizer):
 
     def _shares(self, size: tuple[int, int]) -> list[Tensor]:
         """How much of each part but the first is seen, `[1, 1, H, W]` or scalars."""
-        given = [share for _, share in self.parts[1:]]
-        return [images.resize(one, size) if isinstance(one, Tensor) else torch.tensor(one) for one in given]
+        axes, found = self.options.seamless or "", list[Tensor]()
+        for _, share in self.parts[1:]:
+            if isinstance(share, Tensor):
+                found.append(seams.periodic(images.resize(share, size), axes))
+            else:
+                found.append(torch.tensor(share))
+        return found
 
     @property
     def about(self) -> dict[str, Any]:

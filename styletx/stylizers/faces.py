@@ -15,6 +15,7 @@ from styletx import images
 from styletx.errors import OptionError, field
 
 WORK = 1024  # px of the long side on which faces are sought at most
+LEAST = 32  # px of a side that shows a face
 SURE = 0.97  # how sure the network must be
 WIDTH, HEIGHT = 1.15, 1.2  # of the oval around a face, to the box that was found
 EDGE = 0.35  # of the oval's radius, in which it fades
@@ -27,6 +28,8 @@ def found(photo: Tensor) -> Tensor | None:
         OptionError: the detector is not installed.
     """
     size = (photo.shape[-2], photo.shape[-1])
+    if min(size) < LEAST:
+        return None
     small = images.resize(photo, images.fit(size, min(WORK, max(size))))
     boxes, chances = _detector().detect(images.to_pil(small.cpu()))
     if boxes is None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from styletx import files, images
-from styletx.errors import OptionError
+from styletx.errors import OptionError, told
 from styletx.feedforward import models
 from styletx.files import shown
 
@@ -77,36 +77,57 @@ def _parts(one: images.Source | tuple[images.Source, float] | Part, known: Conta
         region, seen = (None if mask is None else _local(mask) for mask in (one.region, one.seen))
         return [Part(_local(one.source), _weight(str(one.weight), "a style"), region, seen)]
     if isinstance(one, tuple):
+        if len(one) != 2:
+            raise OptionError(f"a style cannot be {told(one)}; give a source and a weight, or a Part")
         source, weight = one
         return [Part(source, _weight(str(weight), "a style"))]
     if not isinstance(one, str | os.PathLike):
         return [Part(one)]
     name = files.local(one)
-    if _exists(name, known):
-        return [Part(name)]
     pieces = name.split("+")
-    for end in range(len(pieces) - 1, 0, -1):  # names may have a "+" of their own
-        first = _part("+".join(pieces[:end]), known)
-        if all(_exists(str(source), known) for source in first.sources):
-            return [first, *_parts("+".join(pieces[end:]), known)]
-    return [_part(name, known)]
+    for end in range(len(pieces), 0, -1):  # names may have a "+" of their own
+        if first := _there("+".join(pieces[:end]), known):
+            return [first, *(_parts("+".join(pieces[end:]), known) if pieces[end:] else [])]
+    if any("=" in piece for piece in pieces[1:]):  # a region follows, so that the first name is what is missing
+        return [_missing(pieces[0], known), *_parts("+".join(pieces[1:]), known)]
+    return [_missing(name, known)]
 
 
 def _exists(name: str, known: Container[str]) -> bool:
     return name in known or "://" in name or os.path.exists(name) or name in models.bundled()
 
 
-def _part(text: str, known: Container[str]) -> Part:
+def _there(text: str, known: Container[str]) -> Part | None:
+    """The part that a text means, if all that it names exists."""
     if _exists(text, known):
         return Part(text)
+    name, mark, weight = text.rpartition(":")
+    if mark and not math.isnan(_number(weight)) and (found := _there(name, known)):
+        return found._replace(weight=_weight(weight, name))
+    for name, seen in _halves(text, "@"):
+        if _exists(seen, known) and (found := _there(name, known)) and found.seen is None:
+            return found._replace(seen=files.local(seen))
+    for region, name in _halves(text, "="):
+        if _exists(region, known) and (found := _there(name, known)) and found.region is None:
+            return found._replace(region=files.local(region))
+    return None
+
+
+def _halves(text: str, mark: str) -> Iterator[tuple[str, str]]:
+    """All that stands before a mark and after it; names may have such marks of their own."""
+    return ((text[:at], text[at + 1 :]) for at, one in enumerate(text) if one == mark)
+
+
+def _missing(text: str, known: Container[str]) -> Part:
+    """The part that a text probably means, of which something does not exist; reading it will tell."""
     region, mark, rest = text.partition("=")
     if mark:
-        return _part(rest, known)._replace(region=files.local(region))
+        return (_there(rest, known) or _missing(rest, known))._replace(region=files.local(region))
     name, mark, weight = text.rpartition(":")
-    if mark and (not math.isnan(_number(weight)) or ("+" not in weight and _exists(name, known))):
-        return _part(name, known)._replace(weight=_weight(weight, name))
+    if mark and (_exists(name, known) or not math.isnan(_number(weight))):
+        return Part(name, _weight(weight, name))
     name, mark, seen = text.rpartition("@")
-    return Part(name, seen=files.local(seen)) if mark and _exists(name, known) else Part(text)
+    return Part(name, seen=files.local(seen)) if mark and seen and _exists(name, known) else Part(text)
 
 
 def _local(source: images.Source) -> images.Source:

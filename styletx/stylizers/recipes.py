@@ -53,7 +53,7 @@ class Recipe(NamedTuple):
 
 
 def read(path: str | os.PathLike[str]) -> Recipe:
-    """Read a recipe. Files that it names are sought beside it.
+    """Read a recipe, which names files as they are reached from its folder.
 
     Raises:
         OptionError: it is none, or a newer version's.
@@ -64,6 +64,8 @@ def read(path: str | os.PathLike[str]) -> Recipe:
         found = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:
         raise OptionError(f"{name}: {files.reason(error)}") from None
+    except RecursionError:
+        raise OptionError(f"{name} is not a recipe: it is nested too deeply") from None
     except ValueError as error:
         why = "it is not text" if isinstance(error, UnicodeDecodeError) else error
         raise OptionError(f"{name} is not a recipe: {why}") from None
@@ -73,16 +75,18 @@ def read(path: str | os.PathLike[str]) -> Recipe:
     if version > VERSION:
         raise OptionError(f"{name} was written by a newer styletx; update yours by pip")
     options, known = found.get("options", {}), defaults(Options)
-    for keys, names in ((found, KEYS), (options if isinstance(options, dict) else {"options": 0}, known)):
+    if not isinstance(options, dict):
+        raise OptionError(f"{name}: options should be a table, [options]")
+    for keys, names in ((found, KEYS), (options, known)):
         for key in keys:
             if key not in names:
                 raise OptionError(f"{name}: {key!r} means nothing in a recipe; {hint(key, names)}")
-    beside = os.path.dirname(os.path.abspath(path))
-    options |= {key: _found(options[key], beside) for key in PLACES if key in options}
     try:
         Options(**options)
     except OptionError as error:
         raise OptionError(f"{name}: {error.args[0]}") from None
+    beside = os.path.dirname(os.path.abspath(path))
+    options |= {key: _found(options[key], beside) for key in PLACES if options.get(key)}
     parts = [_moved(part, beside, _found) for part in mixing.parts(found["style"], _Beside(beside))]
     return Recipe(_text(parts), options, found.get("style_sha256"))
 
@@ -131,12 +135,13 @@ def _named(place: str, beside: str) -> str:
     if "://" in place or place in models.bundled() or not os.path.exists(place):
         return place
     try:
-        return Path(os.path.relpath(place, beside)).as_posix()
+        there = Path(os.path.relpath(place, beside)).as_posix()
     except ValueError:  # on another drive
         return os.path.abspath(place)
+    return there if "/" in there or os.path.splitext(there)[1] else f"./{there}"
 
 
 def _found(place: str, beside: str) -> str:
-    """A file that is named as it is reached from a folder."""
-    there = os.path.join(beside, place)
-    return there if place not in models.bundled() and os.path.exists(there) else place
+    """A file that is named as it is reached from a folder; a word, such as `auto`, stays one."""
+    is_word = "://" in place or place in models.bundled() or not (os.path.splitext(place)[1] or "/" in place)
+    return place if is_word else os.path.normpath(os.path.join(beside, place))

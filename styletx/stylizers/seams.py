@@ -12,7 +12,7 @@ MARGIN = 1 / 16  # of a side that is painted twice, beyond one edge and at the o
 
 
 def periodic(photo: Tensor, axes: str) -> Tensor:
-    """A photograph `[1, 3, H, W]` whose edges go on at the opposite ones, along "x", "y" or "xy"."""
+    """A photograph, or a mask, `[1, C, H, W]`, whose edges go on at the opposite ones, along "x", "y" or "xy"."""
     for axis in (AXES[name] for name in axes):
         if _goes_on(photo, axis):
             continue
