@@ -114,22 +114,16 @@ def test_what_is_no_recipe_is_refused_in_a_line(text: Any, message: str) -> None
 def test_folders_and_names_may_have_any_marks() -> None:
     for folder in ("w=1", "w@1", "a+b"):
         Path(folder).mkdir()
-        Image.open("photo.png").save(f"{folder}/style")
+        Image.open("photo.png").save(f"{folder}/style", "PNG")
         Image.open("mask.png").save(f"{folder}/m=a.png")
-        style: mixing.Style = [
-            f"{folder}/style",
-            Part("pen", 0.5, f"{folder}/m=a.png"),
-            Part("mask.png", seen=f"{folder}/m=a.png"),
-        ]
+        mask = f"{folder}/m=a.png"
+        style: mixing.Style = [f"{folder}/style", Part("pen", 0.5, mask), Part("mask.png", seen=mask)]
         for place in ("look.toml", f"{folder}/look.toml"):
             recipes.write(place, style, Options(detail="auto"), None)
             found = recipes.read(place)
-            assert [Path(str(one)).name for part in mixing.parts(found.style) for one in part.sources] == [
-                *("style", "pen", "m=a.png", "mask.png", "m=a.png")
-            ]
-            assert all(
-                Path(str(one)).exists() or one == "pen" for part in mixing.parts(found.style) for one in part.sources
-            )
+            named = [Path(str(one)) for part in mixing.parts(found.style) for one in part.sources]
+            assert [one.name for one in named] == ["style", "pen", "m=a.png", "mask.png", "m=a.png"]
+            assert all(one.exists() for one in named if one != Path("pen"))
     Path("auto").touch()
     assert recipes.read("look.toml").options["detail"] == "auto"
 
