@@ -266,7 +266,7 @@ def test_what_a_mask_keeps_stays_photograph() -> None:
 
 def test_masks_that_mean_nothing_or_are_stretched_are_told() -> None:
     Image.new("L", (48, 32)).save("black.png")
-    with pytest.raises(PictureError, match=r"^black\.png is black all over and so means no part; paint"):
+    with pytest.raises(PictureError, match=r"^black\.png is black all over, so it selects nothing; paint"):
         load_stylizer("mosaic", keep="black.png", **SMALL)
     Image.new("L", (32, 32), 255).save("square.png")
     (note,) = load_stylizer("mosaic", keep="square.png", **SMALL).start(COFFEE).notes

@@ -89,7 +89,7 @@ def test_what_cannot_vary_is_refused_in_a_line(words: list[str], message: str) -
 
 def test_other_files_have_no_cells() -> None:
     call("run", "photo.png", "mosaic", "--size", "32", "-o", "one.png")
-    assert "one.png is no sheet to choose from; remove --cell" in call("info", "one.png", "--cell", "1").output
+    assert "one.png was not made by `styletx sheet`; remove --cell" in call("info", "one.png", "--cell", "1").output
     call("sheet", "photo.png", "mosaic", "--vary", "size=32,48", "-o", "sheet.png")
     assert "--cell cannot be 3; the sheet has 2 pictures" in call("info", "sheet.png", "--cell", "3").output
 

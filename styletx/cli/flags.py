@@ -127,7 +127,7 @@ def _regions(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 
 def recipe_flag(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--recipe FILE`, which gives style and options unless they are given themselves."""
-    text = "Take style and options, which single ones overrule, from a file that --save-recipe wrote."
+    text = "Take style and options from a file that --save-recipe wrote; others on the command line override them."
     about: dict[str, Any] = {"metavar": "FILE", "help": text, "is_eager": True, "callback": _recipe}
     return click.option("--recipe", **about)(function)
 

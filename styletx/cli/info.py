@@ -59,7 +59,7 @@ def _cell(metadata: dict[str, Any], number: int, file: str) -> dict[str, Any]:
     """What a sheet tells of one of its pictures."""
     cells = metadata.get("cells")
     if not isinstance(cells, list):
-        raise OptionError(f"{files.shown(file)} is no sheet to choose from; remove {field('cell')}")
+        raise OptionError(f"{files.shown(file)} was not made by `styletx sheet`; remove {field('cell')}")
     if number > len(cells):
         raise OptionError(f"{field('cell')} cannot be {number}; the sheet has {len(cells)} pictures")
     one = cells[number - 1]

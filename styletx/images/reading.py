@@ -100,7 +100,9 @@ def mask(source: Source, *, max_pixels: int = MAX_PIXELS) -> Tensor:
     if picture.alpha is not None:
         light = light * picture.alpha if colors.is_grey(picture.pixels) else picture.alpha
     if float(light.max()) < FAINT:
-        raise PictureError(f"{shown(picture.name)} is black all over and so means no part; paint what you mean white")
+        raise PictureError(
+            f"{shown(picture.name)} is black all over, so it selects nothing; paint white what it should select"
+        )
     return light
 
 

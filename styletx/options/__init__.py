@@ -134,7 +134,7 @@ class Options:
     keep_faces: float = option(
         0.0,
         "Look",
-        "How much of the photograph's details faces have, from 0 to 1; takes styletx[faces].",
+        "How much of the photograph's details faces have, from 0 to 1; needs styletx[faces].",
         0,
         1,
         metavar="S",
@@ -145,7 +145,7 @@ class Options:
     seamless: str | None = option(
         None,
         "Look",
-        "Make a tile, whose edges go on at the opposite ones: left and right (x), top and bottom (y), or both.",
+        "Make a tile that continues across its edges: left to right (x), top to bottom (y), or both.",
         choices=("x", "y", "xy"),
         default_text="no tile",
     )
