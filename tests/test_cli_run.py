@@ -49,6 +49,7 @@ OTHER = {
     "detail": ("auto", "auto"),
     "keep_faces": ("0.5", 0.5),
     "seamless": ("xy", "xy"),
+    "paint_alpha": (None, True),
     "style_layers": ("relu1_1,relu1_2=0.5", "relu1_1,relu1_2=0.5"),
     "content_layers": ("relu1_2", "relu1_2"),
     "iterations": ("2", 2),

@@ -75,3 +75,41 @@ def test_edges_are_found_at_any_size(sign: Path) -> None:
         assert found[..., :20, :20].mean() < 0.1  # the dark corner
     text = details.sought(photo, "auto")
     assert text[..., 190:206, 30:140].mean() > 0.8
+
+
+def shape() -> Tensor:
+    """A disc and a thin line."""
+    drawn = Image.new("L", (192, 128))
+    draw = ImageDraw.Draw(drawn)
+    draw.ellipse((16, 16, 96, 96), fill=255)
+    draw.line((110, 20, 180, 110), fill=255, width=2)
+    return torch.from_numpy(np.asarray(drawn, np.float32) / 255)[None, None]
+
+
+def test_strokes_end_where_a_shape_does() -> None:
+    alpha = shape()
+    painted = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    painted = images.resize(painted, (128, 192))
+    found = details.outlined(alpha, painted)
+    assert found[..., 40:70, 40:70].min() == 1 and found[..., 100:, :90].max() == 0
+    assert found[..., 20:110, 110:180].sum() > 0.9 * alpha[..., 20:110, 110:180].sum()
+    disc = (..., slice(0, 128), slice(0, 105))
+    assert 0.9 < found[disc].sum() / alpha[disc].sum() < 1.1
+    assert (found - alpha)[disc].abs().mean() > 0.01
+    # Light strokes reach beyond the outline, dark ones do not.
+    added, lost = (found - alpha)[disc] > 0.5, (found - alpha)[disc] < -0.5
+    light = colors.light(painted)[disc]
+    assert light[added].mean() > light[lost].mean() + 0.1
+
+
+def test_an_outline_is_painted_if_asked_for(tmp_path: Path) -> None:
+    with Image.open(ASSETS / "content/cat.jpg") as cat:
+        cut = cat.convert("RGBA").resize((192, 128))
+    cut.putalpha(Image.fromarray((shape()[0, 0] * 255).byte().numpy()))
+    cut.save(tmp_path / "cut.png")
+    small = SMALL | {"size": 192}
+    plain, painted = (stylize(tmp_path / "cut.png", "mosaic", paint_alpha=asked, **small) for asked in (False, True))
+    assert plain.alpha is not None and painted.alpha is not None
+    assert torch.equal(plain.pixels, painted.pixels) and (plain.alpha - painted.alpha).abs().max() > 0.5
+    (note,) = load_stylizer("mosaic", paint_alpha=True, **small).start(ASSETS / "content/cat.jpg").notes
+    assert str(note) == "The photograph is opaque, so paint_alpha has no effect."

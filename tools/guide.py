@@ -47,6 +47,7 @@ def rows(mask: Path, sky: Path) -> dict[str, list[Cell]]:
             ([Part(IMPASTO, seen=sky)], {}),
         ],
         "details": [(GLASS, {}), (GLASS, {"detail": "edges"}), (GLASS, {"detail": "auto"})],
+        "outline": [("starry-night", {}), ("starry-night", {"paint_alpha": True})],
         "seamless": [(WATERCOLOR, {}), (WATERCOLOR, {"seamless": "xy"})],
         "strength": [(MOSAIC, {"strength": strength}) for strength in (0.25, 0.5, 0.75, 1)],
     }
@@ -72,6 +73,21 @@ def sign(path: Path) -> Image.Image:
         draw.text((38, 306 + 34 * line + 6 * (line > 0)), text, fill=(60, 35, 30), font=ImageFont.load_default(size))
     drawn.save(path)
     return drawn
+
+
+def logo(path: Path) -> None:
+    """Write a cat in a disc, transparent elsewhere."""
+    with Image.open(ASSETS / "content" / "cat.jpg") as photo:
+        drawn = photo.convert("RGBA").resize((480, 320))
+    disc = Image.new("L", drawn.size)
+    ImageDraw.Draw(disc).ellipse((100, 20, 380, 300), fill=255)
+    drawn.putalpha(disc)
+    drawn.save(path)
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """A picture whose transparent parts are white."""
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
 
 
 def tiled(picture: Image.Image) -> Image.Image:
@@ -101,7 +117,8 @@ def main() -> None:
     folder = arguments.output
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as room:
-        place, sky, text = (Path(room) / name for name in ("mask.png", "sky.png", "sign.png"))
+        place, sky, text, cut = (Path(room) / name for name in ("mask.png", "sky.png", "sign.png", "cut.png"))
+        logo(cut)
         mask, written = drawn_mask(place), sign(text)
         half = Image.new("L", (96, 72))
         half.paste(255, (0, 0, 96, 32))
@@ -109,8 +126,9 @@ def main() -> None:
         for name, cells in rows(place, sky).items():
             if arguments.rows and name not in arguments.rows:
                 continue
-            photo, size = (text, 3 * SIZE // 2) if name == "details" else (PHOTO, SIZE)
-            pictures = [styletx.stylize(photo, style, size=size, **options).image for style, options in cells]
+            photo, size = {"details": (text, 3 * SIZE // 2), "outline": (cut, SIZE)}.get(name, (PHOTO, SIZE))
+            results = [styletx.stylize(photo, style, size=size, **options) for style, options in cells]
+            pictures = [on_white(result.image) for result in results]
             if name in ("keep", "regions"):
                 pictures.insert(1, mask.resize(pictures[0].size))
             if name == "details":

@@ -149,6 +149,9 @@ class Options:
         choices=("x", "y", "xy"),
         default_text="no tile",
     )
+    paint_alpha: bool = option(
+        False, "Look", "Let strokes end where a transparent photograph's shapes do, instead of cutting them there."
+    )
     style_layers: str | None = search(
         None, "Look", "Layers that carry style, as NAME[=WEIGHT],…", metavar="LAYERS", default_text="the backbone's"
     )
@@ -256,6 +259,7 @@ class OptionKeywords(TypedDict, total=False):
     keep_faces: float
     strength: float
     seamless: str | None
+    paint_alpha: bool
     style_layers: str | None
     content_layers: str | None
     iterations: int

@@ -198,6 +198,8 @@ class Stylizer(abc.ABC):
         found = faces.found(photo) if self.options.keep_faces else None
         if self.options.keep_faces and found is None:
             notes = (*notes, Note(f"No face was found, so {errors.field('keep_faces')} has no effect."))
+        if self.options.paint_alpha and alpha is None:
+            notes = (*notes, Note(f"The photograph is opaque, so {errors.field('paint_alpha')} has no effect."))
         return Run(
             self,
             picture.name,
@@ -352,8 +354,11 @@ class Run:
             with context.own():
                 of = self.stylizer
                 pixels = finish(self.last.pixels, self.photo, of.options, of.palette, of.kept, self._detail())
+                alpha = self.alpha
+                if alpha is not None and of.options.paint_alpha:
+                    alpha = details.outlined(alpha, pixels)
             is_stripped = self.stylizer.options.strip_metadata
-            self._result = self.last, Result(pixels, self.alpha, self.bits, self.metadata, self.exif, is_stripped)
+            self._result = self.last, Result(pixels, alpha, self.bits, self.metadata, self.exif, is_stripped)
         return self._result[1]
 
     def _detail(self) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Details of the photograph, such as text and edges, that show through a painted picture."""
+"""Details of the photograph, such as text and edges, that show through a painted picture, and its painted outline."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ WORK = 768  # px of the long side on which edges are sought
 FAINT, CLEAR = 0.1, 0.3  # change of the light from a pixel to the next but one: no edge yet, and an edge
 CROWD = 24  # px of a square in which edges are counted
 FEW, MANY = 0.2, 0.4  # share of its pixels: no text yet, and text
+OUTLINE = 1 / 100  # of the long side, on each side of an outline, in which strokes may end
+STRAY = 0.8  # how far within that a stroke moves the outline
+CRISP = 6  # how many times as steep as that the outline is
 
 
 def sought(photo: Tensor, what: str) -> Tensor:
@@ -24,10 +27,9 @@ def sought(photo: Tensor, what: str) -> Tensor:
     across = around[..., 1:-1, 2:] - around[..., 1:-1, :-2]
     down = around[..., 2:, 1:-1] - around[..., :-2, 1:-1]
     edges = _between(torch.hypot(across, down), FAINT, CLEAR)
-    found = F.avg_pool2d(F.max_pool2d(edges, 3, 1, 1), 3, 1, 1, count_include_pad=False)
+    found = _mean(F.max_pool2d(edges, 3, 1, 1), 1)
     if what == AUTO:
-        crowd = F.avg_pool2d(edges, CROWD + 1, 1, CROWD // 2, count_include_pad=False)
-        found = found.maximum(_between(crowd, FEW, MANY))
+        found = found.maximum(_between(_mean(edges, CROWD // 2), FEW, MANY))
     return found
 
 
@@ -45,6 +47,32 @@ def shown(painted: Tensor, photo: Tensor, share: Tensor) -> Tensor:
     size = (photo.shape[-2], photo.shape[-1])
     change = _details(colors.light(photo)) - _details(colors.light(painted))
     return (painted + images.resize(share, size) * change).clamp_(0, 1)
+
+
+def outlined(alpha: Tensor, painted: Tensor) -> Tensor:
+    """Transparency whose outline follows the strokes: light ones reach beyond it, dark ones stay behind.
+
+    Args:
+        alpha: `[1, 1, H, W]` in [0, 1].
+        painted: `[1, 3, H, W]` in [0, 1].
+
+    Returns:
+        `[1, 1, H, W]` in [0, 1]. What is thinner than a stroke stays.
+    """
+    reach = max(1, round(OUTLINE * max(alpha.shape[-2:])))
+    soft = _mean(_mean(alpha, reach), reach)
+    light = colors.light(painted)
+    strokes = light - _mean(light, 2 * reach)
+    strokes = strokes / (2 * _mean(strokes.square(), 4 * reach).sqrt()).clamp_min(1 / 255)
+    moved = soft + STRAY * 2 * soft * (1 - soft) * strokes.clamp(-1, 1)
+    kept = -F.max_pool2d(-alpha, 2 * reach + 1, 1, reach)
+    thin = (alpha - F.max_pool2d(kept, 2 * reach + 1, 1, reach)).clamp_min(0)
+    return ((moved - 0.5) * CRISP + 0.5).clamp(0, 1).maximum(thin)
+
+
+def _mean(values: Tensor, reach: int) -> Tensor:
+    """The mean around each pixel, so many on each side."""
+    return F.avg_pool2d(values, 2 * reach + 1, 1, reach, count_include_pad=False)
 
 
 def _details(light: Tensor) -> Tensor:
