@@ -162,7 +162,7 @@ def test_the_shell_completes_commands_options_and_nothing_unknown(processes: Pro
 
     script = processes.finish(*STYLETX, env={"_STYLETX_COMPLETE": "bash_source"}).stdout
     assert "complete -o nosort -F _styletx_completion styletx" in script
-    assert completed("styletx r") == ["run"]
+    assert completed("styletx r") == ["run", "regions"]
     assert completed("styletx run --style") == ["--style-size", "--style-weight", "--style-layers"]
     assert completed("styletx run --optimizer ") == ["lbfgs", "adam"]
     completed("styletx rnu ")
