@@ -66,7 +66,7 @@ def test_no_trained_style_leaves_flat_parts_bare_or_in_a_grid(make: Callable[[],
     assert picture is not None
     seen = images.read(picture).pixels
     # A poster has flat colours, and a drawing empty paper; 0.13 and 0.06 of those paintings.
-    assert bare(result.pixels) <= 0.02 + bare(images.resize(seen, images.fit((seen.shape[-2], seen.shape[-1]), 320)))
+    assert bare(result.pixels) <= 0.03 + bare(images.resize(seen, images.fit((seen.shape[-2], seen.shape[-1]), 320)))
     luminance = result.pixels[0].mean(0) * 255
     shifted = (luminance[8:, 8:] - luminance[:-8, :-8]).abs().mean()
     assert shifted > 1  # a grid of 8 px repeats itself
