@@ -265,7 +265,7 @@ def test_a_bundled_style_repaints_a_photograph(name: str, content_picture: Path,
 @pytest.mark.parametrize("flag", [("--timelapse", "film.gif"), ("--save-every", "1")])
 def test_there_is_nothing_to_film(model: Path, content_picture: Path, tmp_path: Path, flag: tuple[str, str]) -> None:
     done = run(content_picture, model, "-o", tmp_path / "out.png", *flag)
-    assert done.exit_code == 2 and f"{flag[0]}: one pass, or several styles that are painted one by one, show nothing on" in done.stderr
+    assert done.exit_code == 2 and f"{flag[0]}: one pass, or several styles that are" in done.stderr
 
 
 def within_two(first: torch.Tensor, second: torch.Tensor) -> float:
