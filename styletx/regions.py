@@ -46,7 +46,7 @@ def found(
     centres = _centres(points, count)
     distances = torch.cdist(points, centres).square().mT.view(1, -1, height, width)
     for _ in range(SMOOTHINGS):
-        distances = distances + SMOOTHING * distances.mean() * (1 - _mean(_chosen(distances), AROUND))
+        distances = distances + SMOOTHING * distances.mean() * (1 - images.box_blur(_chosen(distances), AROUND))
     shares = F.interpolate(_chosen(distances), size=small.shape[-2:], mode="bilinear")
     shares = _guided(shares, colors.light(small))
     shares = shares / shares.sum(1, keepdim=True).clamp_min(1e-6)
@@ -59,7 +59,7 @@ def _points(small: Tensor, see: Callable[[Tensor], Mapping[str, Tensor]], layers
     size = grid((small.shape[-2], small.shape[-1]))
     features = see(small)
     layered = [features[layer] for layer in layers]
-    columns = _mean(hypercolumns(layered, size, scales(layered)), AROUND)[0].flatten(1).mT
+    columns = images.box_blur(hypercolumns(layered, size, scales(layered)), AROUND)[0].flatten(1).mT
     columns = F.normalize(columns - columns.mean(0), dim=1)
     # On the CPU: a small matrix, and not every device can.
     _, vectors = torch.linalg.eigh((columns.mT @ columns).cpu().double())
@@ -100,11 +100,9 @@ def _chosen(distances: Tensor) -> Tensor:
 
 
 def _guided(shares: Tensor, light: Tensor) -> Tensor:
-    mean, means = _mean(light, GUIDED), _mean(shares, GUIDED)
-    slope = (_mean(light * shares, GUIDED) - mean * means) / (_mean(light.square(), GUIDED) - mean.square() + EVEN)
-    return (_mean(slope, GUIDED) * light + _mean(means - slope * mean, GUIDED)).clamp(0, 1)
-
-
-def _mean(values: Tensor, reach: int) -> Tensor:
-    """The mean around each position, so many on each side."""
-    return F.avg_pool2d(values, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
+    mean, means, products, squares = (
+        images.box_blur(one, GUIDED) for one in (light, shares, light * shares, light.square())
+    )
+    slope = (products - mean * means) / (squares - mean.square() + EVEN)
+    base = means - slope * mean
+    return (images.box_blur(slope, GUIDED) * light + images.box_blur(base, GUIDED)).clamp(0, 1)

@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 import styletx
-from styletx import Part
+from styletx import Part, images
 from styletx.stylizers.mixing import Style
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -85,11 +85,6 @@ def logo(path: Path) -> None:
     drawn.save(path)
 
 
-def on_white(picture: Image.Image) -> Image.Image:
-    """A picture whose transparent parts are white."""
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
-
-
 def tiled(picture: Image.Image) -> Image.Image:
     """A picture four times, half as large."""
     width, height = picture.size
@@ -128,7 +123,7 @@ def main() -> None:
                 continue
             photo, size = {"details": (text, 3 * SIZE // 2), "outline": (cut, SIZE)}.get(name, (PHOTO, SIZE))
             results = [styletx.stylize(photo, style, size=size, **options) for style, options in cells]
-            pictures = [on_white(result.image) for result in results]
+            pictures = [images.on_white(result.image) for result in results]
             if name in ("keep", "regions"):
                 pictures.insert(1, mask.resize(pictures[0].size))
             if name == "details":

@@ -163,10 +163,7 @@ def _small(path: str, side: int) -> PIL.Image.Image | None:
     size = (picture.pixels.shape[-2], picture.pixels.shape[-1])
     size = images.fit(size, min(side, max(size)))
     alpha = None if picture.alpha is None else images.resize(picture.alpha, size)
-    image = images.to_pil(images.resize(picture.pixels, size), alpha)
-    if alpha is None:
-        return image
-    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return images.on_white(images.to_pil(images.resize(picture.pixels, size), alpha))
 
 
 def _jpeg(image: PIL.Image.Image) -> bytes:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import PIL.Image
 
 from styletx import files
 from styletx.cli import outputs, progress, terminal
@@ -95,7 +94,7 @@ def command(
             for _ in run:
                 pass
             notes |= dict.fromkeys((*stylizer.notes, *run.notes))
-            image = _on_white(run.result.image)
+            image = images.on_white(run.result.image)
             image.thumbnail((chosen.size,) * 2 if isinstance(chosen.size, int) else image.size)
             captions = [f"{name.replace('_', '-')} {value}" for name, value in way]
             cells.append((image, [f"{number}: {captions[0]}", *captions[1:]]))
@@ -117,12 +116,6 @@ def command(
     if is_opened:
         files.write(page, _page(target, told).encode())
         webbrowser.open(page.resolve().as_uri())
-
-
-def _on_white(image: PIL.Image.Image) -> PIL.Image.Image:
-    if image.mode == "RGB":
-        return image
-    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def _axis(text: str) -> tuple[str, list[str]]:

@@ -23,6 +23,7 @@ LARGEST_MATCHED = 512  # px of the long side at which they are matched at most
 LARGEST = 2048  # px of the long side of a collage, which is enlarged for a larger picture
 MIX = 0.5  # how much of the coarser collage, and not of the picture, is in what is matched next
 LIVELY = 0.08  # standard deviation of the light of 5×5 pixels from which they are as lively as any
+AROUND = 2  # pixels on each side, of those 5×5
 CALMED = 0.6  # how much of a sketch's change of lights and darks is taken back where the photograph is lively
 UNLIKE = 0.18  # how far a piece's pixel may be from the picture's, in RGB, for half of its share to count
 EVENED = 0.9  # how far a collage's lights, darks and colours over three positions, and more, are moved to the picture's
@@ -143,13 +144,13 @@ def calmed(sketch: Tensor, photograph: Tensor) -> Tensor:
     """
     small = images.resize(photograph, (sketch.shape[-2], sketch.shape[-1]))
     change = (sketch - small).mean(1, keepdim=True)
-    return sketch.sub(_around(lively(small)) * change, alpha=CALMED).clamp_(0, 1)
+    return sketch.sub(images.box_blur(lively(small), AROUND) * change, alpha=CALMED).clamp_(0, 1)
 
 
 def lively(photographs: Tensor) -> Tensor:
     """How much the light of photographs `[B, 3, H, W]` differs around each pixel: `[B, 1, H, W]` from 0 to 1."""
     light = photographs.mean(1, keepdim=True)
-    spread = (_around(light.square()) - _around(light).square()).clamp_min(0).sqrt()
+    spread = (images.box_blur(light.square(), AROUND) - images.box_blur(light, AROUND).square()).clamp_min(0).sqrt()
     return (spread / LIVELY).clamp_max(1)
 
 
@@ -242,11 +243,6 @@ def enlarged(beside: Tensor, size: Size, first: int, last: int) -> Tensor:
     index = above.long()
     rows = torch.lerp(beside[..., index, :], beside[..., (index + 1).clamp_max(height - 1), :], share)
     return F.interpolate(rows, size=(last - first, size[1]), mode="bilinear")
-
-
-def _around(pixels: Tensor) -> Tensor:
-    """The mean of 5×5 pixels around each."""
-    return F.avg_pool2d(pixels, 5, stride=1, padding=2, count_include_pad=False)
 
 
 def _pieces(positions: Tensor, block: float, count: int) -> list[tuple[Tensor, Tensor]]:

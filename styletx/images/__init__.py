@@ -5,9 +5,9 @@ one step, with an sRGB profile and the metadata of its run. `resize` and `detail
 """
 
 from styletx.images.opening import MIN_SIDE
-from styletx.images.pixels import to_pil
+from styletx.images.pixels import on_white, to_pil
 from styletx.images.reading import MAX_PIXELS, Picture, Source, check, mask, read, read_metadata, shares, visible
-from styletx.images.resizing import detailed, fit, resize
+from styletx.images.resizing import box_blur, detailed, fit, resize
 from styletx.images.sheets import sheet
 from styletx.images.writing import check_output, write
 
@@ -16,11 +16,13 @@ __all__ = [
     "MIN_SIDE",
     "Picture",
     "Source",
+    "box_blur",
     "check",
     "check_output",
     "detailed",
     "fit",
     "mask",
+    "on_white",
     "read",
     "read_metadata",
     "resize",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from styletx.images import exif
+from styletx.images.pixels import on_white
 from styletx.images.profiles import srgb_profile
 from styletx.notes import Note, Notes
 
@@ -59,8 +60,7 @@ def encode(
         notes.append(
             Note("JPEG has no transparency, so the picture was put on white. PNG, WebP and TIFF keep transparency.")
         )
-        ground = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(ground, image).convert("RGB")
+        image = on_white(image)
     options = dict(_OPTIONS[format])
     if payload is not None and format == "PNG":
         options["pnginfo"] = PngImagePlugin.PngInfo()

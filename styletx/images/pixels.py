@@ -19,6 +19,13 @@ def to_pil(pixels: Tensor, alpha: Tensor | None = None) -> PIL.Image.Image:
     return PIL.Image.fromarray(quantised(pixels, alpha, 8))
 
 
+def on_white(image: PIL.Image.Image) -> PIL.Image.Image:
+    """A picture as RGB, on white where it is transparent."""
+    if image.mode != "RGBA":
+        return image.convert("RGB")
+    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
 def quantised(pixels: Tensor, alpha: Tensor | None, bits: int) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
     """Values [H,W,3], or [H,W,4] with alpha, rounded to 8 or 16 bits; see `to_pil` for the arguments."""
     planes = pixels.detach().reshape(-1, *pixels.shape[-2:])

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 LOBES = 3  # of the kernel, on each side
@@ -75,6 +76,11 @@ def detailed(painted: Tensor, picture: Tensor, *, in_place: bool = False) -> Ten
         found[..., first : first + len(weights), :].add_(rows).clamp_(0, 1)
         first += len(weights)
     return found
+
+
+def box_blur(pixels: Tensor, reach: int) -> Tensor:
+    """The mean around each pixel of `[B, C, H, W]`, so many on each side; beyond the edge nothing counts."""
+    return F.avg_pool2d(pixels, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
 
 
 def _along(axis: int, length: int, pixels: Tensor) -> Tensor:

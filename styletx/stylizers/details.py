@@ -27,9 +27,9 @@ def sought(photo: Tensor, what: str) -> Tensor:
     across = around[..., 1:-1, 2:] - around[..., 1:-1, :-2]
     down = around[..., 2:, 1:-1] - around[..., :-2, 1:-1]
     edges = _between(torch.hypot(across, down), FAINT, CLEAR)
-    found = _mean(F.max_pool2d(edges, 3, 1, 1), 1)
+    found = images.box_blur(F.max_pool2d(edges, 3, 1, 1), 1)
     if what == AUTO:
-        found = found.maximum(_between(_mean(edges, CROWD // 2), FEW, MANY))
+        found = found.maximum(_between(images.box_blur(edges, CROWD // 2), FEW, MANY))
     return found
 
 
@@ -60,19 +60,14 @@ def outlined(alpha: Tensor, painted: Tensor) -> Tensor:
         `[1, 1, H, W]` in [0, 1]. What is thinner than a stroke stays.
     """
     reach = max(1, round(OUTLINE * max(alpha.shape[-2:])))
-    soft = _mean(_mean(alpha, reach), reach)
+    soft = images.box_blur(images.box_blur(alpha, reach), reach)
     light = colors.light(painted)
-    strokes = light - _mean(light, 2 * reach)
-    strokes = strokes / (2 * _mean(strokes.square(), 4 * reach).sqrt()).clamp_min(1 / 255)
+    strokes = light - images.box_blur(light, 2 * reach)
+    strokes = strokes / (2 * images.box_blur(strokes.square(), 4 * reach).sqrt()).clamp_min(1 / 255)
     moved = soft + STRAY * 2 * soft * (1 - soft) * strokes.clamp(-1, 1)
     kept = -F.max_pool2d(-alpha, 2 * reach + 1, 1, reach)
     thin = (alpha - F.max_pool2d(kept, 2 * reach + 1, 1, reach)).clamp_min(0)
     return ((moved - 0.5) * CRISP + 0.5).clamp(0, 1).maximum(thin)
-
-
-def _mean(values: Tensor, reach: int) -> Tensor:
-    """The mean around each pixel, so many on each side."""
-    return F.avg_pool2d(values, 2 * reach + 1, 1, reach, count_include_pad=False)
 
 
 def _details(light: Tensor) -> Tensor:
