@@ -81,6 +81,10 @@ def test_strips_with_a_collage_are_the_same_as_the_whole(smaller: int) -> None:
     assert (whole - without).abs().mean() * 255 > 5
     difference = (in_strips - whole).abs() * 255
     assert difference.mean() < 0.25 and difference.max() < 4
+    given = (pixels + images.resize(beside[:, 3:] / 2 + 0.5, (330, 90)) * 2 - 1).clamp(0, 1)
+    for whole_pixels in (330 * 90, 0):
+        half = finished(strips.repaint(made, pixels, beside, share=0.5, whole_pixels=whole_pixels, tile_pixels=64 * 90))
+        assert (half - (whole + given) / 2).abs().mean() * 255 < 1
 
 
 def test_statistics_are_the_whole_pictures() -> None:

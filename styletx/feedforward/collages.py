@@ -209,12 +209,6 @@ def evened(collage: Tensor, picture: Tensor, positions: Size) -> Tensor:
     return collage.add(grown, alpha=EVENED).clamp_(0, 1)
 
 
-def shown(photographs: Tensor, beside: Tensor) -> Tensor:
-    """Photographs `[B, 3, H, W]` that have the coarser paintings in them that are in `beside`."""
-    size = (photographs.shape[-2], photographs.shape[-1])
-    return (photographs + enlarged(beside[:, 3:], size, 0, size[0])).clamp_(0, 1)
-
-
 def together(photographs: Tensor, beside: Tensor, height: int, first: int) -> Tensor:
     """All that a network is given.
 

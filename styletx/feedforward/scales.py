@@ -16,7 +16,7 @@ from torch import Tensor
 
 from styletx import colors, grain, images
 from styletx.feedforward import strips
-from styletx.feedforward.collages import Guide, shown
+from styletx.feedforward.collages import Guide
 from styletx.feedforward.networks import Repainter
 
 # How much of the coarser painting, and not of the photograph, a finer one repaints: at the second scale, as in
@@ -95,9 +95,12 @@ def repaint(
             beside = guide.beside(mixed, guide.sketches(mixed) if earlier is None else earlier)
         earlier = None  # a quarter of the picture, which is not needed any more
         share = 1 if guide is None else FAINTER**index
-        for progress, painted in _repainted(network, mixed, beside, share, whole):
-            if progress == 1 and guide is not None:
-                guide.confine(painted)
+        for progress, painted in strips.repaint(network, mixed, beside, share=share, whole_pixels=whole, in_place=True):
+            if progress == 1:
+                if not bool(painted.isfinite().all()):
+                    raise FloatingPointError("values that are not finite numbers")
+                if guide is not None:
+                    guide.confine(painted)
             done = (sum(work[: index + 1]) - (1 - progress) * size[0] * size[1]) / sum(work)
             if done < 1 or size == own:
                 yield done, painted
@@ -123,20 +126,6 @@ def repainted(network: Any, pixels: Tensor) -> Tensor:
     mixed = torch.lerp(pixels, early, MIX)
     painted: Tensor = network(mixed.contiguous(memory_format=torch.channels_last))
     return painted
-
-
-def _repainted(
-    network: Repainter, pixels: Tensor, beside: Tensor | None, share: float, whole_pixels: int
-) -> Iterator[tuple[float, Tensor]]:
-    """As `strips.repaint`, in place; of what the network paints, a share shows over what it was given."""
-    given = shown(pixels, beside) if share < 1 and beside is not None else pixels
-    for progress, painted in strips.repaint(network, pixels, beside, whole_pixels=whole_pixels, in_place=True):
-        if progress == 1:
-            if not bool(painted.isfinite().all()):
-                raise FloatingPointError("values that are not finite numbers")
-            if share < 1:
-                painted.lerp_(given, 1 - share)
-        yield progress, painted
 
 
 def _recolour(pixels: Tensor, palette: colors.Colors) -> None:

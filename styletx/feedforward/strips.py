@@ -36,6 +36,7 @@ def repaint(
     pixels: Tensor,
     beside: Tensor | None = None,
     *,
+    share: float = 1,
     whole_pixels: int = WHOLE,
     tile_pixels: int = STRIP,
     in_place: bool = False,
@@ -47,6 +48,7 @@ def repaint(
         pixels: `[B, 3, H, W]`, RGB in about [0, 1], with the colours that the network wants, on its device, no side
             shorter than its minimum; of any precision.
         beside: for a network that takes collages, what `Guide.beside` gives.
+        share: of what the network paints, which shows over the picture that it was given.
         whole_pixels: pixels that may go through the network at once; a larger picture is done in strips.
         tile_pixels: about how many pixels a strip has.
         in_place: write into `pixels`, which saves the memory of a second picture.
@@ -62,7 +64,7 @@ def repaint(
         for index in range(count):
             one = slice(index, index + 1)
             guided = None if beside is None else beside[one]
-            for done in _LargePicture(uncompiled, canvas[one], tile_pixels, guided).repaint():
+            for done in _LargePicture(uncompiled, canvas[one], tile_pixels, guided, share).repaint():
                 yield (index + done) / count, canvas
         return
     at_once = max(1, whole_pixels // (height * width))
@@ -72,7 +74,8 @@ def repaint(
         if beside is not None:
             given = together(given, beside[some], height, 0)
         given = given.to(torch.float32, memory_format=torch.channels_last)
-        canvas[some] = network(given).clamp(0, 1)
+        painted = network(given).clamp(0, 1)
+        canvas[some] = painted if share == 1 else torch.lerp(given[:, :3], painted, share)
         yield min(some.stop / count, 1.0), canvas
 
 
@@ -98,12 +101,16 @@ class _LargePicture:
         canvas: `[1, 3, H, W]`, the picture, which is repainted in place.
         tile_pixels: about how many pixels a strip has.
         beside: for a network that takes a collage, `[1, 6, h, w]`.
+        share: as `repaint` takes it.
     """
 
-    def __init__(self, network: Any, canvas: Tensor, tile_pixels: int, beside: Tensor | None = None) -> None:
+    def __init__(
+        self, network: Any, canvas: Tensor, tile_pixels: int, beside: Tensor | None = None, share: float = 1
+    ) -> None:
         self.network = network
         self.canvas = canvas
         self.beside = beside
+        self.share = share
         self.tile_pixels = tile_pixels
         self.statistics = _Statistics()
         self.scale = network.descriptor.multiple
@@ -163,11 +170,15 @@ class _LargePicture:
         left, right, top, _ = self.padding
         height = self.canvas.shape[-2]
         first, last = strip.first * self.scale - top, strip.last * self.scale - top
-        window = self._rows(max(0, first), last)
+        return F.pad(
+            self._given(max(0, first), last), (left, right, max(0, -first), max(0, last - height)), mode="reflect"
+        )
+
+    def _given(self, first: int, last: int) -> Tensor:
+        window = self._rows(first, last)
         if self.beside is not None:
-            window = together(window, self.beside, height, max(0, first))
-        window = window.to(torch.float32, memory_format=torch.channels_last)
-        return F.pad(window, (left, right, max(0, -first), max(0, last - height)), mode="reflect")
+            window = together(window, self.beside, self.canvas.shape[-2], first)
+        return window.to(torch.float32, memory_format=torch.channels_last)
 
     def _rows(self, first: int, last: int) -> Tensor:
         """Rows of the photograph, of which the first may be painted by now."""
@@ -217,10 +228,13 @@ class _LargePicture:
         for strip in self._strips(reach):
             painted = strip.core(self._painted(strip, self.statistics.normalise))
             first, last = strip.start * self.scale - top, min(strip.stop * self.scale - top, height)
-            painted = painted[..., max(0, -first) : height - first, left : left + width]
-            self.above = self._rows(max(0, last - needed), last).clone()
-            self.canvas[..., max(0, first) : last, :] = painted.clamp(0, 1)
-            self.done = last
+            painted = painted[..., max(0, -first) : height - first, left : left + width].clamp(0, 1)
+            above = self._rows(max(0, last - needed), last).clone()
+            first = max(0, first)
+            if self.share < 1:
+                painted = torch.lerp(self._given(first, last)[:, :3], painted, self.share)
+            self.canvas[..., first:last, :] = painted
+            self.above, self.done = above, last
             yield
 
     def _painted(self, strip: _Strip, normalise: Normalise) -> Tensor:
