@@ -30,6 +30,7 @@ SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 BEYOND = ((-2, 0), (2, 0), (0, -2), (0, 2))
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 AROUND = (*SIDES, *CORNERS)
+SAME_REGION = 0.5  # what a place in the region that a position belongs to is worth, as a cosine
 VISIBLE = 0.5  # of a place, as a share of what is visible of any, for others to be like it
 TINY = 1e-6
 NOWHERE = -1
@@ -86,24 +87,30 @@ class Candidates:
         sizes: (h, w) of each picture's grid.
         shares: how much of each place is visible, `[N, 1]`; None if all of them are.
         handicaps: what a likeness to each place counts less, as a cosine, `[N]`; None for nothing.
+        regions: how much of each place is in each region, `[N, K]`; None for no regions.
     """
 
     columns: Tensor
     sizes: tuple[Size, ...]
     shares: Tensor | None = None
     handicaps: Tensor | None = None
+    regions: Tensor | None = None
 
     @classmethod
-    def of(cls, columns: Sequence[Tensor], shares: Sequence[Tensor | None] = ()) -> Candidates:
+    def of(
+        cls, columns: Sequence[Tensor], shares: Sequence[Tensor | None] = (), regions: Sequence[Tensor] = ()
+    ) -> Candidates:
         """All places of pictures, from their hypercolumns `[1, D, h, w]`.
 
         Args:
             columns: of each picture.
             shares: how much of each place is visible, `[1, 1, h, w]`; none, or None, for pictures that are opaque.
+            regions: how much of each place is in each region, `[1, K, h, w]`; none for no regions.
         """
         sizes = tuple((one.shape[-2], one.shape[-1]) for one in columns)
         seen = [_rows(one) for one in shares if one is not None]
-        return cls(torch.cat(list(map(_rows, columns))), sizes, torch.cat(seen) if seen else None)
+        inside = torch.cat(list(map(_rows, regions))) if regions else None
+        return cls(torch.cat(list(map(_rows, columns))), sizes, torch.cat(seen) if seen else None, regions=inside)
 
     @cached_property
     def mean(self) -> Tensor:
@@ -123,9 +130,9 @@ class Candidates:
 
     @cached_property
     def directions(self) -> Tensor:
-        """Each hypercolumn's direction from the mean, in components, `[N, K]`."""
+        """Each hypercolumn's direction from the mean, in components, and its regions, `[N, K]`."""
         directions: Tensor = F.normalize(self.columns - self.mean, dim=1) @ self.components
-        return directions
+        return directions if self.regions is None else torch.cat([directions, self.regions], 1)
 
     @cached_property
     def handicap(self) -> Tensor | None:
@@ -209,7 +216,15 @@ class Match:
         return index
 
 
-def match(query: Tensor, candidates: Candidates, earlier: Match | None = None, *, is_near: bool = False) -> Match:
+def match(
+    query: Tensor,
+    candidates: Candidates,
+    earlier: Match | None = None,
+    *,
+    region: Tensor | None = None,
+    regions: Tensor | None = None,
+    is_near: bool = False,
+) -> Match:
     """Find for each position the place of the painting that fits it.
 
     Similarity is the cosine between hypercolumns, the picture's and the painting's both centred by their own mean.
@@ -219,11 +234,17 @@ def match(query: Tensor, candidates: Candidates, earlier: Match | None = None, *
         query: the picture's hypercolumns `[1, D, h, w]`.
         candidates: the places to choose from.
         earlier: the match at the coarser scale, of half the size.
+        region: how much each position counts for the picture's mean, `[1, 1, h, w]`; None for all alike.
+        regions: which of the candidates' regions each position belongs to, `[1, K, h, w]`; None for any.
         is_near: try only places around the coarser scale's match, which is quick.
     """
     size = (query.shape[-2], query.shape[-1])
     rows = _rows(query)
-    wanted = F.normalize(rows - rows.mean(0), dim=1) @ candidates.components
+    mean = rows.mean(0) if region is None else (rows.mT @ _rows(region) / region.sum().clamp_min(TINY)).flatten()
+    wanted = F.normalize(rows - mean, dim=1) @ candidates.components
+    if candidates.regions is not None:
+        any_of_them = wanted.new_zeros(len(wanted), candidates.regions.shape[1])
+        wanted = torch.cat([wanted, any_of_them if regions is None else SAME_REGION * _rows(regions)], 1)
     is_patchy = earlier is None or not (is_near or len(rows) * len(candidates.columns) > LARGEST_SEARCH)
     if earlier is None or is_patchy:
         found = _nearest(wanted, candidates)

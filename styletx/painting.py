@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from styletx import colors, images
 from styletx.colors import Colors
 from styletx.losses import gram_statistics, leading
 from styletx.matching import Candidates, grid, hypercolumns, scales
+from styletx.regions import Regions, assigned, described
 
 KEPT = 12  # scales, more than any picture has
+REGIONS = 4  # of a painting and of a photograph, that are matched
 PREFERENCE = 0.05  # what a likeness to a painting counts less, as a cosine, for each e-th of the largest share it has
 
 
@@ -48,6 +51,7 @@ class Painting:
         rotations: whether places are also those of the painting turned by 90, 180 and 270 degrees.
         style_size: long side in px at which it is seen for a whole picture; None goes by the picture's size.
         stroke_size: how many times as wide as that its strokes are to be.
+        has_regions: whether a picture's regions are matched with its own.
 
     Attributes:
         pixels: of the part that is visible, `[1, 3, H, W]`.
@@ -67,6 +71,7 @@ class Painting:
         rotations: bool = False,
         style_size: int | None = None,
         stroke_size: float = 1.0,
+        has_regions: bool = False,
     ) -> None:
         seen = images.visible(picture)
         self.pixels, self.alpha = seen.pixels, seen.alpha
@@ -76,6 +81,7 @@ class Painting:
         self.device = device
         self._style_layers = style_layers
         self.matching_layers = matching_layers
+        self._has_regions = has_regions and bool(matching_layers)
         self._turns = range(4 if rotations else 1)
         self._moved: tuple[int, Tensor] | None = None
         self._scales: dict[int, Scale] = {}
@@ -129,7 +135,7 @@ class Painting:
             }
             candidates, weights, widths = None, list[Tensor](), list[int]()
             if self.matching_layers:
-                columns, shares = [], []
+                columns, shares, inside = [], [], []
                 for turn in self._turns:
                     turned = pixels.rot90(turn, (2, 3))
                     seen = self.see(turned) if turn else features
@@ -139,11 +145,30 @@ class Painting:
                     columns.append(hypercolumns(layers, size, weights))
                     alpha = None if self.alpha is None else self.alpha.rot90(turn, (2, 3))
                     shares.append(images.shares(alpha, columns[-1]))
-                candidates = Candidates.of(columns, shares)
+                    if self._regions is not None:
+                        inside.append(F.adaptive_avg_pool2d(self._regions.masks.rot90(turn, (2, 3)), size))
+                candidates = Candidates.of(columns, shares, inside)
             if len(self._scales) == KEPT:
                 del self._scales[next(iter(self._scales))]
             self._scales[long_side] = Scale(grams, candidates, weights, widths)
         return self._scales[long_side]
+
+    def regions(self, photo: Tensor) -> Tensor | None:
+        """How much of each part of a photograph belongs to each of its regions, `[1, K, h, w]`; None without regions.
+
+        Args:
+            photo: `[1, 3, H, W]`, in its colours.
+        """
+        if self._regions is None:
+            return None
+        found = described(photo, self.see, self.matching_layers, REGIONS)
+        return assigned(found, self._regions)
+
+    @cached_property
+    def _regions(self) -> Regions | None:
+        if not self._has_regions:
+            return None
+        return described(self.pixels.to(self.device), self.see, self.matching_layers, REGIONS)
 
     @cached_property
     def lead(self) -> float:
@@ -194,6 +219,11 @@ class Mixture:
             self._scales[key] = self._together([one.scale(size, share) for one in self.paintings])
         return self._scales[key]
 
+    def regions(self, photo: Tensor) -> Tensor | None:
+        """As `Painting.regions`, those of one painting after another."""
+        found = [here for one in self.paintings if (here := one.regions(photo)) is not None]
+        return torch.cat(found, 1) if found else None
+
     def _together(self, parts: Sequence[Scale]) -> Scale:
         grams = {
             layer: self._mixed([one.grams[layer] / one.grams[layer][:, -1:, -1:] for one in parts])
@@ -208,6 +238,7 @@ class Mixture:
         if not found:
             return None
         columns, shares, handicaps = [], [], []
+        inside = [one.regions for one in found if one.regions is not None]
         for part, one, share in zip(parts, found, self.shares, strict=True):
             layers = zip(part.scales, weights, part.widths, strict=True)
             columns.append(one.columns * torch.cat([(own / mixed).expand(width) for own, mixed, width in layers]))
@@ -219,6 +250,7 @@ class Mixture:
             sum((one.sizes for one in found), start=()),
             None if all(one.shares is None for one in found) else torch.cat(shares),
             torch.cat(handicaps),
+            torch.block_diag(*inside) if inside else None,  # type: ignore[no-untyped-call]
         )
 
     def _mixed(self, values: Sequence[Tensor]) -> Tensor:

@@ -46,6 +46,7 @@ OTHER = {
     "colors": ("match", "match"),
     "palette": ("p.png", "p.png"),
     "keep": ("m.png", "m.png"),
+    "regions": ("auto", "auto"),
     "detail": ("auto", "auto"),
     "keep_faces": ("0.5", 0.5),
     "seamless": ("xy", "xy"),

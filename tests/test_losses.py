@@ -545,3 +545,19 @@ def test_a_network_that_sees_everything_everywhere_has_no_tiles() -> None:
     sights = backbones.load("compact", ("relu1_1",), weights="random", smooth=True).sights
     with pytest.raises(ValueError, match="relu1_1: depends on the whole picture"):
         tiles((100, 100), 32, sights)
+
+
+def test_only_a_region_counts_for_gram_in_tiles_too() -> None:
+    generator = torch.Generator().manual_seed(0)
+    seen, target = (torch.rand(1, 5, 8, 12, generator=generator) for _ in range(2))
+    weights = torch.zeros(1, 1, 8, 12)
+    weights[..., 2:6, 3:9] = 1
+    term = Gram("layer", gram_statistics(target), 0.5, weights)
+    alone = Gram("layer", gram_statistics(target), 0.5)
+    inside = alone.loss(alone.statistics(losses.terms.whole({"layer": seen[..., 2:6, 3:9]})))
+    torch.testing.assert_close(term.loss(term.statistics(losses.terms.whole({"layer": seen}))), inside)
+    parts = [
+        losses.terms.Part({"layer": seen[..., :5, :]}, {"layer": (slice(0, 5), slice(0, None))}),
+        losses.terms.Part({"layer": seen[..., 5:, :]}, {"layer": (slice(5, None), slice(0, None))}),
+    ]
+    torch.testing.assert_close(term.loss(sum(map(term.statistics, parts), start=torch.zeros(()))), inside)

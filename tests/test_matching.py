@@ -165,3 +165,25 @@ def test_a_near_search_finds_what_is_near_the_coarser_match(monkeypatch: pytest.
 def test_the_smallest_grids_are_matched(size: tuple[int, int]) -> None:
     found = match(normal(1, 12, *size), Candidates.of([normal(1, 12, 4, 4, seed=1)])).index
     assert found.shape == size
+
+
+def test_a_position_prefers_its_own_region() -> None:
+    columns = normal(1, 6, 4, 8)
+    inside = torch.zeros(1, 2, 4, 8)
+    inside[:, 0, :, :4], inside[:, 1, :, 4:] = 1, 1
+    candidates = Candidates.of([columns], regions=[inside])
+    free, kept = (match(columns, candidates, regions=regions).index for regions in (None, inside.flip(3)))
+    places = torch.arange(32).view(4, 8)
+    assert torch.equal(free, places)
+    swapped = (kept % 8 < 4) != (places % 8 < 4)
+    assert swapped.float().mean() > 0.3  # a place that is the very same may still be worth more
+
+
+def test_a_mean_may_be_that_of_a_region() -> None:
+    columns, weights = normal(1, 6, 4, 8), torch.zeros(1, 1, 4, 8)
+    weights[..., :4] = 1
+    columns[..., 4:] += 10
+    candidates = Candidates.of([columns[..., :4]])
+    found = match(columns, candidates, region=weights).index
+    assert torch.equal(found[:, :4], torch.arange(16).view(4, 4))
+    assert not torch.equal(match(columns, candidates).index[:, :4], found[:, :4])

@@ -71,3 +71,18 @@ def test_the_command_writes_masks_that_run_takes(tmp_path: Path, monkeypatch: py
     ]:
         result = call("regions", *words)
         assert result.exit_code == 2 and message in result.output and len(result.output.splitlines()) == 1
+
+
+def test_regions_go_to_those_most_like_them() -> None:
+    """Whatever is where: a mosaic goes to a mosaic, and a cat to a cat."""
+    cat, mosaic = (images.read(ASSETS / name).pixels for name in ("content/cat.jpg", "styles/mosaic.jpg"))
+    cat, mosaic = cat[..., :150, :220], mosaic[..., :300, :440]
+    one = torch.cat([images.resize(cat, (96, 128)), images.resize(mosaic, (96, 128))], -1)
+    other = torch.cat([images.resize(mosaic.flip(3), (96, 128)), images.resize(cat.flip(3), (96, 128))], -1)
+    backbone = backbones.load(backbones.BUNDLED, matching=True)
+    first, second = (regions.described(two, backbone.module, backbone.matching_layers, 2) for two in (one, other))
+    to = regions.assigned(first, second)
+    torch.testing.assert_close(to.sum(1), torch.ones(1, *to.shape[-2:]))
+    middle = to.shape[-1] // 2
+    mosaics = second.masks[..., :middle].mean((0, 2, 3)).argmax()
+    assert to[:, mosaics, :, middle:].mean() > 0.8 and to[:, mosaics, :, :middle].mean() < 0.2

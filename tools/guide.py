@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import styletx
 from styletx import Part, images
+from styletx.feedforward import models
 from styletx.stylizers.mixing import Style
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -25,6 +26,7 @@ PHOTO = ASSETS / "content" / "coffee.jpg"
 IMPASTO, MOSAIC, WATERCOLOR, GLASS = (
     ASSETS / "styles" / f"{name}.jpg" for name in ("impasto", "mosaic", "watercolor", "stained-glass")
 )
+SCREAM = models.painting(models.bundled()["scream"])
 SIZE = 320  # px
 GAP = 6  # between pictures, px
 
@@ -33,6 +35,7 @@ Cell = tuple[Style, dict[str, Any]]
 
 def rows(mask: Path, sky: Path) -> dict[str, list[Cell]]:
     """The pictures of each control, by the name of its file; masks of the cup and of the painting's sky."""
+    assert SCREAM is not None
     shares = (0, 0.3, 1, 3)
     return {
         "styles": [*(([(IMPASTO, 1), (MOSAIC, share)], {}) for share in shares), (MOSAIC, {})],
@@ -46,6 +49,7 @@ def rows(mask: Path, sky: Path) -> dict[str, list[Cell]]:
             ([MOSAIC, Part("pen", region=mask)], {}),
             ([Part(IMPASTO, seen=sky)], {}),
         ],
+        "matched": [(SCREAM, {}), (SCREAM, {"regions": "auto"})],
         "details": [(GLASS, {}), (GLASS, {"detail": "edges"}), (GLASS, {"detail": "auto"})],
         "outline": [("starry-night", {}), ("starry-night", {"paint_alpha": True})],
         "seamless": [(WATERCOLOR, {}), (WATERCOLOR, {"seamless": "xy"})],

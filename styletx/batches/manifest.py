@@ -279,7 +279,7 @@ def _is_sound(record: Record) -> bool:
         and (record.error is None or isinstance(record.error, str))
         and isinstance(record.options, dict)
         and all(one is None or isinstance(one, str | int | float) for one in record.options.values())
-        and all(isinstance(record.options.get(name) or "", str) for name in PLACES)
+        and all(isinstance(record.options.get(name) or "", str) for name in PLACES if name != "strength")
         and not isinstance(record.notes, str)
         and all(isinstance(one, int | float) and math.isfinite(one) for one in numbers)
         and (record.size is None or len(record.size) == 2)

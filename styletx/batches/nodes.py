@@ -15,7 +15,7 @@ from styletx.batches.painting import Loader, NamedBytes, Painted, Task
 from styletx.batches.pipeline import pipeline
 from styletx.errors import StyletxError
 from styletx.feedforward import models
-from styletx.options import PLACES, Options
+from styletx.options import Options, paths
 from styletx.stylizers import Stylizer, mixing
 
 
@@ -71,9 +71,9 @@ class SentLoader(Loader):
 
     def found(self, style: str, options: dict[str, Any]) -> tuple[mixing.Style, Options]:
         """As `Loader.found`; a file that is missing or different on this node is taken from what was sent."""
-        for name in PLACES:
-            if options.get(name) in self._sent:
-                options[name] = self._place(options[name])
+        for name, path in paths(options).items():
+            if path in self._sent:
+                options[name] = self._place(path)
         return super().found(style, options)
 
     def _source(self, name: str) -> images.Source:
@@ -105,7 +105,7 @@ def needed(recipes: Sequence[Recipe]) -> dict[str, bytes]:
     contents = {}
     for recipe in recipes:
         styles = [str(one) for part in mixing.parts(recipe.style) for one in part.sources]
-        for name in (*styles, *map(recipe.options.get, PLACES)):
+        for name in (*styles, *paths(recipe.options).values()):
             if name and name not in contents and not places.is_url(name):
                 with contextlib.suppress(StyletxError):
                     path = models.find(name) if name in styles else None

@@ -91,7 +91,7 @@ def _summary(records: Sequence[Record], done: Sequence[Record], failed: Sequence
     yield "Styles", _escaped(", ".join(f"{_name(style)} ({count})" for style, count in styles.items()))
     yield "Time", f"{sum(record.seconds for record in done):.1f} s of work"
     chosen = {
-        name if value is True else f"{name} {_name(value) if name in PLACES else value}"
+        name if value is True else f"{name} {_name(value) if name in PLACES and isinstance(value, str) else value}"
         for record in done
         for name, value in record.options.items()
         if name not in ELSEWHERE and value != defaults(Options).get(name)

@@ -18,7 +18,7 @@ from styletx.batches import places, plan
 from styletx.batches.manifest import Manifest, Recipe, Record
 from styletx.errors import OutputError, PictureError, StyletxError, field
 from styletx.notes import Note, Notes
-from styletx.options import PLACES, Options, is_offline
+from styletx.options import Options, is_offline, paths
 
 if TYPE_CHECKING:
     from styletx.batches.painting import Painted, Task
@@ -309,7 +309,7 @@ def _files_of(styles: Sequence[Path], options: Options) -> Iterator[str]:
         for part in mixing.parts(style):
             yield from (name for one in part.sources for name in models.parts(str(one)))
     yield from models.shipped()
-    yield from (files.local(place) for name in PLACES if (place := getattr(options, name)))
+    yield from map(files.local, paths(vars(options)).values())
 
 
 def _recipe(style: str, options: dict[str, Any]) -> Recipe:
@@ -320,7 +320,7 @@ def _recipe(style: str, options: dict[str, Any]) -> Recipe:
     is_one_pass = options["method"] == "one-pass" or all(part.is_trained for part in parts)
     named = [str(one) for part in parts for one in part.sources]
     names = [name for one in named for name in models.parts(one, is_one_pass=is_one_pass)]
-    asked = (files.local(place) for name in PLACES if (place := options.get(name)))
+    asked = map(files.local, paths(options).values())
     names += [place for place in asked if os.path.isfile(place)]  # another mask under this name is another recipe
     try:
         sha256 = files.sha256(b"".join(map(places.read, names)))

@@ -56,7 +56,7 @@ from styletx.options import Options
 def command(
     sources: tuple[str, ...],
     styles: tuple[str, ...],
-    regions: tuple[str, ...],
+    region: tuple[str, ...],
     recipe: str | None,
     output: str,
     pattern: tuple[str, ...],
@@ -84,7 +84,7 @@ def command(
     """
     chosen = executor_named(executor, workers=workers, address=address)
     made = Options(**options)
-    styles = tuple("+".join([style, *regions]) for style in styles)
+    styles = tuple("+".join([style, *region]) for style in styles)
     batch = Batch(sources, styles, output, made, pattern=pattern, format=format, overwrite=overwrite, history=history)
     if dry_run:
         _print_plan(batch, as_json)

@@ -101,6 +101,17 @@ class Finite(click.ParamType[float]):
         return float(number)
 
 
+class Share(Finite):
+    """A number, or else a file."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or the file's name."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            return str(value)
+
+
 class Choice(click.Choice[str]):
     """One of a few names; after one that is nearly right, the error suggests it."""
 
@@ -112,10 +123,10 @@ class Choice(click.Choice[str]):
 
 
 def region_flag(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--region MASK=STYLE`, as `regions`; after a style and a "+", each is read as a part of that."""
+    """Add `--region MASK=STYLE`, as `region`; after a style and a "+", each is read as a part of that."""
     text = "Paint what is white in the picture MASK in another style. May be given repeatedly."
     about: dict[str, Any] = {"multiple": True, "metavar": "MASK=STYLE", "help": text, "callback": _regions}
-    return click.option("--region", "regions", **about)(function)
+    return click.option("--region", **about)(function)
 
 
 def _regions(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -144,7 +155,7 @@ def _recipe(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 
 def told_apart(ctx: click.Context, sha256: str | None) -> Iterator[Note]:
     """A note if the style that a recipe names is not the one that it was written with."""
-    is_its_own = ctx.get_parameter_source("styles") is ParameterSource.DEFAULT_MAP and not ctx.params["regions"]
+    is_its_own = ctx.get_parameter_source("styles") is ParameterSource.DEFAULT_MAP and not ctx.params["region"]
     if is_its_own and ctx.obj.sha256 not in (None, sha256):
         name = files.shown(ctx.params["recipe"])
         yield Note(f"The style is not the one that {name} was written with, so the look will differ.")
@@ -197,6 +208,8 @@ def _method(ctx: click.Context, param: click.Parameter, value: str) -> str:
 def _type(one: dataclasses.Field[Any], spec: Spec) -> Any:
     if one.name == "size":
         return Size()
+    if one.name == "strength":
+        return Share()
     if spec.choices:
         return Choice(spec.choices)
     if isinstance(one.default, tuple):

@@ -49,7 +49,7 @@ def command(
     content: str,
     styles: tuple[str, ...],
     output: str | None,
-    regions: tuple[str, ...],
+    region: tuple[str, ...],
     recipe: str | None,
     save_recipe: str | None,
     save_every: int | None,
@@ -71,11 +71,11 @@ def command(
     from styletx import files, films, images
     from styletx.cli import progress
     from styletx.feedforward import models
-    from styletx.options import PLACES, Options
+    from styletx.options import Options, paths
     from styletx.stylizers import load_stylizer, mixing, recipes
 
     started = time.perf_counter()
-    styles = (*styles, *regions)
+    styles = (*styles, *region)
     content, parts = files.local(content), mixing.parts(styles)
     output = None if output is None else files.local(output)
     chosen = Options(**options)
@@ -83,7 +83,7 @@ def command(
     if to_stdout:
         _check_stdout(as_json, save_every)
     target = _default_output(content, [str(part.source) for part in parts]) if output is None else Path(output)
-    given = [files.local(place) for name in PLACES if (place := getattr(chosen, name))]
+    given = [files.local(place) for place in paths(vars(chosen)).values()]
     sources = [content, *(str(one) for part in parts for one in part.sources), *given, *models.shipped()]
     place = files.numbered(target) if output is None else target
     if not to_stdout:

@@ -16,7 +16,7 @@ from styletx.cli import outputs, progress, terminal
 from styletx.cli.flags import GroupedCommand, option_flags, recipe_flag, region_flag, value_of
 from styletx.cli.flags import command as repeated
 from styletx.errors import OptionError, field, hint
-from styletx.options import PLACES, Options, defaults
+from styletx.options import Options, defaults, paths
 
 SIZE = 256  # px
 MOST = 100  # pictures on a sheet
@@ -47,7 +47,7 @@ def command(
     content: str,
     styles: tuple[str, ...],
     varied: tuple[str, ...],
-    regions: tuple[str, ...],
+    region: tuple[str, ...],
     recipe: str | None,
     output: str | None,
     is_opened: bool,
@@ -74,12 +74,12 @@ def command(
     ways: list[Way] = [tuple(zip(names, values, strict=True)) for values in itertools.product(*(of for _, of in axes))]
     if len(ways) > MOST:
         raise OptionError(f"{len(ways)} pictures are more than a sheet shows; vary less, so that there are {MOST}")
-    made = [((*_style(way, styles), *regions), Options(**options | _options(way))) for way in ways]
+    made = [((*_style(way, styles), *region), Options(**options | _options(way))) for way in ways]
     target = outputs.FOLDER / f"{Path(content).stem}-sheet.png" if output is None else Path(files.local(output))
     place = files.numbered(target) if output is None else target
     content = files.local(content)
     read = [str(one) for style, _ in made for part in mixing.parts(style) for one in part.sources]
-    read += [files.local(one) for _, chosen in made for name in PLACES if (one := getattr(chosen, name))]
+    read += [files.local(one) for _, chosen in made for one in paths(vars(chosen)).values()]
     images.check_output(place, sources=[content, *read])
     page = files.numbered(place.with_suffix(".html"))
     if is_opened:

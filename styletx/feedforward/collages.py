@@ -36,12 +36,14 @@ Size = tuple[int, int]
 class Guide:
     """Shows what belongs where, for pictures that are repainted after one painting.
 
+    A region `[1, 1, H, W]` says how much each part of pictures counts for colours and style; None is all alike.
+
     Args:
         painting: which sees hypercolumns.
-        sketch: paints one picture `[1, 3, H, W]`, after `prepare`, small.
+        sketch: paints one picture `[1, 3, H, W]`, after `prepare`, small; called with its region too.
     """
 
-    def __init__(self, painting: Painting, sketch: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, painting: Painting, sketch: Callable[[Tensor, Tensor | None], Tensor]) -> None:
         self.painting = painting
         self._sketch = sketch
         self._resized: dict[Size, Tensor] = {}
@@ -49,13 +51,14 @@ class Guide:
     # A sketch enlarges what rounding it is given, so all of it is computed in one order.
 
     @context.one_thread()
-    def prepare(self, pixels: Tensor, seed: int) -> None:
+    def prepare(self, pixels: Tensor, seed: int, region: Tensor | None = None) -> None:
         """Give pictures `[B, 3, H, W]` the painting's colours, and clouds if the painting leads, in place."""
         target = self.painting.colors
         grain.clouded(pixels, seed, self.painting.lead, in_place=True)
         for one in torch.split(pixels, 1):
             size = (one.shape[-2], one.shape[-1])
             sample = images.resize(one, images.fit(size, min(SAMPLE, max(size))))
+            sample = images.within(sample, images.shares(region, sample))
             move = colors.move(sample, target)
             contrast = colors.contrast(colors.moved(sample, move).clamp_(0, 1), sample, target)
             for rows in torch.split(one, colors.BAND, dim=-2):  # little memory
@@ -73,23 +76,25 @@ class Guide:
         painted.clamp_(least.to(painted), most.to(painted))
 
     @context.one_thread()
-    def sketches(self, pixels: Tensor) -> Tensor:
+    def sketches(self, pixels: Tensor, region: Tensor | None = None) -> Tensor:
         """A sketch `[B, 3, h, w]` of each picture `[B, 3, H, W]`, after `prepare`."""
-        return torch.cat([calmed(self._sketch(one), one) for one in torch.split(pixels, 1)])
+        region = images.shares(region, pixels)
+        return torch.cat([calmed(self._sketch(one, region), one) for one in torch.split(pixels, 1)])
 
-    def beside(self, photographs: Tensor, painted: Tensor) -> Tensor:
+    def beside(self, photographs: Tensor, painted: Tensor, region: Tensor | None = None) -> Tensor:
         """What a network is given beside photographs, for `together`.
 
         Args:
             photographs: `[B, 3, H, W]` in [0, 1], after `prepare`.
             painted: sketches or coarser paintings of them, `[B, 3, h, w]`.
+            region: as above.
 
         Returns:
             `[B, 6, h, w]`: collages, and what the paintings change in the photographs. They are smaller than those if
             these are longer than `LARGEST`.
         """
         pairs = zip(torch.split(photographs, 1), torch.split(painted, 1), strict=True)
-        return torch.cat([self._beside(*pair) for pair in pairs])
+        return torch.cat([self._beside(*pair, region) for pair in pairs])
 
     @cached_property
     def _range(self) -> tuple[Tensor, Tensor]:
@@ -101,7 +106,7 @@ class Guide:
         """The painting's long side in px where it is seen largest for a picture of a size (H, W)."""
         return self.painting.side(size, SHARES[-1] * min(max(size), LARGEST_MATCHED) / max(size))
 
-    def _beside(self, photograph: Tensor, painted: Tensor) -> Tensor:
+    def _beside(self, photograph: Tensor, painted: Tensor, region: Tensor | None) -> Tensor:
         size = (photograph.shape[-2], photograph.shape[-1])
         long_sides = [round(share * min(max(size), LARGEST_MATCHED)) for share in SHARES]
         sizes = [images.fit(size, max(CELL, side)) for side in long_sides]
@@ -110,7 +115,7 @@ class Guide:
         halved = (painted - images.resize(photograph, (painted.shape[-2], painted.shape[-1])) + 1) / 2
         changes = {to: images.resize(halved, to) * 2 - 1 for to in {*sizes, largest}}
         pictures = {to: (images.resize(photograph, to) + changes[to]).clamp_(0, 1) for to in changes}
-        earlier, collage = None, photograph
+        earlier, collage, regions = None, photograph, self.painting.regions(photograph)
         for at, to in zip(sizes, [*sizes[1:], largest], strict=True):
             seen = pictures[at] if earlier is None else pictures[at].lerp(collage, MIX)
             long_side = self.painting.side(size, max(at) / max(size))
@@ -118,7 +123,14 @@ class Guide:
             assert scale.candidates is not None
             features = self.painting.see(seen)
             columns = hypercolumns([features[layer] for layer in self.painting.matching_layers], grid(at), scale.scales)
-            earlier = match(columns, scale.candidates, earlier, is_near=earlier is not None)
+            earlier = match(
+                columns,
+                scale.candidates,
+                earlier,
+                region=images.shares(region, columns),
+                regions=images.shares(regions, columns),
+                is_near=earlier is not None,
+            )
             painting = self._painting(images.fit(self.painting.size, long_side), at, to)
             collage = pasted(earlier, painting, at, pictures[to])
         return torch.cat([evened(collage, pictures[largest], grid(sizes[-1])), changes[largest]], 1)

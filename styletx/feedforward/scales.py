@@ -55,6 +55,7 @@ def repaint(
     *,
     clouds: float = 0,
     guide: Guide | None = None,
+    region: Tensor | None = None,
     in_place: bool = False,
 ) -> Iterator[tuple[float, Tensor]]:
     """Repaint pictures, with clouds in their flat parts, and grain where no collage shows strokes.
@@ -66,6 +67,7 @@ def repaint(
         seed: of grain and clouds.
         clouds: how much of them, from 0 to 1; without a guide.
         guide: makes the collages that the network takes; None for one that takes none.
+        region: how much each part of the pictures counts for the guide, `[1, 1, H, W]`; None for all alike.
         in_place: write into `pixels`.
 
     Yields:
@@ -78,7 +80,7 @@ def repaint(
     earlier, own = None, (pixels.shape[-2], pixels.shape[-1])
     pixels = pixels if in_place else pixels.clone()
     if guide is not None:
-        guide.prepare(pixels, seed)
+        guide.prepare(pixels, seed, region)
     else:
         grain.clouded(pixels, seed, clouds, in_place=True)
         if palette := network.descriptor.colors:
@@ -92,7 +94,7 @@ def repaint(
             beside = None
             grain.added(_mix(mixed, earlier, index), seed, in_place=True)
         else:
-            beside = guide.beside(mixed, guide.sketches(mixed) if earlier is None else earlier)
+            beside = guide.beside(mixed, guide.sketches(mixed, region) if earlier is None else earlier, region)
         earlier = None  # a quarter of the picture, which is not needed any more
         share = 1 if guide is None else FAINTER**index
         for progress, painted in strips.repaint(network, mixed, beside, share=share, whole_pixels=whole, in_place=True):

@@ -6,7 +6,18 @@ one step, with an sRGB profile and the metadata of its run. `resize` and `detail
 
 from styletx.images.opening import MIN_SIDE
 from styletx.images.pixels import on_white, to_pil
-from styletx.images.reading import MAX_PIXELS, Picture, Source, check, mask, read, read_metadata, shares, visible
+from styletx.images.reading import (
+    MAX_PIXELS,
+    Picture,
+    Source,
+    check,
+    mask,
+    read,
+    read_metadata,
+    shares,
+    visible,
+    within,
+)
 from styletx.images.resizing import box_blur, detailed, fit, resize
 from styletx.images.sheets import sheet
 from styletx.images.writing import check_output, write
@@ -30,5 +41,6 @@ __all__ = [
     "sheet",
     "to_pil",
     "visible",
+    "within",
     "write",
 ]

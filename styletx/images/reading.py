@@ -22,6 +22,7 @@ from styletx.images import decoding, encoding, opening
 from styletx.notes import Notes
 
 MAX_PIXELS = 250_000_000
+INSIDE = 0.25  # of the most of a region that any pixel is in, from which one is in it
 FAINT = 1 / 255  # of a mask, up to which it is black
 LARGEST = 2**30  # bytes of a picture that comes as a stream
 
@@ -129,10 +130,20 @@ def visible(picture: Picture) -> Picture:
 
 
 def shares(alpha: Tensor | None, features: Tensor) -> Tensor | None:
-    """How much of each position of a layer `[B, C, h, w]` is visible, `[1, 1, h, w]`; None if the picture is opaque."""
+    """How much of each position of a layer `[B, C, h, w]` is visible, `[1, 1, h, w]`; None if the picture is opaque.
+
+    Likewise for any masks `[1, K, H, W]`.
+    """
     if alpha is None:
         return None
     return F.adaptive_avg_pool2d(alpha, (features.shape[-2], features.shape[-1])).to(features.device)
+
+
+def within(pixels: Tensor, region: Tensor | None) -> Tensor:
+    """The pixels of pictures `[B, C, H, W]` that are in a region `[1, 1, H, W]`, in one row; all of them if None."""
+    if region is None:
+        return pixels
+    return pixels[:, :, region[0, 0] >= INSIDE * region.max()].unsqueeze(2)
 
 
 def check(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> None:

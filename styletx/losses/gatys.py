@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from styletx import images
 from styletx.losses.content import Content
 from styletx.losses.gram import Gram
 from styletx.losses.objective import Weighted, layer_terms
@@ -24,6 +25,7 @@ def gatys_terms(
     style_weight: float,
     tv_weight: float,
     moments: float = 0.0,
+    region: Tensor | None = None,
 ) -> list[Weighted]:
     """Content, style and total variation, reported as "content", "style" and "tv".
 
@@ -36,9 +38,14 @@ def gatys_terms(
         style_weight: of the style loss.
         tv_weight: of the total variation.
         moments: share of the style that the channels' means and deviations have; see `Gram`.
+        region: how much each part of the picture counts for the style, `[1, 1, H, W]`; None for all alike.
     """
+
+    def gram(layer: str) -> Gram:
+        return Gram(layer, style[layer], moments, images.shares(region, content[layer]))
+
     return [
         *layer_terms("content", content_weight, content_layers, lambda layer: Content(layer, content[layer])),
-        *layer_terms("style", style_weight, style_layers, lambda layer: Gram(layer, style[layer], moments)),
+        *layer_terms("style", style_weight, style_layers, gram),
         Weighted("tv", tv_weight, Variation()),
     ]

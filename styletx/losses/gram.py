@@ -23,17 +23,21 @@ class Gram:
         layer: whose.
         target: the painting's `gram_statistics`, `[1, C + 1, C + 1]` or `[B, C + 1, C + 1]`.
         share: of the means' and the standard deviations' distances, beside the matrix's.
+        weights: how much each position of the picture counts, `[1, 1, h, w]`; None for all alike.
     """
 
-    def __init__(self, layer: str, target: Tensor, share: float = 0.0) -> None:
+    def __init__(self, layer: str, target: Tensor, share: float = 0.0, weights: Tensor | None = None) -> None:
         self.layers = (layer,)
         self.target = moments(target)
         self.share = share
+        self.weights = weights
 
     def statistics(self, part: Part) -> Tensor:
         """As `gram_statistics`."""
         (layer,) = self.layers
-        return gram_statistics(part.features[layer])
+        rows, columns = part.places[layer]
+        weights = None if self.weights is None else self.weights[..., rows, columns]
+        return gram_statistics(part.features[layer], weights)
 
     def loss(self, statistics: Tensor) -> Tensor:
         """A scalar; 0 at the target's matrix, 1 for a matrix of zeros, and more with moments."""
@@ -164,7 +168,7 @@ def style_loss(features: Tensor, target: Tensor) -> Tensor:
 
 
 def _average(statistics: Tensor) -> Tensor:
-    return statistics / statistics[:, -1:, -1:].clamp_min(1)
+    return statistics / statistics[:, -1:, -1:].clamp_min(TINY)
 
 
 class _Statistics(torch.autograd.Function):

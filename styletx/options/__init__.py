@@ -42,11 +42,12 @@ __all__ = [
     "idle",
     "is_offline",
     "layer_weights",
+    "paths",
     "specs",
     "takes_fractions",
 ]
 
-PLACES = ("weights", "init", "palette", "keep", "detail")  # fields of `Options` that may be a path
+PLACES = ("weights", "init", "palette", "keep", "detail", "strength")  # fields of `Options` that may be a path
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,13 @@ class Options:
         metavar="M",
         default_text="the look's",
     )
+    regions: str | None = option(
+        None,
+        "Look",
+        "Match regions of the photograph with regions of the painting first (auto), and places within these.",
+        choices=("auto",),
+        default_text="places alone",
+    )
     rotations: bool = search(False, "Look", "Also match the painting rotated by 90°, 180° and 270°.")
     colors: str = option(
         "painting",
@@ -139,8 +147,12 @@ class Options:
         1,
         metavar="S",
     )
-    strength: float = option(
-        1.0, "Look", "How much of the result shows over the photograph, from 0 to 1.", 0, 1, metavar="S"
+    strength: float | str = option(
+        1.0,
+        "Look",
+        "How much of the result shows over the photograph, from 0 to 1; or a mask, which shows it where it is white.",
+        *(0, 1),
+        metavar="S|FILE",
     )
     seamless: str | None = option(
         None,
@@ -215,6 +227,8 @@ class Options:
         check(self)
         if self.palette is not None and self.colors != "painting":
             raise OptionError(f"{field('palette')} says which colours the result has; remove {field('colors')}")
+        if self.keep is not None and isinstance(self.strength, str):
+            raise OptionError(f"{field('keep')} and {field('strength')} are masks of one and its opposite; give one")
         if not self.style_weight and not self.resolved().content_weight:
             raise OptionError(
                 f"{field('style_weight')} and {field('content_weight')} are both 0; give one of them a weight above 0"
@@ -226,6 +240,11 @@ class Options:
             name: value for name, value in LOOKS[self.look].items() if getattr(self, name) is None
         }
         return dataclasses.replace(self, **missing) if missing else self
+
+
+def paths(options: Mapping[str, Any]) -> dict[str, str]:
+    """Those fields that may be paths and are text, of options as a mapping; such as `vars(Options())`."""
+    return {name: value for name in PLACES if isinstance(value := options.get(name), str)}
 
 
 def is_offline(asked: bool | None) -> bool:
@@ -251,13 +270,14 @@ class OptionKeywords(TypedDict, total=False):
     content_weight: float | None
     tv_weight: float
     match: float | None
+    regions: str | None
     rotations: bool
     colors: str
     palette: str | os.PathLike[str] | None
     keep: str | os.PathLike[str] | None
     detail: str | os.PathLike[str] | None
     keep_faces: float
-    strength: float
+    strength: float | str | os.PathLike[str]
     seamless: str | None
     paint_alpha: bool
     style_layers: str | None

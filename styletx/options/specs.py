@@ -102,7 +102,7 @@ def check(options: DataclassInstance) -> None:
         spec, value = one.metadata["spec"], getattr(options, one.name)
         if value is None and one.default is None:
             continue
-        if one.name == "size" and value == "original":
+        if (one.name == "size" and value == "original") or (one.name == "strength" and isinstance(value, str)):
             continue
         if spec.choices and value not in spec.choices:
             raise OptionError(f"{field(one.name)} cannot be {told(value)}; choose one of {', '.join(spec.choices)}")

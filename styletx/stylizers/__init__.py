@@ -108,12 +108,21 @@ def load_stylizer(
         if chosen.palette is not None:
             palette = images.read(chosen.palette, max_pixels=chosen.max_pixels)
             stylizer.palette = colors.colors(palette.pixels, palette.alpha)
-        if chosen.keep is not None:
-            kept = images.mask(chosen.keep, max_pixels=chosen.max_pixels)
-            stylizer.kept = seams.periodic(kept, chosen.seamless or "")
+        stylizer.kept = _kept(chosen)
         if chosen.detail not in (None, details.AUTO, details.EDGES):
             stylizer.detail = images.mask(chosen.detail, max_pixels=chosen.max_pixels)
         return stylizer
+
+
+def _kept(chosen: Options) -> Tensor | None:
+    """How much of each part stays photograph, by a mask of that or of the strength."""
+    if chosen.keep is not None:
+        kept = images.mask(chosen.keep, max_pixels=chosen.max_pixels)
+    elif isinstance(chosen.strength, str):
+        kept = 1 - images.mask(chosen.strength, max_pixels=chosen.max_pixels)
+    else:
+        return None
+    return seams.periodic(kept, chosen.seamless or "")
 
 
 def _loaded(style: Style, chosen: Options, download: backbones.Progress | None) -> Stylizer:

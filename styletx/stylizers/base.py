@@ -23,7 +23,7 @@ from styletx.colors import Colors
 from styletx.errors import OptionError
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
-from styletx.options import PLACES, Options
+from styletx.options import Options, paths
 from styletx.stylizers import details, faces, seams
 from styletx.stylizers.finishing import finish
 
@@ -212,6 +212,7 @@ class Stylizer(abc.ABC):
             is_shared=picture is content and photo is picture.pixels,
             exif=picture.exif,
             sha256=picture.sha256,
+            region=alpha if self.options.paint_alpha else None,
             faces=found,
         )
 
@@ -239,11 +240,13 @@ class Stylizer(abc.ABC):
 
     def paint(self, run: Run) -> Iterator[Step]:
         """The `steps` of a run; of one that makes a tile, beyond the photograph's end, and closed there."""
-        if (axes := self.options.seamless) is None:
+        if (axes := self.options.seamless) is not None:
+            region = None if run.region is None else seams.beyond(run.region, axes)
+            longer = dataclasses.replace(run, photo=seams.beyond(run.photo, axes), region=region, is_shared=False)
+            for step in self.steps(longer):
+                yield dataclasses.replace(step, pixels=seams.closed(step.pixels, axes))
+        else:
             yield from self.steps(run)
-            return
-        for step in self.steps(dataclasses.replace(run, photo=seams.beyond(run.photo, axes), is_shared=False)):
-            yield dataclasses.replace(step, pixels=seams.closed(step.pixels, axes))
 
     @abc.abstractmethod
     def steps(self, run: Run) -> Iterator[Step]:
@@ -305,6 +308,8 @@ class Run:
         is_shared: whether somebody else holds `photo`, so that it must stay as it is.
         exif: what of the photograph's EXIF block its repainted picture keeps.
         sha256: of the photograph's file; None if it came from none.
+        region: how much each part of it counts for colours and style, `[1, 1, H, W]` from 0 to 1; None for all alike.
+        whole: (H, W) of the picture that the photograph is a part of; None if it is all of it.
         faces: where they are, `[1, 1, h, w]` from 0 to 1; None if they are not asked for, or there are none.
         is_finished: whether it was iterated to its end.
         is_spent: whether `photo` was repainted in place, so that the run cannot start again.
@@ -321,6 +326,8 @@ class Run:
     is_shared: bool = True
     exif: bytes | None = None
     sha256: str | None = None
+    region: Tensor | None = None
+    whole: tuple[int, int] | None = None
     faces: Tensor | None = None
     is_finished: bool = field(default=False, init=False)
     is_spent: bool = field(default=False, init=False)
@@ -391,7 +398,7 @@ class Run:
             "content_sha256": self.sha256,
             "style": "+".join(map(named, self.stylizer.styles)),
             "style_sha256": self.stylizer.sha256,
-            "options": options | {name: named(options[name]) for name in PLACES if options[name]},
+            "options": options | {name: named(place) for name, place in paths(options).items()},
             **self.stylizer.about,
             "device": self.stylizer.device.type,
             "size": [self.size[1], self.size[0]],

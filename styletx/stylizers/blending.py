@@ -1,12 +1,14 @@
 """The stylizer that repaints a picture in several styles, each by itself, and puts together what they paint.
 
-So what is painted in one region does not depend on the others, whatever their methods.
+So what is painted in one region does not depend on the others, whatever their methods. Colours and statistics are
+those of the region, and of it alone.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from types import EllipsisType
 from typing import Any
 
 import torch
@@ -18,7 +20,12 @@ from styletx.optimization import Step
 from styletx.stylizers import seams
 from styletx.stylizers.base import Run, Stylizer, joined, stretched
 
+FAINT = 1 / 255  # of a mask, up to which nothing of its style would be seen
+AROUND, SHARE = 32, 0.2  # px around a region, and share of its length if that is more, that are painted with it
 OVERLAP = 1.01  # that masks may add up to: what they share at their soft edges is seldom exact
+
+Area = tuple[EllipsisType, slice, slice]  # of a picture `[1, C, H, W]`
+EVERYWHERE: Area = (..., slice(None), slice(None))
 
 
 class BlendingStylizer(Stylizer):
@@ -48,7 +55,7 @@ class BlendingStylizer(Stylizer):
         for one, share in self.parts[1:]:
             if isinstance(share, Tensor):
                 notes += stretched(share, size, f"The mask of the region in {one.style}")
-        if float(sum(self._shares(size), start=torch.zeros(())).max()) > OVERLAP:
+        if float(sum(self._shares(size), start=torch.zeros(1, 1, *size)).max()) > OVERLAP:
             notes.append(Note("Regions overlap; where they do, each is seen in part."))
         return tuple(dict.fromkeys(notes))
 
@@ -59,27 +66,48 @@ class BlendingStylizer(Stylizer):
     def steps(self, run: Run) -> Iterator[Step]:
         """As `Stylizer.steps`; a step shows what is painted so far."""
         shares = self._shares(run.size)
-        whole = sum(shares, start=torch.zeros(())).clamp_min(1)
+        total = sum(shares, start=torch.zeros(1, 1, *run.size)).clamp_min(1)
         base = blend = shown = run.photo
-        for index, (one, _) in enumerate(self.parts):
-            for step in one.paint(dataclasses.replace(run, stylizer=one, is_shared=True)):
-                painted = images.resize(step.pixels, run.size).cpu()
-                shown = painted if index == 0 else blend + (painted - base) * (shares[index - 1] / whole)
+        for index, (one, mask) in enumerate(self.parts):
+            part, area = dataclasses.replace(run, stylizer=one, is_shared=True), EVERYWHERE
+            if isinstance(mask, Tensor):
+                region = shares[index - 1] if run.region is None else shares[index - 1] * run.region
+                if one.is_gradual and one.options.seamless is None:  # else it is quick, or meets itself at the edges
+                    area = _around(region)
+                part = dataclasses.replace(part, photo=run.photo[area], region=region[area], whole=run.size)
+            for step in one.paint(part):
+                shown = images.resize(step.pixels, part.size).cpu()
+                if index:
+                    change = (shown - base[area]) * (shares[index - 1] / total)[area]
+                    shown = blend.clone()
+                    shown[area] += change
                 yield Step((index + step.progress) / len(self.parts), shown)
             blend = shown
             base = blend if index == 0 else base
 
     def _shares(self, size: tuple[int, int]) -> list[Tensor]:
-        """How much of each part but the first is seen, `[1, 1, H, W]` or scalars."""
+        """How much of each part but the first is seen, `[1, 1, H, W]`."""
         axes, found = self.options.seamless or "", list[Tensor]()
         for _, share in self.parts[1:]:
             if isinstance(share, Tensor):
                 found.append(seams.periodic(images.resize(share, size), axes))
             else:
-                found.append(torch.tensor(share))
+                found.append(torch.full((1, 1, 1, 1), share).expand(1, 1, *size))
         return found
 
     @property
     def about(self) -> dict[str, Any]:
         """As `Stylizer.about`."""
         return {"method": "blend", "parts": [one.about for one, _ in self.parts]}
+
+
+def _around(region: Tensor) -> Area:
+    """Where a region `[1, 1, H, W]` is, with its surroundings."""
+    seen = region[0, 0] > FAINT
+    return ..., _span(seen.any(1)), _span(seen.any(0))
+
+
+def _span(seen: Tensor) -> slice:
+    positions = torch.nonzero(seen).flatten().tolist() or [0]
+    around = max(AROUND, round(SHARE * (positions[-1] - positions[0])))
+    return slice(max(0, positions[0] - around), positions[-1] + 1 + around)

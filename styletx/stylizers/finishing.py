@@ -42,6 +42,7 @@ def finish(
         pixels = colors.transferred_exactly(pixels, palette)
     elif options.colors in ("photo", "luminance"):
         pixels = colors.recoloured(pixels, photo)
+    strength = 1.0 if isinstance(options.strength, str) else options.strength  # its mask is in what is kept
     if kept is not None:
-        return torch.lerp(photo, pixels, options.strength * (1 - images.resize(kept, size)))
-    return pixels if options.strength == 1 else torch.lerp(photo, pixels, options.strength)
+        return torch.lerp(photo, pixels, strength * (1 - images.resize(kept, size)))
+    return pixels if strength == 1 else torch.lerp(photo, pixels, strength)

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +45,22 @@ SKETCH_SHARE = 0.5  # of the picture's long side at most
 SHORTEST_SKETCH = 24  # px of its short side, below which it is as large as the picture
 SKETCH_ITERATIONS = 8  # evaluations; with more of them, on fewer pixels, there are blotches of colour
 INITIALS = ("content", "style", "noise")
+
+
+class Canvas(NamedTuple):
+    """What is known beforehand of a result.
+
+    Attributes:
+        size: (H, W) of it.
+        whole: (H, W) of the picture that it is a part of.
+        region: how much each part of it counts for colours and style, `[1, 1, h, w]`; None for all alike.
+        regions: which region of the painting each part belongs to, `[1, K, h, w]`; None for any.
+    """
+
+    size: tuple[int, int]
+    whole: tuple[int, int]
+    region: Tensor | None = None
+    regions: Tensor | None = None
 
 
 class OptimizingStylizer(Stylizer):
@@ -103,6 +119,7 @@ class OptimizingStylizer(Stylizer):
                 rotations=options.rotations,
                 style_size=options.style_size,
                 stroke_size=options.stroke_size,
+                has_regions=options.regions == "auto",
             )
             for one in pictures
         ]
@@ -115,7 +132,9 @@ class OptimizingStylizer(Stylizer):
             MemoryLimitError: the size does not fit into the device's memory.
         """
         try:
-            photo = _framed(self._recoloured(self.given(run)).to(self.device))
+            photo = _framed(self._recoloured(self.given(run), run.region).to(self.device))
+            region = None if run.region is None else _framed(run.region).to(self.device)
+            canvas = Canvas(run.size, run.whole or run.size, region, self.painting.regions(photo))
             sizes = optimization.pyramid_sizes(_canvas(run.size))
             matches = list[Match]()
             initial, axes = self._initial(run, photo, sizes[0]), self._axes(photo)
@@ -128,7 +147,7 @@ class OptimizingStylizer(Stylizer):
                 return images.resize(painted, size).lerp(detailed, self.match)
 
             steps = optimization.coarse_to_fine(
-                lambda size, earlier: self._objective(images.resize(photo, size), run.size, earlier, matches),
+                lambda size, earlier: self._objective(images.resize(photo, size), canvas, earlier, matches),
                 initial,
                 sizes,
                 iterations=self.options.iterations,
@@ -145,10 +164,11 @@ class OptimizingStylizer(Stylizer):
                 raise
             raise self._out_of_memory(run.name, run.size) from None
 
-    def sketch(self, photo: Tensor) -> Tensor:
+    def sketch(self, photo: Tensor, region: Tensor | None = None) -> Tensor:
         """Paint a photograph `[1, 3, H, W]`, in the painting's colours, at one coarse scale: `[1, 3, h, w]`."""
         size = (photo.shape[-2], photo.shape[-1])
-        photo = _framed(photo)
+        photo, region = _framed(photo), None if region is None else _framed(region)
+        goal = Canvas(size, size, region)
         share = min(SKETCH_SHARE, math.sqrt(SKETCH_PIXELS / math.prod(size)))
         canvas = images.fit(_canvas(size), max(1, round(share * max(_canvas(size)))))
         if min(canvas) < SHORTEST_SKETCH:
@@ -156,7 +176,7 @@ class OptimizingStylizer(Stylizer):
         axes = self._axes(photo)
         with torch.enable_grad():
             *_, last = optimization.coarse_to_fine(
-                lambda at, earlier: self._objective(images.resize(photo, at), size, earlier, []),
+                lambda at, earlier: self._objective(images.resize(photo, at), goal, earlier, []),
                 photo if axes is not colors.GREY else optimization.toned(photo, axes),
                 [canvas],
                 iterations=SKETCH_ITERATIONS,
@@ -177,12 +197,13 @@ class OptimizingStylizer(Stylizer):
             "precision": str(self.dtype).removeprefix("torch."),
         }
 
-    def _recoloured(self, photo: Tensor) -> Tensor:
+    def _recoloured(self, photo: Tensor, region: Tensor | None = None) -> Tensor:
         if not self.match:
             return photo
         clouded = grain.clouded(photo, self.options.seed, self.painting.lead)
-        moved = colors.transferred(clouded, self.painting.colors)
-        moved = colors.contrasted(moved, colors.contrast(moved, clouded, self.painting.colors))
+        target, seen = self.painting.colors, images.within(clouded, region)
+        moved = colors.moved(clouded, colors.move(seen, target)).clamp_(0, 1)
+        moved = colors.contrasted(moved, colors.contrast(images.within(moved, region), seen, target))
         return photo.lerp(moved, self.match)
 
     def _axes(self, photo: Tensor) -> Tensor | None:
@@ -193,21 +214,19 @@ class OptimizingStylizer(Stylizer):
             return None
         return torch.eye(3, dtype=torch.float64).lerp(colors.axes(self.painting.colors), self.match)
 
-    def _objective(
-        self, photo: Tensor, size: tuple[int, int], earlier: Tensor | None, matches: list[Match]
-    ) -> Objective:
+    def _objective(self, photo: Tensor, canvas: Canvas, earlier: Tensor | None, matches: list[Match]) -> Objective:
         """The objective at one scale.
 
         Args:
             photo: the photograph at this scale, `[1, 3, h, w]`.
-            size: (H, W) of the result.
+            canvas: what the result will be.
             earlier: the coarser scale's result, enlarged to this one; None at the first.
             matches: those of the coarser scales; this one's is added.
         """
         options, backbone = self.options, self.backbone
-        content = self._activations(photo)
+        content, (size, whole, region, regions) = self._activations(photo), canvas
         share = max(photo.shape[-2:]) / max(_canvas(size))
-        painting = self.painting.scale(size, share)
+        painting = self.painting.scale(whole, share)
         is_last = photo.shape[-2:] == _canvas(size)
         has_strokes = is_last and earlier is not None
         style_weight = options.style_weight * (MATCHED_STYLE * DETAILS if has_strokes else MATCHED_STYLE) ** self.match
@@ -219,9 +238,11 @@ class OptimizingStylizer(Stylizer):
             backbone.content_layers,
             style_layers,
             content_weight=options.content_weight or 0.0,
-            style_weight=style_weight * more,
+            # Its pull on a pixel of the region stays as it is beside content's and matching's.
+            style_weight=style_weight * more * (1.0 if region is None else float(region.mean())),
             tv_weight=options.tv_weight,
             moments=MOMENTS * self.match,
+            region=region,
         )
         if painting.candidates is not None:
             weight = style_weight * self.match
@@ -234,7 +255,15 @@ class OptimizingStylizer(Stylizer):
             layers = backbone.matching_layers
             positions = grid((photo.shape[-2], photo.shape[-1]))
             query = hypercolumns([seen[layer] for layer in layers], positions, painting.scales)
-            matches.append(match(query, painting.candidates, matches[-1] if matches else None))
+            matches.append(
+                match(
+                    query,
+                    painting.candidates,
+                    matches[-1] if matches else None,
+                    region=images.shares(region, query),
+                    regions=images.shares(regions, query),
+                )
+            )
             term = Matching(layers, matches[-1].targets, painting.candidates.mean, painting.scales)
             terms.append(Weighted("matching", weight, term))
         return Objective(self.network, terms)

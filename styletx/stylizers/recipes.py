@@ -13,7 +13,7 @@ from styletx import files
 from styletx.errors import OptionError, field, hint
 from styletx.feedforward import models
 from styletx.files import shown
-from styletx.options import PLACES, Options, defaults, specs
+from styletx.options import PLACES, Options, defaults, paths, specs
 from styletx.stylizers import mixing
 from styletx.stylizers.mixing import Part
 
@@ -86,7 +86,7 @@ def read(path: str | os.PathLike[str]) -> Recipe:
     except OptionError as error:
         raise OptionError(f"{name}: {error.args[0]}") from None
     beside = os.path.dirname(os.path.abspath(path))
-    options |= {key: _found(options[key], beside) for key in PLACES if options.get(key)}
+    options |= {key: _found(place, beside) for key, place in paths(options).items()}
     parts = [_moved(part, beside, _found) for part in mixing.parts(found["style"], _Beside(beside))]
     return Recipe(_text(parts), options, found.get("style_sha256"))
 
@@ -109,7 +109,7 @@ def write(path: str | os.PathLike[str], style: mixing.Style, options: Options, s
         facts["style_sha256"] = sha256
     plain = defaults(Options)
     chosen = {
-        name: _named(value, beside) if name in PLACES else value
+        name: _named(value, beside) if name in PLACES and isinstance(value, str) else value
         for name, value in dataclasses.asdict(options).items()
         if value != plain[name] and name not in ELSEWHERE and specs(Options)[name].group != "Machine"
     }

@@ -99,6 +99,7 @@ class TransformingStylizer(Stylizer):
         options = Options(
             style_size=self.options.style_size,
             stroke_size=self.options.stroke_size,
+            regions=self.options.regions,
             seed=self.options.seed,
             backbone=backbones.BUNDLED,
             device=self.options.device,
@@ -151,12 +152,13 @@ class TransformingStylizer(Stylizer):
         is_all = is_all and options.detail is None and not options.keep_faces
         in_place = is_own and is_all and pixels[0, 0].numel() > strips.WHOLE
         run.is_spent = in_place and pixels is run.photo
-        yield from self._repaint(run.name, pixels, in_place=in_place)
+        yield from self._repaint(run.name, pixels, run.region, in_place=in_place)
 
     @context.own()
     def finish(self, runs: Sequence[Run]) -> list[Result]:
         """As `Stylizer.finish`; pictures of one size go through the network at once."""
-        if len(runs) < 2 or len({run.size for run in runs}) > 1 or self.options.seamless is not None:
+        is_one_size = len({run.size for run in runs}) == 1 and all(run.region is None for run in runs)
+        if len(runs) < 2 or not is_one_size or self.options.seamless is not None:
             return super().finish(runs)
         pixels = torch.cat([self.given(run).to(self.device) for run in runs])
         for step in self._repaint(runs[0].name, pixels, in_place=True):
@@ -164,7 +166,7 @@ class TransformingStylizer(Stylizer):
                 run.last = Step(step.progress, step.pixels[index : index + 1])
         return [run.result for run in runs]
 
-    def _repaint(self, name: str, pixels: Tensor, *, in_place: bool) -> Iterator[Step]:
+    def _repaint(self, name: str, pixels: Tensor, region: Tensor | None = None, *, in_place: bool) -> Iterator[Step]:
         try:
             for progress, painted in scales.repaint(
                 self.network,
@@ -173,6 +175,7 @@ class TransformingStylizer(Stylizer):
                 self.options.seed,
                 clouds=self.clouds,
                 guide=self.guide,
+                region=region,
                 in_place=in_place,
             ):
                 least, most = self.range
