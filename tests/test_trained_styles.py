@@ -360,7 +360,7 @@ def painted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sides: list[int] = []
 
     def repaint(
-        network: Any, pixels: torch.Tensor, beside: None, *, whole_pixels: int, in_place: bool
+        network: Any, pixels: torch.Tensor, beside: None, *, share: float, whole_pixels: int, in_place: bool
     ) -> Iterator[tuple[float, torch.Tensor]]:
         sides.append(max(pixels.shape[-2:]))
         yield 1.0, pixels
