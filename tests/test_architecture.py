@@ -21,7 +21,7 @@ FLOORS = (
     ("optimization", "feedforward"),
     ("stylizers", "inspection"),
     ("films", "batches"),
-    ("cli", "web", "__main__"),
+    ("web", "cli", "__main__"),
 )
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
 # A room may also use the rooms to its left on the same floor.

@@ -32,7 +32,14 @@ from styletx.losses.terms import whole
 from styletx.matching import grid, hypercolumns, match
 from styletx.notes import Note
 from styletx.optimization import pyramid
-from styletx.stylizers import OptimizingStylizer, Result, optimizing
+from styletx.stylizers import (
+    OptimizingStylizer,
+    Result,
+    before_finishing,
+    finishing,
+    load_stylizer,
+    optimizing,
+)
 
 Options = Callable[..., dict[str, Any]]
 COMPACT: dict[str, Any] = {"backbone": "compact", "device": "cpu", "precision": "float32"}
@@ -963,3 +970,22 @@ def test_what_needs_too_much_memory_is_named(
     Image.new("1", (12_000, 9_000)).save(stream, "PNG")
     with pytest.raises(MemoryLimitError, match=r"<bytes>: reading 12000×9000 px needs about 1\.6 GiB, and cpu"):
         images.read(stream.getvalue())
+
+
+def test_a_stylizer_finishes_by_other_options_as_a_new_one_does() -> None:
+    photo = Path(__file__).resolve().parents[1] / "assets/content/cat.jpg"
+    first = styletx.Options(size=64, device="cpu", precision="float32", strength=0.5, keep_faces=0)
+    stylizer = load_stylizer("mosaic", first)
+    different: list[dict[str, Any]] = [
+        {},
+        {"size": 96, "colors": "photo"},
+        {"colors": "match"},
+        {"palette": str(photo)},
+    ]
+    for changes in different:
+        second = dataclasses.replace(first, **changes)
+        assert before_finishing(second) == before_finishing(first)
+        found = finishing(stylizer, second)(photo)
+        wanted = load_stylizer("mosaic", second)(photo)
+        assert torch.equal(found.pixels, wanted.pixels) and found.metadata == wanted.metadata
+    assert before_finishing(dataclasses.replace(first, colors="luminance")) != before_finishing(first)

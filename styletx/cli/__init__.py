@@ -23,6 +23,7 @@ from styletx.files import printable
 # A command's module is imported when the command is called, so that help and --version stay quick.
 COMMANDS = {
     "run": "Repaint a photograph in the style of a painting, or in a trained style.",
+    "ui": "Open a page in the browser, on which photographs are repainted.",
     "styles": "List the bundled styles.",
     "sheet": "Repaint a photograph in many ways on one sheet, to choose from.",
     "regions": "Find regions in a photograph, for styles of their own.",

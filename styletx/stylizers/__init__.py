@@ -48,6 +48,8 @@ __all__ = [
     "stylize",
 ]
 
+LATER = ("size", "colors", "palette", "keep", "detail", "keep_faces", "strength")
+
 
 @explained
 def stylize(
@@ -104,14 +106,27 @@ def load_stylizer(
     chosen = combined(options, keywords)
     # A network that is built has random weights before it gets its own.
     with context.own(), torch.random.fork_rng(devices=[]):
-        stylizer = _loaded(style, chosen, download)
-        if chosen.palette is not None:
-            palette = images.read(chosen.palette, max_pixels=chosen.max_pixels)
-            stylizer.palette = colors.colors(palette.pixels, palette.alpha)
-        stylizer.kept = _kept(chosen)
-        if chosen.detail not in (None, details.AUTO, details.EDGES):
-            stylizer.detail = images.mask(chosen.detail, max_pixels=chosen.max_pixels)
-        return stylizer
+        return finishing(_loaded(style, chosen, download), chosen)
+
+
+def finishing(stylizer: Stylizer, options: Options) -> Stylizer:
+    """Let a stylizer use those of other options that `before_finishing` takes back."""
+    stylizer.options = dataclasses.replace(stylizer.options, **{name: getattr(options, name) for name in LATER})
+    stylizer.palette, stylizer.detail = None, None
+    if options.palette is not None:
+        palette = images.read(options.palette, max_pixels=options.max_pixels)
+        stylizer.palette = colors.colors(palette.pixels, palette.alpha)
+    stylizer.kept = _kept(options)
+    if options.detail not in (None, details.AUTO, details.EDGES):
+        stylizer.detail = images.mask(options.detail, max_pixels=options.max_pixels)
+    return stylizer
+
+
+def before_finishing(options: Options) -> Options:
+    """Options without those that matter only to one picture, or after it is painted."""
+    plain = Options()
+    kept = options.colors if options.colors == "luminance" else plain.colors
+    return dataclasses.replace(options, **{name: getattr(plain, name) for name in LATER} | {"colors": kept})
 
 
 def _kept(chosen: Options) -> Tensor | None:

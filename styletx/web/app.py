@@ -1,0 +1,367 @@
+"""The application: what each address answers. Everything that may take long happens in other threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import io
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from styletx import __version__, images
+from styletx.errors import MemoryLimitError, PictureError, StyletxError
+from styletx.feedforward import models
+from styletx.options import Options
+from styletx.stylizers import Part
+from styletx.web import api, forms, jobs
+from styletx.web.guard import Guard, TooLarge, TooSlow
+from styletx.web.jobs import Job, Queue
+from styletx.web.problems import problem
+from styletx.web.store import Store
+
+STATIC = Path(__file__).parent / "static"
+MOST_BYTES = 80 * 2**20  # of a request
+MOST_BODIES = 8  # that are read at once
+MOST_PIXELS = 50_000_000  # of a picture
+MOST_FIELDS = 80
+BEAT = 10.0  # seconds between two signs of life of a stream of events
+PREVIEW = {"size": 256, "method": "one-pass"}
+GALLERY = 240  # px of a painting in the gallery
+TYPES = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP", "tif": "TIFF", "tiff": "TIFF"}
+MEDIA = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "TIFF": "image/tiff"}
+
+
+class Site:
+    """What the answers share: the queue, what was sent, and what the server was started with.
+
+    Args:
+        command: writes a command line; called with content, style and options.
+        base: options that are the server's own.
+        allow_models: whether trained styles may be sent.
+    """
+
+    def __init__(self, command: Callable[..., str], base: Mapping[str, Any], *, allow_models: bool) -> None:
+        self.store = Store(MOST_PIXELS, allow_models=allow_models)
+        self.queue = Queue(self.store.folder, lambda error: error.rendered(forms.label))
+        self.command = command
+        self.base = {**base, "offline": True, "max_pixels": MOST_PIXELS}
+
+    def warm(self) -> None:
+        """Get ready for the first preview."""
+        name, painting = next(iter(forms.paintings().items()))
+        options = Options(**{**self.base, **PREVIEW})
+        self.queue.warm(jobs.Task(painting, name, (Part(str(painting)),), options, (name,), ""))
+
+    def close(self) -> None:
+        """End what is painted, and remove everything."""
+        self.queue.close(4.0)
+        self.store.close()
+
+    async def task(self, request: Request, **changes: Any) -> jobs.Task:
+        """The task that a request describes."""
+        if not request.headers.get("content-type", "").startswith(
+            ("multipart/form-data", "application/x-www-form-url")
+        ):
+            raise HTTPException(415, "send the picture and the options as a form, multipart/form-data")
+        async with request.form(max_files=16, max_fields=MOST_FIELDS, max_part_size=64 * 2**10) as form:
+            return await run_in_threadpool(forms.task, form, self.store, {**self.base, **changes}, self.command)
+
+    # Answers
+
+    async def health(self, request: Request) -> Response:
+        """Whether it lives, and how much waits."""
+        states = [job.state for job in self.queue.jobs.values()]
+        return JSONResponse(
+            {"version": __version__, "waiting": states.count(jobs.WAITING), "painting": states.count(jobs.PAINTING)}
+        )
+
+    async def options(self, request: Request) -> Response:
+        """What a form may ask for."""
+        return JSONResponse(forms.about())
+
+    async def styles(self, request: Request) -> Response:
+        """The bundled styles: as trained ones, and the paintings that the optimisation takes."""
+        return JSONResponse(
+            [
+                {"name": Path(name).stem, "painting": name, "picture": f"/api/v1/styles/{Path(name).stem}/picture"}
+                for name in forms.paintings()
+            ]
+        )
+
+    async def style_picture(self, request: Request) -> Response:
+        """The painting of a bundled style, small."""
+        name = request.path_params["name"]
+        if name not in models.bundled():
+            raise HTTPException(404, "there is no such style")
+        picture = await run_in_threadpool(_gallery, name)
+        return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+
+    async def upload(self, request: Request) -> Response:
+        """Keep a picture, for requests that name it by its id."""
+        if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+            raise HTTPException(415, "send the picture as the field 'file' of a form, multipart/form-data")
+        async with request.form(max_files=1, max_fields=4, max_part_size=1024) as form:
+            file = form.get("file")
+            if file is None or isinstance(file, str):
+                raise HTTPException(400, "there is no picture; send it as the field 'file'")
+            kept = await run_in_threadpool(self.store.add, file.file, file.filename)
+        return JSONResponse({"id": kept.id, "name": kept.name, "bytes": kept.size}, 201)
+
+    async def upload_picture(self, request: Request) -> Response:
+        """What was sent, at a screen's size."""
+        kept = self.store.get(request.path_params["id"])
+        if kept is None or kept.path.suffix:
+            raise HTTPException(404, "no picture has this id; it may have been dropped")
+        picture = await run_in_threadpool(_screen, kept.path)
+        return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+
+    async def preview(self, request: Request) -> Response:
+        """A small picture in one pass, at once."""
+        task = await self.task(request, **PREVIEW)
+        future = self.queue.preview(task)
+        try:
+            return Response(await asyncio.wrap_future(future), media_type="image/jpeg")
+        except asyncio.CancelledError:
+            if future.cancelled():
+                raise HTTPException(409, "a later preview was asked for") from None
+            raise
+
+    async def stylize(self, request: Request) -> Response:
+        """Paint, and answer with the picture when it is done; or, if JSON is wanted, with all that is known of it."""
+        job = await self._submitted(request)
+        try:
+            async for _ in job.follow(BEAT):
+                if await request.is_disconnected():
+                    self.queue.remove(job)
+                    return Response(status_code=204)
+        except asyncio.CancelledError:
+            self.queue.remove(job)
+            raise
+        if job.result is None:
+            return problem(422 if job.state == jobs.FAILED else 503, job.error or "this was cancelled")
+        if "application/json" in request.headers.get("accept", ""):
+            return JSONResponse(self._told(job) | {"result": f"/api/v1/jobs/{job.id}/result"})
+        return await self._result(job, request.query_params.get("format", "png"))
+
+    async def submit(self, request: Request) -> Response:
+        """Let a picture be painted, and answer at once."""
+        job = await self._submitted(request)
+        return JSONResponse(self._told(job), 202, {"Location": f"/api/v1/jobs/{job.id}"})
+
+    async def _submitted(self, request: Request) -> Job:
+        return self.queue.submit(await self.task(request), asyncio.get_running_loop())
+
+    async def jobs(self, request: Request) -> Response:
+        """All jobs, the latest first."""
+        return JSONResponse([self._told(job) for job in reversed(self.queue.jobs.values())])
+
+    async def job(self, request: Request) -> Response:
+        """What is known of a job."""
+        return JSONResponse(self._told(self._job(request)))
+
+    async def delete(self, request: Request) -> Response:
+        """End a job and forget it."""
+        self.queue.remove(self._job(request))
+        return Response(status_code=204)
+
+    async def stop(self, request: Request) -> Response:
+        """End a job, and keep the best so far."""
+        job = self._job(request)
+        self.queue.stop(job, jobs.STOPPED)
+        return JSONResponse(self._told(job), 202)
+
+    async def picture(self, request: Request) -> Response:
+        """A job's latest picture, at a screen's size."""
+        job = self._job(request)
+        if job.shown is None:
+            raise HTTPException(404, "there is no picture yet")
+        return Response(job.shown, media_type="image/jpeg")
+
+    async def content(self, request: Request) -> Response:
+        """A job's photograph, at a screen's size."""
+        job = self._job(request)
+        if not job.task.content.exists():
+            raise HTTPException(404, "the photograph was dropped")
+        return Response(await run_in_threadpool(_screen, job.task.content), media_type="image/png")
+
+    async def result(self, request: Request) -> Response:
+        """A job's result as a file."""
+        job = self._job(request)
+        if job.result is None:
+            raise HTTPException(404, job.error or "it is not painted yet")
+        return await self._result(job, request.query_params.get("format", "png"))
+
+    async def events(self, request: Request) -> Response:
+        """A job's changes as server-sent events, each as JSON."""
+        job = self._job(request)
+
+        async def lines() -> AsyncIterator[str]:
+            async for is_new in job.follow(BEAT):
+                yield f"id: {job.version}\ndata: {json.dumps(self._told(job))}\n\n" if is_new else ": still here\n\n"
+                if await request.is_disconnected():
+                    return
+
+        return StreamingResponse(lines(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+    async def openapi(self, request: Request) -> Response:
+        """This interface, described."""
+        return JSONResponse(api.document())
+
+    async def page(self, request: Request) -> Response:
+        """The page."""
+        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+    def _job(self, request: Request) -> Job:
+        job = self.queue.jobs.get(request.path_params["id"])
+        if job is None:
+            raise HTTPException(404, "there is no such job; it may have been dropped")
+        return job
+
+    def _told(self, job: Job) -> dict[str, Any]:
+        return {
+            "id": job.id,
+            "state": job.state,
+            "place": self.queue.place(job),
+            "progress": round(job.progress, 4),
+            "left": None if job.left is None else round(job.left, 1),
+            "seconds": round(job.seconds, 2),
+            "pictures": job.pictures,
+            "size": job.size,
+            "losses": {name: round(value, 6) for name, value in job.losses.items()},
+            "notes": job.notes,
+            "error": job.error,
+            "name": job.task.name,
+            "command": job.task.command,
+            "asked": job.task.asked,
+            "has_result": job.result is not None,
+        }
+
+    async def _result(self, job: Job, format: str) -> Response:
+        if format not in TYPES:
+            raise HTTPException(400, f"there is no format {format[:20]!r}; choose one of {', '.join(TYPES)}")
+        assert job.result is not None
+        kind = TYPES[format]
+        name = f"{Path(job.task.name).stem or 'picture'}-styletx.{format}"
+        try:
+            body = await run_in_threadpool(_converted, job.result, kind)
+        except PictureError:
+            raise HTTPException(404, "the result was dropped") from None
+        disposition = (
+            f'attachment; filename="{"".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)}"'
+        )
+        return Response(body, media_type=MEDIA[kind], headers={"Content-Disposition": disposition})
+
+
+def application(site: Site, hosts: set[str], token: str | None) -> Starlette:
+    """All addresses, behind the guard."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(site.close)
+
+    def route(path: str, answer: Callable[[Request], Awaitable[Response]], *methods: str) -> Route:
+        return Route(path, answer, methods=list(methods) or ["GET"])
+
+    one = "/api/v1/jobs/{id}"
+    routes = [
+        route("/", site.page),
+        Mount("/static", StaticFiles(directory=STATIC)),
+        route("/api/openapi.json", site.openapi),
+        route("/api/v1/health", site.health),
+        route("/api/v1/options", site.options),
+        route("/api/v1/styles", site.styles),
+        route("/api/v1/styles/{name}/picture", site.style_picture),
+        route("/api/v1/uploads", site.upload, "POST"),
+        route("/api/v1/uploads/{id}/picture", site.upload_picture),
+        route("/api/v1/preview", site.preview, "POST"),
+        route("/api/v1/stylize", site.stylize, "POST"),
+        route("/api/v1/jobs", site.submit, "POST"),
+        route("/api/v1/jobs", site.jobs),
+        route(one, site.delete, "DELETE"),
+        route(one, site.job),
+        route(f"{one}/stop", site.stop, "POST"),
+        route(f"{one}/events", site.events),
+        route(f"{one}/picture", site.picture),
+        route(f"{one}/content", site.content),
+        route(f"{one}/result", site.result),
+    ]
+    guard = Middleware(Guard, hosts=hosts, token=token, most_bytes=MOST_BYTES, most_bodies=MOST_BODIES)
+    handlers: dict[Any, Any] = {
+        HTTPException: _refused,
+        StyletxError: _explained,
+        jobs.Full: lambda *_: problem(429, "so many pictures wait; try again later", {"Retry-After": "30"}),
+        TooLarge: lambda *_: problem(413, f"the body has more than {MOST_BYTES:,} bytes", {"Connection": "close"}),
+        TooSlow: lambda *_: problem(408, "the body did not come in time", {"Connection": "close"}),
+        ClientDisconnect: lambda *_: Response(status_code=400),
+        MultiPartException: lambda _, error: problem(400, f"the form cannot be read: {error.message}"),
+    }
+    return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers, lifespan=lifespan)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail = {404: "there is nothing at this address", 405: "this address does not take that method"}
+    own = error.detail not in ("Not Found", "Method Not Allowed")
+    return problem(error.status_code, error.detail if own else detail[error.status_code], error.headers)
+
+
+def _explained(request: Request, error: Exception) -> Response:
+    assert isinstance(error, StyletxError)
+    status = 503 if isinstance(error, MemoryLimitError) else 415 if isinstance(error, PictureError) else 422
+    return problem(status, error.rendered(forms.label))
+
+
+@functools.lru_cache(maxsize=64)
+def _gallery(name: str) -> bytes:
+    path = models.painting(models.bundled()[name])
+    assert path is not None
+    return _shrunk(path, GALLERY, "JPEG")
+
+
+def _screen(path: Path) -> bytes:
+    return _shrunk(path, jobs.SCREEN, "PNG")
+
+
+def _shrunk(path: Path, side: int, format: str) -> bytes:
+    picture = images.read(path)
+    size = (picture.pixels.shape[-2], picture.pixels.shape[-1])
+    to = images.fit(size, min(side, max(size)))
+    alpha = None if picture.alpha is None else images.resize(picture.alpha, to)
+    stream = io.BytesIO()
+    images.to_pil(images.resize(picture.pixels, to), alpha if format == "PNG" else None).save(stream, format)
+    return stream.getvalue()
+
+
+def _converted(path: Path, format: str) -> bytes:
+    if format == "PNG":
+        try:
+            return path.read_bytes()
+        except OSError:
+            raise PictureError("the result is gone") from None
+    picture, metadata = images.read(path), images.read_metadata(path)
+    stream: BinaryIO = io.BytesIO()
+    images.write(
+        stream,
+        picture.pixels,
+        alpha=picture.alpha,
+        metadata=metadata,
+        exif=picture.exif,
+        bits=picture.bits if format == "TIFF" else 8,
+        format=format,
+    )
+    stream.seek(0)
+    return stream.read()

@@ -1,0 +1,193 @@
+"""What a request asks for, from the fields and files of a form; and what a form may offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from starlette.datastructures import FormData, UploadFile
+
+from styletx.errors import OptionError, hint
+from styletx.feedforward import models
+from styletx.options import PLACES, Options, Spec, defaults, specs, takes_fractions
+from styletx.stylizers import Part
+from styletx.web.jobs import Task
+from styletx.web.store import Store, Upload
+
+# Not for a page to choose: the machine's own, and what would read or fetch something.
+HIDDEN = (
+    *("backbone", "weights", "offline", "device", "precision", "runtime", "compile", "max_pixels", "embed_paths"),
+    *("style_layers", "content_layers", "padding", "pooling", "smooth_activations"),
+)
+WORDS = {"init": ("content", "style", "noise"), "detail": ("auto", "edges")}
+MOST_STYLES = 4
+TRUE, FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no", "")
+
+
+def offered() -> dict[str, Spec]:
+    """The options that a request may set."""
+    return {name: spec for name, spec in specs(Options).items() if name not in HIDDEN}
+
+
+def about() -> list[dict[str, Any]]:
+    """What a form needs to know of each."""
+    plain, fields = defaults(Options), {one.name: one for one in Options.__dataclass_fields__.values()}
+    return [
+        {
+            "name": name,
+            "label": label(name),
+            "group": spec.group,
+            "text": spoken(spec.text),
+            "kind": _kind(name, spec, plain[name]),
+            "whole": not takes_fractions(fields[name]),
+            "minimum": spec.minimum,
+            "maximum": spec.maximum,
+            "choices": spec.choices or WORDS.get(name),
+            "default": plain[name],
+            "default_text": spoken(spec.default_text) if spec.default_text else None,
+        }
+        for name, spec in offered().items()
+    ]
+
+
+def label(name: str) -> str:
+    """A field as the page calls it: `style_weight` is "Style weight"."""
+    return name.replace("_", " ").capitalize()
+
+
+def spoken(text: str) -> str:
+    """A text with its fields as the page calls them."""
+    return OptionError(text).rendered(label)
+
+
+def _kind(name: str, spec: Spec, default: Any) -> str:
+    if isinstance(default, bool):
+        return "switch"
+    if name in PLACES:
+        return "file"
+    if spec.choices:
+        return "choice"
+    return "text" if spec.minimum is None else "number"
+
+
+def task(form: FormData, store: Store, base: Mapping[str, Any], command: Callable[..., str]) -> Task:
+    """The task that a form describes.
+
+    Args:
+        form: `content`, `style` (a name or a file, repeatable), `weight` and `region` of each style after its number,
+            such as `region-1`, `mask`, and options.
+        store: keeps its files, and knows those that were sent before, by their ids.
+        base: options that the server sets.
+        command: writes the command line that repeats it.
+
+    Raises:
+        StyletxError: something in it cannot work.
+    """
+    known = {"content", "style", "mask", *offered()}
+    for name in form:
+        if name not in known and not name.startswith(("weight-", "region-")):
+            raise OptionError(f"{name!r} is not a field; {hint(name, sorted(known))}")
+    photograph = _picture(form, "content", store)
+    if photograph is None:
+        raise OptionError("there is no photograph; send it as the field 'content'")
+    named, names, parts = [], [], []
+    styles = form.getlist("style")
+    if not 1 <= len(styles) <= MOST_STYLES:
+        raise OptionError(f"there are {len(styles)} styles; send from 1 to {MOST_STYLES} fields 'style'")
+    for number, style in enumerate(styles):
+        weight = _number(str(form.get(f"weight-{number}", "1")), f"weight-{number}")
+        if weight < 0:
+            raise OptionError(f"weight-{number} cannot be {weight:g}; it must be 0 or more")
+        region = _picture(form, f"region-{number}", store)
+        name, source = _style(style, store)
+        parts.append(Part(source, weight, None if region is None else str(region.path)))
+        names.append(name)
+        place = source if name in paintings() else name
+        named.append(Part(place, weight, None if region is None else region.name).label(place))
+    chosen, shown = dict[str, Any](), dict[str, Any]()
+    for name in offered():
+        if name in form and form[name] != "":
+            chosen[name], shown[name] = _value(name, form[name], store)
+    if (mask := _picture(form, "mask", store)) is not None:
+        chosen["strength"], shown["strength"] = str(mask.path), mask.name
+    options = Options(**{**chosen, **base})
+    sent = [style for style in styles if isinstance(style, str)]
+    return Task(
+        photograph.path,
+        photograph.name,
+        tuple(parts),
+        options,
+        tuple(names),
+        command(photograph.name, "+".join(named), shown),
+        {"content": photograph.id, "styles": sent, "options": {name: shown[name] for name in chosen if name in shown}},
+    )
+
+
+def paintings() -> dict[str, Path]:
+    """The paintings of the bundled styles, by their file names."""
+    found = map(models.painting, models.bundled().values())
+    return {path.name: path for path in found if path is not None}
+
+
+def _style(style: str | UploadFile, store: Store) -> tuple[str, str]:
+    """What a style is called, and what it is."""
+    if isinstance(style, UploadFile):
+        upload = store.add(style.file, style.filename)
+    elif style in models.bundled():
+        return style, style
+    elif (painting := paintings().get(style)) is not None:
+        return style, str(painting)
+    elif (found := store.get(style)) is not None:
+        upload = found
+    else:
+        raise OptionError(f"no style is called {style[:40]!r}; {hint(style, models.bundled())}, or send a picture")
+    return upload.name, str(upload.path)
+
+
+def _picture(form: FormData, name: str, store: Store) -> Upload | None:
+    """The picture in a field: a file, or the id of one that was sent before."""
+    given = form.get(name)
+    if isinstance(given, UploadFile):
+        return store.add(given.file, given.filename) if given.filename or given.size else None
+    if not given:
+        return None
+    if (upload := store.get(given)) is None:
+        raise OptionError(f"{name}: no picture has the id {given[:40]!r}; send the file again")
+    return upload
+
+
+def _value(name: str, given: str | UploadFile, store: Store) -> tuple[Any, Any]:
+    """An option's value, and how it is written on a command line."""
+    default, spec = defaults(Options)[name], offered()[name]
+    if name in PLACES:
+        if isinstance(given, str) and given in WORDS.get(name, ()):
+            return given, given
+        if name == "strength" and isinstance(given, str) and store.get(given) is None:
+            return (number := _number(given, label(name))), number
+        upload = store.add(given.file, given.filename) if isinstance(given, UploadFile) else store.get(given)
+        if upload is None:
+            raise OptionError(f"{label(name)}: no picture has the id {str(given)[:40]!r}; send the file again")
+        return str(upload.path), upload.name
+    if not isinstance(given, str):
+        raise OptionError(f"{label(name)} cannot be a file")
+    value: Any = given
+    if isinstance(default, bool):
+        if given.lower() not in TRUE + FALSE:
+            raise OptionError(f"{label(name)} cannot be {given[:40]!r}; it must be true or false")
+        value = given.lower() in TRUE
+    elif spec.minimum is not None and given != "original":
+        value = _number(given, label(name))
+        if not takes_fractions(Options.__dataclass_fields__[name]) and value == int(value):
+            value = int(value)
+    return value, value
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not abs(number) < float("inf"):
+        raise OptionError(f"{what} cannot be {text[:40]!r}; it must be a number")
+    return number

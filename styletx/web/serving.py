@@ -1,0 +1,124 @@
+"""Starting the server, and ending it."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import threading
+import time
+import webbrowser
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+
+from styletx.errors import OptionError, field
+from styletx.web.app import Site, application
+from styletx.web.guard import LOOPBACK
+
+TOKEN_BYTES = 18
+IDLE = 15  # seconds that a connection may stay open without a request
+ENDING = 2  # seconds that open connections get at the end
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the server listens.
+
+    Attributes:
+        host: a name or an address.
+        port: 0 takes any that is free.
+        token: what a caller must know; None for nobody.
+    """
+
+    host: str
+    port: int
+    token: str | None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        if self.host == "localhost":
+            return True
+        with contextlib.suppress(ValueError):
+            return ipaddress.ip_address(self.host).is_loopback
+        return False
+
+
+def serve(
+    address: Address,
+    command: Callable[..., str],
+    base: Mapping[str, Any],
+    *,
+    allow_models: bool,
+    is_opened: bool,
+    ready: Callable[[str], None],
+) -> None:
+    """Serve until the process is told to end.
+
+    Args:
+        address: where.
+        command: writes a command line; called with content, style and options.
+        base: options that are the server's own, such as the device.
+        allow_models: whether trained styles may be sent.
+        is_opened: whether the browser shows the page.
+        ready: called with the page's address when it answers.
+
+    Raises:
+        OptionError: it cannot listen there.
+    """
+    listening = _listening(address)
+    port = listening.getsockname()[1]
+    hosts = {*LOOPBACK, address.host.lower()} | (set() if address.is_loopback else {"*"})
+    shown = "127.0.0.1" if address.is_loopback or address.host in ("0.0.0.0", "::") else address.host
+    url = (
+        f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/{f'?token={address.token}' if address.token else ''}"
+    )
+    site = Site(command, base, allow_models=allow_models)
+    try:
+        config = uvicorn.Config(
+            application(site, hosts, address.token),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=IDLE,
+            timeout_graceful_shutdown=ENDING,
+            h11_max_incomplete_event_size=64 * 1024,
+            ws="none",
+        )
+        server = uvicorn.Server(config)
+        site.warm()
+
+        def tell() -> None:
+            while not server.started:
+                if server.should_exit:
+                    return
+                time.sleep(0.02)
+            ready(url)
+            if is_opened:
+                with contextlib.suppress(webbrowser.Error):
+                    webbrowser.open(url)
+
+        threading.Thread(target=tell, daemon=True).start()
+        server.run([listening])
+    finally:
+        site.close()
+        listening.close()
+
+
+def _listening(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((address.host, address.port))
+        found.listen(128)
+    except OSError as error:
+        found.close()
+        reason = (error.strerror or "it cannot be reached").lower()
+        raise OptionError(
+            f"{address.host}:{address.port}: {reason}; give another {field('port')} or {field('host')}"
+        ) from None
+    return found

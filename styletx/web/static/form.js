@@ -1,0 +1,125 @@
+// The options, made from what the server declares: the few that matter in sight, the rest folded away by group.
+import { choices, labels, texts } from "./texts.js";
+
+const MAIN = ["method", "stroke_size", "match", "colors", "strength", "size"];
+const SKIPPED = ["keep", "palette", "init"]; // files that the page gives in other ways
+const SLIDERS = { stroke_size: [0.25, 4, 0.05], match: [0, 1, 0.05], strength: [0, 1, 0.05], keep_faces: [0, 1, 0.05] };
+
+export class Options {
+  constructor(main, more, changed) {
+    this.main = main;
+    this.more = more;
+    this.changed = changed;
+    this.inputs = new Map();
+  }
+
+  build(declared) {
+    const groups = new Map();
+    for (const option of declared) {
+      if (SKIPPED.includes(option.name)) continue;
+      const row = this.row(option);
+      if (MAIN.includes(option.name)) {
+        row.dataset.order = MAIN.indexOf(option.name);
+        this.main.append(row);
+      } else {
+        if (!groups.has(option.group)) groups.set(option.group, []);
+        groups.get(option.group).push(row);
+      }
+    }
+    for (const row of [...this.main.querySelectorAll("label")].sort((a, b) => a.dataset.order - b.dataset.order)) this.main.append(row);
+    for (const [group, rows] of groups) {
+      const details = document.createElement("details");
+      const summary = document.createElement("summary");
+      summary.textContent = group;
+      details.append(summary, ...rows);
+      this.more.append(details);
+    }
+  }
+
+  row(option) {
+    const label = document.createElement("label");
+    const name = document.createElement("span");
+    name.textContent = option.name === "method" ? texts.method : labels[option.name] ?? option.label;
+    const input = this.input(option);
+    input.name = option.name;
+    input.id = `option-${option.name}`;
+    label.htmlFor = input.id;
+    label.append(name, input);
+    if (input.type === "range") {
+      const output = document.createElement("output");
+      output.htmlFor = input.id;
+      output.textContent = input.value;
+      input.addEventListener("input", () => { output.textContent = input.value; });
+      label.append(output);
+    }
+    if (input.type === "checkbox") label.className = "switch";
+    const help = document.createElement("small");
+    help.textContent = option.text;
+    help.id = `${input.id}-help`;
+    input.setAttribute("aria-describedby", help.id);
+    if (!MAIN.includes(option.name)) label.append(help);
+    else { label.title = option.text; input.removeAttribute("aria-describedby"); }
+    input.addEventListener("input", () => this.changed(option.name));
+    this.inputs.set(option.name, { input, option });
+    return label;
+  }
+
+  input(option) {
+    if (option.kind === "switch" || option.name === "method") {
+      const input = document.createElement("input");
+      input.type = "checkbox";
+      return input;
+    }
+    if (option.kind === "choice" || (option.kind === "file" && option.choices)) {
+      const input = document.createElement("select");
+      if (option.default === null) input.append(new Option(option.default_text ?? "", ""));
+      for (const choice of option.choices) input.append(new Option(choices[option.name]?.[choice] ?? choice, choice));
+      input.value = option.default ?? "";
+      return input;
+    }
+    const input = document.createElement("input");
+    const slider = SLIDERS[option.name];
+    if (slider) {
+      [input.min, input.max, input.step] = slider;
+      input.type = "range";
+      input.value = option.default ?? 1;
+    } else if (option.kind === "number") {
+      input.type = "number";
+      input.min = option.minimum;
+      if (option.maximum !== null) input.max = option.maximum;
+      input.step = option.whole ? 1 : "any";
+      if (option.default !== null) input.value = option.default;
+      else input.placeholder = option.default_text ?? "";
+    } else {
+      input.type = "text";
+      input.placeholder = option.default_text ?? option.default ?? "";
+    }
+    return input;
+  }
+
+  // Those that were changed, as the fields of a request.
+  values() {
+    const found = {};
+    for (const [name, { input, option }] of this.inputs) {
+      if (name === "method") {
+        if (input.checked) found.method = "one-pass";
+      } else if (input.type === "checkbox") {
+        if (input.checked !== option.default) found[name] = String(input.checked);
+      } else if (input.value !== "" && input.value !== String(option.default ?? (input.type === "range" ? 1 : ""))) {
+        found[name] = input.value;
+      }
+    }
+    return found;
+  }
+
+  set(values) {
+    for (const [name, { input, option }] of this.inputs) {
+      const value = values[name] ?? option.default;
+      if (name === "method") input.checked = value === "one-pass";
+      else if (input.type === "checkbox") input.checked = value === true || value === "true";
+      else input.value = value ?? (input.type === "range" ? 1 : "");
+      const output = input.parentElement.querySelector("output");
+      if (output) output.textContent = input.value;
+    }
+  }
+}

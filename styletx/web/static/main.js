@@ -1,0 +1,366 @@
+// The page: what is chosen, what is asked of the server, and what is shown.
+import { Brush } from "./brush.js";
+import { Options } from "./form.js";
+import * as http from "./http.js";
+import { Stage } from "./stage.js";
+import { fill, texts } from "./texts.js";
+
+const $ = (id) => document.getElementById(id);
+const SOON = 120; // ms after the last change until a preview is asked for
+const KEY = "styletx-job";
+
+fill();
+const stage = new Stage();
+const chosen = { photo: null, style: null, second: null, share: 0.5 };
+let job = null; // what is shown, or null for a preview
+let unfollow = null;
+let previewing = null;
+let soon = null;
+let mask = null; // what was sent of the brush
+
+const options = new Options($("main-options"), $("more-options"), () => changed());
+const brush = new Brush(stage, () => { mask = null; changed(); });
+
+function say(text) { $("status").textContent = text; }
+
+function warn(error) {
+  const text = typeof error === "string" ? error : error?.message;
+  $("message").textContent = text ?? "";
+  $("message").hidden = !text;
+}
+
+// What is chosen
+
+async function takePhoto(file) {
+  if (!file) return;
+  warn(null);
+  leave();
+  chosen.photo = null;
+  stage.photograph(URL.createObjectURL(file));
+  say(texts.sending);
+  try {
+    chosen.photo = await http.upload(file);
+    if (!file.type.startsWith("image/") || !stage.before.naturalWidth) stage.photograph(`/api/v1/uploads/${chosen.photo.id}/picture`);
+    say(texts.ready);
+  } catch (error) {
+    say("");
+    warn(error);
+  }
+  changed();
+}
+
+async function takeStyle(file) {
+  if (!file) return;
+  try {
+    const kept = await http.upload(file);
+    addStyle({ name: kept.id, label: kept.name, picture: `/api/v1/uploads/${kept.id}/picture` });
+    chooseStyle(kept.id);
+  } catch (error) {
+    warn(error);
+  }
+}
+
+// A bundled style is painted in one pass, and its painting by the optimisation.
+const paintings = new Map();
+const named = (style) => ($("option-method").checked ? style : paintings.get(style) ?? style);
+const unnamed = (style) => [...paintings].find(([, painting]) => painting === style)?.[0] ?? style;
+
+function addStyle({ name, label, picture, painting }) {
+  if (painting) paintings.set(name, painting);
+  const button = document.createElement("button");
+  button.type = "button";
+  button.dataset.style = name;
+  button.setAttribute("aria-pressed", "false");
+  button.draggable = true;
+  const image = document.createElement("img");
+  image.src = picture;
+  image.alt = "";
+  image.loading = "lazy";
+  const title = document.createElement("span");
+  title.textContent = label ?? name;
+  button.append(image, title);
+  button.addEventListener("click", () => chooseStyle(name));
+  button.addEventListener("dragstart", (event) => event.dataTransfer.setData("application/x-style", name));
+  $("gallery").append(button);
+  $("blend-with").append(new Option(label ?? name, name));
+}
+
+function chooseStyle(name) {
+  chosen.style = name;
+  for (const button of $("gallery").children) button.setAttribute("aria-pressed", String(button.dataset.style === name));
+  $("blend").hidden = false;
+  changed();
+}
+
+function blendControls() {
+  const first = document.createElement("label");
+  const select = document.createElement("select");
+  select.id = "blend-with";
+  select.append(new Option(texts.blendNone, ""));
+  first.append(Object.assign(document.createElement("span"), { textContent: texts.blend }), select);
+  const second = document.createElement("label");
+  const range = Object.assign(document.createElement("input"), { type: "range", min: 0.05, max: 0.95, step: 0.05, value: 0.5, id: "blend-share" });
+  const output = Object.assign(document.createElement("output"), { textContent: "0.5" });
+  second.append(Object.assign(document.createElement("span"), { textContent: texts.blendShare }), range, output);
+  second.hidden = true;
+  select.addEventListener("input", () => { chosen.second = select.value || null; second.hidden = !select.value; changed(); });
+  range.addEventListener("input", () => { chosen.share = Number(range.value); output.textContent = range.value; changed(); });
+  $("blend").append(first, second);
+  for (const place of [$("blend"), $("easel")]) {
+    place.addEventListener("dragover", (event) => { if (event.dataTransfer.types.includes("application/x-style")) event.preventDefault(); });
+    place.addEventListener("drop", (event) => {
+      const name = event.dataTransfer.getData("application/x-style");
+      if (!name) return;
+      event.preventDefault();
+      if (chosen.style === null) return chooseStyle(name);
+      select.value = name;
+      select.dispatchEvent(new Event("input"));
+    });
+  }
+}
+
+async function form() {
+  const found = new FormData();
+  found.append("content", chosen.photo.id);
+  found.append("style", named(chosen.style));
+  if (chosen.second) {
+    found.append("style", named(chosen.second));
+    if (brush.use !== "region-1") {
+      found.append("weight-0", (1 - chosen.share).toFixed(2));
+      found.append("weight-1", chosen.share.toFixed(2));
+    }
+  }
+  for (const [name, value] of Object.entries(options.values())) found.append(name, value);
+  const use = brush.use;
+  if (use && (use !== "region-1" || chosen.second)) {
+    if (use !== "keep") found.delete("strength");
+    mask ??= await http.upload(new File([await brush.blob()], "mask.png", { type: "image/png" }));
+    found.append(use, mask.id);
+  }
+  return found;
+}
+
+function changed() {
+  const isReady = chosen.photo !== null && chosen.style !== null;
+  $("paint").disabled = !isReady;
+  clearTimeout(soon);
+  if (isReady) soon = setTimeout(preview, SOON);
+}
+
+// What is shown
+
+async function preview() {
+  previewing?.abort();
+  const own = previewing = new AbortController();
+  if (job && ["waiting", "painting"].includes(job.state)) return;
+  leave();
+  warn(null);
+  say(texts.previewing);
+  try {
+    const picture = await http.blob("/api/v1/preview", { method: "POST", body: await form(), signal: own.signal });
+    if (own.signal.aborted || job) return;
+    await stage.painted(URL.createObjectURL(picture));
+    say(texts.preview);
+    $("paint").textContent = texts.paint;
+  } catch (error) {
+    if (error.name === "AbortError" || error.status === 409) return;
+    say("");
+    warn(error);
+  }
+}
+
+async function paint(event) {
+  event.preventDefault();
+  if (!chosen.photo || !chosen.style) return warn(chosen.photo ? texts.chooseStyle : texts.choosePhoto);
+  clearTimeout(soon);
+  previewing?.abort();
+  warn(null);
+  try {
+    watch(await http.post("/api/v1/jobs", await form()));
+  } catch (error) {
+    warn(error);
+  }
+}
+
+function watch(started) {
+  leave();
+  let shown = -1;
+  localStorage.setItem(KEY, started.id);
+  const tell = (told) => {
+    job = told;
+    const isOver = !["waiting", "painting"].includes(told.state);
+    $("bar").hidden = isOver;
+    $("progress").value = told.progress;
+    $("left").textContent = told.left === null ? "" : texts.left(told.left);
+    say({
+      waiting: () => texts.waiting(told.place),
+      painting: () => texts.painting(Math.round(told.progress * 100)),
+      done: () => texts.done(told.seconds),
+    }[told.state]?.() ?? texts[told.state]);
+    if (told.state === "failed") warn(told.error);
+    notes(told.notes);
+    const address = `/api/v1/jobs/${told.id}`;
+    if (told.pictures > 0 && told.pictures !== shown) {
+      shown = told.pictures;
+      stage.painted(`${address}/picture?n=${shown}`, told.has_result ? `${address}/result` : null);
+    }
+    for (const id of ["format", "save", "copy"]) $(id).disabled = !told.has_result;
+    $("command").disabled = false;
+    if (isOver) {
+      $("paint").textContent = texts.paintAgain;
+      listJobs();
+    }
+  };
+  unfollow = http.follow(started.id, tell, () => warn(texts.gone));
+  tell(started);
+  listJobs();
+}
+
+function leave() {
+  unfollow?.();
+  unfollow = null;
+  job = null;
+  $("bar").hidden = true;
+  notes([]);
+  for (const id of ["format", "save", "copy", "command", "zoom"]) $(id).disabled = true;
+}
+
+function notes(list) {
+  $("notes").replaceChildren(...list.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  $("notes").hidden = list.length === 0;
+}
+
+// What was painted before
+
+async function listJobs() {
+  let list;
+  try {
+    list = await http.json("/api/v1/jobs");
+  } catch {
+    return;
+  }
+  $("history").hidden = list.length === 0;
+  $("jobs").replaceChildren(...list.map(item));
+}
+
+function item(told) {
+  const line = document.createElement("li");
+  line.classList.toggle("current", told.id === job?.id);
+  const open = document.createElement("button");
+  open.type = "button";
+  open.className = "open";
+  open.setAttribute("aria-label", texts.openResult(told.name));
+  if (told.pictures) {
+    const image = document.createElement("img");
+    image.alt = "";
+    image.src = `/api/v1/jobs/${told.id}/picture?n=${told.pictures}`;
+    open.append(image);
+  }
+  open.addEventListener("click", () => { stage.photograph(`/api/v1/jobs/${told.id}/content`); watch(told); });
+  const about = document.createElement("p");
+  about.textContent = { done: texts.done(told.seconds), waiting: texts.waiting(told.place), painting: texts.painting(Math.round(told.progress * 100)) }[told.state] ?? texts[told.state];
+  const buttons = document.createElement("div");
+  buttons.className = "buttons";
+  const again = Object.assign(document.createElement("button"), { type: "button", textContent: texts.again });
+  again.setAttribute("aria-label", texts.useAgain(told.name));
+  again.addEventListener("click", () => useAgain(told));
+  const drop = Object.assign(document.createElement("button"), { type: "button", textContent: texts.remove });
+  drop.setAttribute("aria-label", texts.removeIt(told.name));
+  drop.addEventListener("click", async () => {
+    await http.remove(`/api/v1/jobs/${told.id}`).catch(warn);
+    if (job?.id === told.id) { leave(); stage.clear(); localStorage.removeItem(KEY); }
+    listJobs();
+  });
+  buttons.append(again, drop);
+  line.append(open, about, buttons);
+  return line;
+}
+
+function useAgain(told) {
+  options.set(told.asked.options);
+  const [style, second] = told.asked.styles.map(unnamed);
+  $("blend-with").value = second ?? "";
+  $("blend-with").dispatchEvent(new Event("input"));
+  if (!chosen.photo) {
+    chosen.photo = { id: told.asked.content, name: told.name };
+    stage.photograph(`/api/v1/jobs/${told.id}/content`);
+  }
+  if (style) chooseStyle(style);
+}
+
+// How all of it begins
+
+for (const [button, input, take] of [["choose", "file-photo", takePhoto], ["another", "file-photo", takePhoto], ["camera", "file-camera", takePhoto], ["own", "file-style", takeStyle]]) {
+  $(button).addEventListener("click", () => { $(input).onchange = (event) => { take(event.target.files[0]); event.target.value = ""; }; $(input).click(); });
+}
+const easel = $("easel");
+addEventListener("dragover", (event) => {
+  if (!event.dataTransfer.types.includes("Files")) return;
+  event.preventDefault();
+  easel.classList.add("over");
+});
+for (const end of ["dragleave", "drop"]) addEventListener(end, () => easel.classList.remove("over"));
+addEventListener("drop", (event) => {
+  if (!event.dataTransfer.files.length) return;
+  event.preventDefault();
+  (event.target.closest("#controls") ? takeStyle : takePhoto)(event.dataTransfer.files[0]);
+});
+addEventListener("paste", (event) => {
+  const file = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
+  if (file) takePhoto(file);
+});
+$("controls").addEventListener("submit", paint);
+$("stop").addEventListener("click", () => job && http.post(`/api/v1/jobs/${job.id}/stop`).catch(warn));
+$("save").addEventListener("click", () => {
+  const link = document.createElement("a");
+  link.href = `/api/v1/jobs/${job.id}/result?format=${$("format").value}`;
+  link.download = "";
+  link.click();
+});
+$("copy").addEventListener("click", async () => {
+  try {
+    await navigator.clipboard.write([new ClipboardItem({ "image/png": http.blob(`/api/v1/jobs/${job.id}/result`) })]);
+    say(texts.copied);
+  } catch (error) {
+    warn(error);
+  }
+});
+$("command").addEventListener("click", () => {
+  $("command-line").textContent = job.command;
+  $("command-sheet").showModal();
+});
+$("command-close").addEventListener("click", () => $("command-sheet").close());
+$("command-copy").addEventListener("click", async () => {
+  await navigator.clipboard.writeText($("command-line").textContent).catch(warn);
+  $("command-copy").textContent = texts.copied;
+});
+
+blendControls();
+try {
+  const [declared, styles] = await Promise.all([http.json("/api/v1/options"), http.json("/api/v1/styles")]);
+  options.build(declared);
+  styles.forEach(addStyle);
+  await listJobs();
+  const before = localStorage.getItem(KEY);
+  if (before) {
+    try {
+      const told = await http.json(`/api/v1/jobs/${before}`);
+      stage.photograph(`/api/v1/jobs/${told.id}/content`);
+      chosen.photo = { id: told.asked.content, name: told.name };
+      options.set(told.asked.options);
+      if (told.asked.styles[0]) {
+        chosen.style = unnamed(told.asked.styles[0]);
+        for (const button of $("gallery").children) button.setAttribute("aria-pressed", String(button.dataset.style === chosen.style));
+        $("blend").hidden = false;
+      }
+      $("paint").disabled = chosen.style === null;
+      watch(told);
+    } catch {
+      localStorage.removeItem(KEY);
+    }
+  }
+  if (!job) say(texts.ready);
+  document.documentElement.dataset.ready = "true";
+} catch (error) {
+  warn(error);
+}

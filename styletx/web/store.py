@@ -1,0 +1,117 @@
+"""The server's own folder. Names of files are ours; what people call them is text."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from styletx import images
+from styletx.errors import PictureError
+from styletx.feedforward import models
+
+KEPT = 60  # pictures that were sent, the latest used
+KEPT_BYTES = 2**30  # of them together
+LONGEST_NAME = 80  # characters
+BLOCK = 2**20
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A picture, a mask or a trained style that was sent.
+
+    Attributes:
+        id: by which requests name it: the beginning of the hash of its contents.
+        path: where it is.
+        name: what the sender calls it, without folders.
+        size: bytes.
+    """
+
+    id: str
+    path: Path
+    name: str
+    size: int
+
+
+class Store:
+    """What was sent, on disk in a folder of its own, which `close` removes.
+
+    Args:
+        max_pixels: of a picture, checked in its header before anything is decoded.
+        allow_models: whether trained styles may be sent, as safetensors.
+    """
+
+    def __init__(self, max_pixels: int, *, allow_models: bool) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="styletx-page-"))
+        self.max_pixels, self.allow_models = max_pixels, allow_models
+        self._uploads: OrderedDict[str, Upload] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, file: BinaryIO, name: str | None) -> Upload:
+        """Keep what was sent, if its contents are a picture.
+
+        Raises:
+            PictureError: they are not, whatever its name says.
+        """
+        label = shown_name(name)
+        descriptor, temporary = tempfile.mkstemp(dir=self.folder)
+        try:
+            digest, size = hashlib.sha256(), 0
+            with os.fdopen(descriptor, "wb") as kept:
+                while block := file.read(BLOCK):
+                    digest.update(block)
+                    size += kept.write(block)
+            suffix = self._suffix(Path(temporary), label)
+            upload = Upload(digest.hexdigest()[:32], self.folder / f"{digest.hexdigest()}{suffix}", label, size)
+            os.replace(temporary, upload.path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        with self._lock:
+            self._uploads[upload.id] = upload
+            self._uploads.move_to_end(upload.id)
+            self._forget()
+        return upload
+
+    def get(self, id: str) -> Upload | None:
+        """What was sent under an id, or None."""
+        with self._lock:
+            upload = self._uploads.get(id)
+            if upload is not None:
+                self._uploads.move_to_end(id)
+            return upload
+
+    def close(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _suffix(self, path: Path, label: str) -> str:
+        if self.allow_models and label.endswith(".safetensors"):
+            models.describe(path.rename(path.with_suffix(".safetensors")))
+            path.with_suffix(".safetensors").rename(path)
+            return ".safetensors"
+        try:
+            images.check(path, max_pixels=self.max_pixels)
+        except PictureError as error:
+            raise PictureError(str(error).replace(str(path), label).replace(path.name, label)) from None
+        return ""
+
+    def _forget(self) -> None:
+        while len(self._uploads) > 1 and (
+            len(self._uploads) > KEPT or sum(one.size for one in self._uploads.values()) > KEPT_BYTES
+        ):
+            _, upload = self._uploads.popitem(last=False)
+            upload.path.unlink(missing_ok=True)
+
+
+def shown_name(name: str | None) -> str:
+    """What a sender calls a file, without folders and without anything that is not to be seen."""
+    base = (name or "").replace("\\", "/").rpartition("/")[2]
+    text = "".join(letter for letter in base if letter.isprintable()).strip()
+    return text[-LONGEST_NAME:] or "picture"
