@@ -30,7 +30,7 @@ export class Options {
     for (const [group, rows] of groups) {
       const details = document.createElement("details");
       const summary = document.createElement("summary");
-      summary.textContent = group;
+      summary.textContent = texts.groups[group] ?? group;
       details.append(summary, ...rows);
       this.more.append(details);
     }

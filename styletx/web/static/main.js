@@ -256,7 +256,11 @@ function item(told) {
     image.src = `/api/v1/jobs/${told.id}/picture?n=${told.pictures}`;
     open.append(image);
   }
-  open.addEventListener("click", () => { stage.photograph(`/api/v1/jobs/${told.id}/content`); watch(told); });
+  open.addEventListener("click", () => {
+    stage.photograph(`/api/v1/jobs/${told.id}/content`);
+    watch(told);
+    $("stage").scrollIntoView({ block: "nearest" });
+  });
   const about = document.createElement("p");
   about.textContent = { done: texts.done(told.seconds), waiting: texts.waiting(told.place), painting: texts.painting(Math.round(told.progress * 100)) }[told.state] ?? texts[told.state];
   const buttons = document.createElement("div");
