@@ -136,3 +136,10 @@ def test_strength_may_be_a_mask(tmp_path: Path) -> None:
         load_stylizer("mosaic", strength=str(tmp_path / "mask.png"), keep=str(tmp_path / "rest.png"))
     with pytest.raises(PictureError, match=r"^nothing\.png: file not found"):
         load_stylizer("mosaic", strength="nothing.png")
+
+
+def test_what_is_translucent_far_and_wide_stays_so() -> None:
+    painted = images.resize(images.read(GLASS).pixels, (128, 192))
+    ramp = torch.linspace(0, 1, 192).expand(1, 1, 128, 192)
+    for alpha in (torch.full((1, 1, 128, 192), 0.5), torch.full((1, 1, 128, 192), 1 / 255), ramp.contiguous()):
+        assert torch.equal(details.outlined(alpha, painted), alpha)

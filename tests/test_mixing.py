@@ -460,3 +460,49 @@ def test_batches_take_regions(half: Path) -> None:
     # Another mask under the same name is another style.
     Image.new("L", (30, 20), 255).save("half.png")
     assert "were not made with these settings" in call(*words).output
+
+
+def test_a_picture_to_start_from_is_cropped_with_its_region() -> None:
+    mask = Image.new("L", (96, 64))
+    mask.paste(255, (40, 20, 56, 36))
+    mask.save("spot.png")
+    options: Any = SMALL | {"size": 192, "iterations": 1}
+    given, plain = (
+        stylize(COFFEE, [IMPASTO, Part(MOSAIC, region="spot.png")], init=init, **options).pixels
+        for init in (str(COFFEE), "content")
+    )
+    place = (..., slice(44, 68), slice(84, 108))
+    photo = images.resize(images.read(COFFEE).pixels, (128, 192))
+    light = [colors.light(one)[place].flatten() for one in (given, plain, photo)]
+    likeness = torch.corrcoef(torch.stack(light))
+    assert likeness[0, 2] > 0.7 * likeness[1, 2]
+
+
+def test_a_grey_region_is_painted_as_much_and_shown_less() -> None:
+    Image.new("L", (30, 20), 128).save("grey.png")
+    Image.new("L", (30, 20), 255).save("white.png")
+    ground = stylize(COFFEE, IMPASTO, **SMALL).pixels
+    grey, white = (
+        stylize(COFFEE, [IMPASTO, Part(MOSAIC, region=f"{name}.png")], **SMALL).pixels for name in ("grey", "white")
+    )
+    assert (ground + (grey - ground) * 255 / 128 - white).abs().mean() < 4 / 255
+
+
+def test_what_is_said_of_regions_and_strength(half: Path) -> None:
+    for words, message in [
+        (["--strength", "nan"], "--strength': 'nan' is not a finite number."),
+        (["--strength", "half"], "--strength': 'half' is neither a number nor a file."),
+        (["--strength", "2"], "--strength cannot be 2.0; it must be from 0 to 1"),
+        (["--regions", "half.png"], "'half.png' is not 'auto'; a mask is given by --region MASK=STYLE."),
+    ]:
+        result = call("run", str(COFFEE), "mosaic", *words, "--size", "96")
+        assert result.exit_code == 2 and message in result.output
+    with pytest.raises(OptionError, match="name of a mask"):
+        styletx.Options(strength="0.5")
+    nothing = load_stylizer(IMPASTO, match=0, regions="auto", **SMALL).notes
+    assert "Nothing is matched with the painting, so regions has no effect." in map(str, nothing)
+    (told,) = load_stylizer("mosaic", runtime="onnx", regions="auto", **SMALL).notes
+    assert str(told).endswith("so it ignores regions.")
+    Image.new("L", (32, 32), 255).save("square.png")
+    notes = load_stylizer("mosaic", strength="square.png", **SMALL).start(COFFEE).notes
+    assert any(str(note).startswith("The mask of the strength is 32×32 px") for note in notes)

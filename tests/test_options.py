@@ -189,8 +189,8 @@ def test_ends_of_a_range_belong_to_it(name: str) -> None:
 def test_what_is_no_number_is_refused(name: str) -> None:
     values: tuple[Any, ...] = (math.nan, math.inf, -math.inf, True, "many", "12", b"12", [1], {}, 1j)
     for value in values:
-        if name == "strength" and isinstance(value, str):
-            continue  # a mask
+        if name == "strength" and value == "many":
+            continue  # a mask's name
         assert name in refusal(**{name: value})
 
 

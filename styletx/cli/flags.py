@@ -107,9 +107,12 @@ class Share(Finite):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number, or the file's name."""
         try:
-            return super().convert(value, param, ctx)
-        except click.BadParameter:
+            float(value)
+        except ValueError:
+            if not os.path.exists(files.local(value)):
+                self.fail(f"{value!r} is neither a number nor a file.", param, ctx)
             return str(value)
+        return super().convert(value, param, ctx)
 
 
 class Choice(click.Choice[str]):
@@ -117,6 +120,8 @@ class Choice(click.Choice[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name."""
+        if param is not None and param.name == "regions" and value not in self.choices:
+            self.fail(f"{value!r} is not 'auto'; a mask is given by --region MASK=STYLE.", param, ctx)
         if value not in self.choices and (near := nearest(value, self.choices)):
             self.fail(f"{value!r} is not one of {', '.join(self.choices)}; did you mean {near!r}?", param, ctx)
         return super().convert(value, param, ctx)

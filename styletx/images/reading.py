@@ -100,7 +100,7 @@ def mask(source: Source, *, max_pixels: int = MAX_PIXELS) -> Tensor:
     light = picture.pixels.mean(1, keepdim=True)
     if picture.alpha is not None:
         light = light * picture.alpha if colors.is_grey(picture.pixels) else picture.alpha
-    if float(light.max()) < FAINT:
+    if float(light.max()) <= FAINT:
         raise PictureError(
             f"{shown(picture.name)} is black all over, so it selects nothing; paint white what it should select"
         )

@@ -102,9 +102,9 @@ def check(options: DataclassInstance) -> None:
         spec, value = one.metadata["spec"], getattr(options, one.name)
         if value is None and one.default is None:
             continue
-        if (one.name == "size" and value == "original") or (one.name == "strength" and isinstance(value, str)):
+        if (one.name == "size" and value == "original") or (one.name == "strength" and _is_name(value)):
             continue
-        if spec.choices and value not in spec.choices:
+        if spec.choices and not (isinstance(value, str) and value in spec.choices):
             raise OptionError(f"{field(one.name)} cannot be {told(value)}; choose one of {', '.join(spec.choices)}")
         if spec.minimum is not None:
             _check_number(one, spec, value)
@@ -115,6 +115,17 @@ def check(options: DataclassInstance) -> None:
             layer_weights(value)
 
 
+def _is_name(value: object) -> bool:
+    """Whether it is the name of a file, and no number that is written as text."""
+    if not isinstance(value, str) or not value.strip():
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return True
+    return False
+
+
 def _check_number(one: dataclasses.Field[Any], spec: Spec, value: Any) -> None:
     kinds = (int, float) if takes_fractions(one) else (int,)
     ends = f"at least {spec.minimum:g}" if spec.maximum is None else f"from {spec.minimum:g} to {spec.maximum:g}"
@@ -122,7 +133,7 @@ def _check_number(one: dataclasses.Field[Any], spec: Spec, value: Any) -> None:
     finite = isinstance(value, kinds) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if not finite:
         kind = "a number" if float in kinds else "a whole number"
-        other = " or 'original'" if one.name == "size" else ""
+        other = {"size": " or 'original'", "strength": ", or the name of a mask"}.get(one.name, "")
         raise OptionError(f"{field(one.name)} cannot be {told(value)}; it must be {kind} {ends}{other}")
     if value < (spec.minimum or 0) or (spec.maximum is not None and value > spec.maximum):
         raise OptionError(f"{field(one.name)} cannot be {told(value)}; it must be {ends}")

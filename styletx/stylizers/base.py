@@ -187,7 +187,8 @@ class Stylizer(abc.ABC):
             )
         notes = self.check(picture.name, size)
         if self.kept is not None:
-            notes = (*notes, *stretched(self.kept, size, "The mask of what to keep"))
+            what = "what to keep" if self.options.keep is not None else "the strength"
+            notes = (*notes, *stretched(self.kept, size, f"The mask of {what}"))
         if self.detail is not None:
             notes = (*notes, *stretched(self.detail, size, "The mask of details"))
         photo = images.resize(picture.pixels, size)
@@ -310,6 +311,7 @@ class Run:
         sha256: of the photograph's file; None if it came from none.
         region: how much each part of it counts for colours and style, `[1, 1, H, W]` from 0 to 1; None for all alike.
         whole: (H, W) of the picture that the photograph is a part of; None if it is all of it.
+        place: the rows and columns that it has there.
         faces: where they are, `[1, 1, h, w]` from 0 to 1; None if they are not asked for, or there are none.
         is_finished: whether it was iterated to its end.
         is_spent: whether `photo` was repainted in place, so that the run cannot start again.
@@ -328,6 +330,7 @@ class Run:
     sha256: str | None = None
     region: Tensor | None = None
     whole: tuple[int, int] | None = None
+    place: tuple[slice, slice] = (slice(None), slice(None))
     faces: Tensor | None = None
     is_finished: bool = field(default=False, init=False)
     is_spent: bool = field(default=False, init=False)

@@ -74,7 +74,9 @@ class BlendingStylizer(Stylizer):
                 region = shares[index - 1] if run.region is None else shares[index - 1] * run.region
                 if one.is_gradual and one.options.seamless is None:  # else it is quick, or meets itself at the edges
                     area = _around(region)
-                part = dataclasses.replace(part, photo=run.photo[area], region=region[area], whole=run.size)
+                part = dataclasses.replace(
+                    part, photo=run.photo[area], region=region[area], whole=run.size, place=area[1:]
+                )
             for step in one.paint(part):
                 shown = images.resize(step.pixels, part.size).cpu()
                 if index:

@@ -16,6 +16,7 @@ CROWD = 24  # px of a square in which edges are counted
 FEW, MANY = 0.2, 0.4  # share of its pixels: no text yet, and text
 OUTLINE = 1 / 100  # of the long side, on each side of an outline, in which strokes may end
 STRAY = 0.8  # how far within that a stroke moves the outline
+TRANSLUCENT, OUTLINED = 0.4, 0.8  # change of alpha that is no outline yet, and one
 CRISP = 6  # how many times as steep as that the outline is
 
 
@@ -66,8 +67,10 @@ def outlined(alpha: Tensor, painted: Tensor) -> Tensor:
     strokes = strokes / (2 * images.box_blur(strokes.square(), 4 * reach).sqrt()).clamp_min(1 / 255)
     moved = soft + STRAY * 2 * soft * (1 - soft) * strokes.clamp(-1, 1)
     kept = -F.max_pool2d(-alpha, 2 * reach + 1, 1, reach)
+    steep = F.max_pool2d(alpha, 2 * reach + 1, 1, reach) - kept  # little where a picture is translucent far and wide
     thin = (alpha - F.max_pool2d(kept, 2 * reach + 1, 1, reach)).clamp_min(0)
-    return ((moved - 0.5) * CRISP + 0.5).clamp(0, 1).maximum(thin)
+    found = ((moved - 0.5) * CRISP + 0.5).clamp(0, 1).maximum(thin)
+    return torch.lerp(alpha, found, _between(steep, TRANSLUCENT, OUTLINED))
 
 
 def _details(light: Tensor) -> Tensor:

@@ -105,8 +105,12 @@ class OptimizingStylizer(Stylizer):
         self.network = self.backbone.module.to(self.device, self.dtype).to(memory_format=torch.channels_last)
         changed = [field(name) for name in idle(options, OPTIMISATION)]
         unused = [Note(f"Only one pass uses {', '.join(changed)}; the optimisation ignores it.")] if changed else []
-        if options.rotations and not (self.match and options.style_weight):
-            unused += [Note(f"Nothing is matched with the painting, so {field('rotations')} has no effect.")]
+        if not (self.match and options.style_weight):
+            unused += [
+                Note(f"Nothing is matched with the painting, so {field(name)} has no effect.")
+                for name in ("rotations", "regions")
+                if getattr(options, name)
+            ]
         told = [note for one in pictures for note in (*one.notes, *enlarged(one, options.style_size))]
         self.notes = (*told, *self.backbone.notes, *unused)
         self.paintings = [
@@ -239,7 +243,7 @@ class OptimizingStylizer(Stylizer):
             style_layers,
             content_weight=options.content_weight or 0.0,
             # Its pull on a pixel of the region stays as it is beside content's and matching's.
-            style_weight=style_weight * more * (1.0 if region is None else float(region.mean())),
+            style_weight=style_weight * more * (1.0 if region is None else float(region.mean() / region.max())),
             tv_weight=options.tv_weight,
             moments=MOMENTS * self.match,
             region=region,
@@ -306,7 +310,8 @@ class OptimizingStylizer(Stylizer):
                 generator = torch.Generator().manual_seed(self.options.seed)
                 return torch.rand(1, 3, *coarsest, generator=generator).to(self.device)
             given = self.painting.pixels
-        return _framed(images.resize(given, run.size).to(self.device))
+        rows, columns = run.place
+        return _framed(images.resize(given, run.whole or run.size)[..., rows, columns].to(self.device))
 
     @cached_property
     def _bytes_per_pixel(self) -> tuple[float, float]:

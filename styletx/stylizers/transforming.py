@@ -215,7 +215,10 @@ def _notes(options: Options, painting: images.Picture | None, is_onnx: bool, own
         for name in ("style_size", "stroke_size"):
             if getattr(options, name) != getattr(Options, name):
                 yield Note(f"This style has strokes of one width, so it ignores {field(name)}.")
-    if changed := [field(name) for name in idle(options, ONE_PASS)]:
+    changed = [field(name) for name in idle(options, ONE_PASS)]
+    if painting is None and options.regions is not None:
+        changed.append(field("regions"))
+    if changed:
         who = "A trained style's look is fixed by its training, so it" if painting is None else "One pass"
         yield Note(f"{who} ignores {', '.join(changed)}.")
     if is_onnx and (options.compile or options.precision == "bfloat16"):
