@@ -6,6 +6,7 @@ import io
 import re
 import shutil
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,9 @@ def set_to(page: Any, name: str, value: object) -> None:
 
 
 def paint(page: Any) -> None:
+    count = page.locator("#jobs li").count()
     page.click("#paint")
+    expect(page.locator("#jobs li")).to_have_count(count + 1, timeout=SOON)
     expect(page.locator("#status")).to_contain_text("Done", timeout=LATER)
 
 
@@ -107,6 +110,12 @@ def test_a_photograph_is_painted_compared_and_saved(page: Any, tmp_path: Path) -
     expect(page.locator("#command-line")).to_contain_text("styletx run coffee.jpg")
     expect(page.locator("#command-line")).to_contain_text("--size 128 --stroke-size 2.0")
     page.keyboard.press("Escape")
+    expect(page.locator("#film")).to_be_hidden()
+    page.check("#timelapse")
+    paint(page)
+    with page.expect_download() as download:
+        page.click("#film")
+    assert download.value.suggested_filename == "coffee-styletx.mp4"
     assert not page.said
 
 
@@ -221,6 +230,11 @@ def test_nothing_overflows_and_everything_has_a_name(browser: Any, address: str,
         .filter((e) => !(e.getAttribute("aria-label") || e.labels?.length || e.textContent.trim())).map((e) => e.id)"""
     )
     assert not nameless
+    for group in page.locator("details").all():
+        group.evaluate("e => { e.open = true; }")
+    page.evaluate(resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
+    faults = page.evaluate("async () => (await axe.run()).violations.map((one) => [one.id, one.impact])")
+    assert not [one for one in faults if one[1] in ("serious", "critical")]
     assert not page.said
     context.close()
 

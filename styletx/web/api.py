@@ -68,6 +68,13 @@ def document() -> dict[str, Any]:
                 "parameters": one,
                 "get": _operation("The result", {"200": picture, **gone}, [format_]),
             },
+            "/api/v1/jobs/{id}/timelapse": {
+                "parameters": one,
+                "get": _operation(
+                    "A film of it",
+                    {"200": {"description": "MP4.", "content": {"video/mp4": {"schema": BINARY}}}, **gone},
+                ),
+            },
             "/api/v1/uploads": {
                 "post": _operation(
                     "Keep a picture, for forms that name it by its id",
@@ -104,6 +111,7 @@ def _schemas() -> dict[str, Any]:
     fields: dict[str, Any] = {
         "content": file,
         "style": {"type": "array", "items": style, "minItems": 1, "maxItems": forms.MOST_STYLES},
+        "timelapse": {"type": "boolean", "default": False, "description": "Whether a film of it is kept too."},
         "mask": file | {"description": "What is white in it is painted."},
     }
     for number in range(forms.MOST_STYLES):

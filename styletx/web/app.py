@@ -204,6 +204,15 @@ class Site:
             raise HTTPException(404, job.error or "it is not painted yet")
         return await self._result(job, request.query_params.get("format", "png"))
 
+    async def timelapse(self, request: Request) -> Response:
+        """A film of a job."""
+        job = self._job(request)
+        if job.timelapse is None:
+            raise HTTPException(404, "no film of it was asked for, or it is not painted yet")
+        return FileResponse(
+            job.timelapse, media_type="video/mp4", filename=f"{_plain(Path(job.task.name).stem)}-styletx.mp4"
+        )
+
     async def events(self, request: Request) -> Response:
         """A job's changes as server-sent events, each as JSON."""
         job = self._job(request)
@@ -247,6 +256,7 @@ class Site:
             "command": job.task.command,
             "asked": job.task.asked,
             "has_result": job.result is not None,
+            "has_timelapse": job.timelapse is not None,
         }
 
     async def _result(self, job: Job, format: str) -> Response:
@@ -254,14 +264,11 @@ class Site:
             raise HTTPException(400, f"there is no format {format[:20]!r}; choose one of {', '.join(TYPES)}")
         assert job.result is not None
         kind = TYPES[format]
-        name = f"{Path(job.task.name).stem or 'picture'}-styletx.{format}"
         try:
             body = await run_in_threadpool(_converted, job.result, kind)
         except PictureError:
             raise HTTPException(404, "the result was dropped") from None
-        disposition = (
-            f'attachment; filename="{"".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)}"'
-        )
+        disposition = f'attachment; filename="{_plain(Path(job.task.name).stem)}-styletx.{format}"'
         return Response(body, media_type=MEDIA[kind], headers={"Content-Disposition": disposition})
 
 
@@ -298,6 +305,7 @@ def application(site: Site, hosts: set[str], token: str | None) -> Starlette:
         route(f"{one}/picture", site.picture),
         route(f"{one}/content", site.content),
         route(f"{one}/result", site.result),
+        route(f"{one}/timelapse", site.timelapse),
     ]
     guard = Middleware(Guard, hosts=hosts, token=token, most_bytes=MOST_BYTES, most_bodies=MOST_BODIES)
     handlers: dict[Any, Any] = {
@@ -323,6 +331,11 @@ def _explained(request: Request, error: Exception) -> Response:
     assert isinstance(error, StyletxError)
     status = 503 if isinstance(error, MemoryLimitError) else 415 if isinstance(error, PictureError) else 422
     return problem(status, error.rendered(forms.label))
+
+
+def _plain(name: str) -> str:
+    """A name for a file that every system and header takes."""
+    return "".join(one if one.isascii() and (one.isalnum() or one in "-_.") else "_" for one in name) or "picture"
 
 
 @functools.lru_cache(maxsize=64)

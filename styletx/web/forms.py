@@ -84,7 +84,7 @@ def task(form: FormData, store: Store, base: Mapping[str, Any], command: Callabl
     Raises:
         StyletxError: something in it cannot work.
     """
-    known = {"content", "style", "mask", *offered()}
+    known = {"content", "style", "mask", "timelapse", *offered()}
     for name in form:
         if name not in known and not name.startswith(("weight-", "region-")):
             raise OptionError(f"{name!r} is not a field; {hint(name, sorted(known))}")
@@ -121,6 +121,7 @@ def task(form: FormData, store: Store, base: Mapping[str, Any], command: Callabl
         tuple(names),
         command(photograph.name, "+".join(named), shown),
         {"content": photograph.id, "styles": sent, "options": {name: shown[name] for name in chosen if name in shown}},
+        _switch("timelapse", form.get("timelapse", "")),
     )
 
 
@@ -173,14 +174,18 @@ def _value(name: str, given: str | UploadFile, store: Store) -> tuple[Any, Any]:
         raise OptionError(f"{label(name)} cannot be a file")
     value: Any = given
     if isinstance(default, bool):
-        if given.lower() not in TRUE + FALSE:
-            raise OptionError(f"{label(name)} cannot be {given[:40]!r}; it must be true or false")
-        value = given.lower() in TRUE
+        value = _switch(name, given)
     elif spec.minimum is not None and given != "original":
         value = _number(given, label(name))
         if not takes_fractions(Options.__dataclass_fields__[name]) and value == int(value):
             value = int(value)
     return value, value
+
+
+def _switch(name: str, given: str | UploadFile) -> bool:
+    if not isinstance(given, str) or given.lower() not in TRUE + FALSE:
+        raise OptionError(f"{label(name)} cannot be {str(given)[:40]!r}; it must be true or false")
+    return given.lower() in TRUE
 
 
 def _number(text: str, what: str) -> float:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from styletx import images
 from styletx.errors import StyletxError
+from styletx.films.timelapse import Timelapse
 from styletx.options import Options
 from styletx.stylizers import Part, Run, Stylizer, before_finishing, finishing, load_stylizer
 
@@ -51,6 +52,7 @@ class Task:
         names: what their owner calls the parts.
         command: the command line that repeats it, with the owner's names.
         asked: content, styles and options as they were asked for, by which a page asks again.
+        has_timelapse: whether a film of it is kept too.
     """
 
     content: Path
@@ -60,6 +62,7 @@ class Task:
     names: tuple[str, ...]
     command: str
     asked: dict[str, Any] = field(default_factory=dict, compare=False)
+    has_timelapse: bool = False
 
 
 @dataclass(eq=False)
@@ -80,6 +83,7 @@ class Job:
         error: what went wrong.
         seconds: that painting took.
         result: the file of the result, once there is one.
+        timelapse: that of the film, likewise.
     """
 
     task: Task
@@ -95,6 +99,7 @@ class Job:
     error: str | None = None
     seconds: float = 0.0
     result: Path | None = None
+    timelapse: Path | None = None
     changed: float = field(default_factory=time.monotonic)
     asked: str | None = None  # STOPPED or CANCELLED, while it is painted
     version: int = 0
@@ -105,6 +110,12 @@ class Job:
     def is_over(self) -> bool:
         """Whether nothing changes any more."""
         return self.state not in (WAITING, PAINTING)
+
+    def drop(self) -> None:
+        """Remove its files."""
+        for path in (self.result, self.timelapse):
+            if path is not None:
+                path.unlink(missing_ok=True)
 
     def tell(self) -> None:
         """Wake whoever follows it; from any thread."""
@@ -208,8 +219,8 @@ class Queue:
         self.stop(job, CANCELLED)
         with self._condition:
             self.jobs.pop(job.id, None)
-        if job.is_over and job.result is not None:
-            job.result.unlink(missing_ok=True)
+        if job.is_over:
+            job.drop()
 
     def close(self, seconds: float) -> None:
         """End all of it; what is painted gets so many seconds."""
@@ -231,8 +242,7 @@ class Queue:
         for index, job in enumerate(reversed(over), 1):
             if index >= KEPT or now - job.changed > OLDEST:
                 del self.jobs[job.id]
-                if job.result is not None:
-                    job.result.unlink(missing_ok=True)
+                job.drop()
 
     def _work(self) -> None:
         while True:
@@ -272,7 +282,10 @@ class Queue:
             run = self._start(job.task)
             job.size, job.notes = (run.size[1], run.size[0]), self._notes(run)
             latest = 0.0
+            film = Timelapse(run.size) if job.task.has_timelapse and run.stylizer.is_gradual else None
             for step in run:
+                if film is not None:
+                    film.add(step.pixels)
                 job.progress, job.losses = step.progress, step.losses
                 job.seconds = time.monotonic() - began
                 job.left = job.seconds * (1 / step.progress - 1) if step.progress > 0.02 else None
@@ -290,6 +303,10 @@ class Queue:
                 result = run.result
                 place = self.folder / f"{job.id}.png"
                 result.save(place)
+                if film is not None:
+                    film.add(result.pixels)
+                    film.save(place.with_suffix(".mp4"))
+                    job.timelapse = place.with_suffix(".mp4")
                 job.result, job.shown = place, _jpeg(result.pixels)
                 job.pictures += 1
                 job.progress, job.left = (1.0 if run.is_finished else job.progress), None
@@ -302,8 +319,8 @@ class Queue:
         job.seconds = time.monotonic() - began
         with self._condition:
             is_forgotten = job.id not in self.jobs
-        if is_forgotten and job.result is not None:
-            job.result.unlink(missing_ok=True)
+        if is_forgotten:
+            job.drop()
         job.tell()
 
     def _start(self, task: Task) -> Run:

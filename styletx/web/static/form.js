@@ -2,11 +2,13 @@
 import { choices, labels, texts } from "./texts.js";
 
 const MAIN = ["method", "stroke_size", "match", "colors", "strength", "size"];
-const SKIPPED = ["keep", "palette", "init"]; // files that the page gives in other ways
+const SKIPPED = ["keep"]; // which the brush gives
 const SLIDERS = { stroke_size: [0.25, 4, 0.05], match: [0, 1, 0.05], strength: [0, 1, 0.05], keep_faces: [0, 1, 0.05] };
 
 export class Options {
-  constructor(main, more, changed) {
+  // `send` uploads a file, `changed` is called with a name.
+  constructor(main, more, send, changed) {
+    this.send = send;
     this.main = main;
     this.more = more;
     this.changed = changed;
@@ -59,7 +61,7 @@ export class Options {
     input.setAttribute("aria-describedby", help.id);
     if (!MAIN.includes(option.name)) label.append(help);
     else { label.title = option.text; input.removeAttribute("aria-describedby"); }
-    input.addEventListener("input", () => this.changed(option.name));
+    if (input.type !== "file") input.addEventListener("input", () => this.changed(option.name));
     this.inputs.set(option.name, { input, option });
     return label;
   }
@@ -78,6 +80,16 @@ export class Options {
       return input;
     }
     const input = document.createElement("input");
+    if (option.kind === "file" && !SLIDERS[option.name]) {
+      input.type = "file";
+      input.accept = "image/*";
+      input.addEventListener("change", async () => {
+        delete input.dataset.id;
+        if (input.files[0]) input.dataset.id = (await this.send(input.files[0]))?.id ?? "";
+        this.changed(option.name);
+      });
+      return input;
+    }
     const slider = SLIDERS[option.name];
     if (slider) {
       [input.min, input.max, input.step] = slider;
@@ -103,6 +115,8 @@ export class Options {
     for (const [name, { input, option }] of this.inputs) {
       if (name === "method") {
         if (input.checked) found.method = "one-pass";
+      } else if (input.type === "file") {
+        if (input.dataset.id) found[name] = input.dataset.id;
       } else if (input.type === "checkbox") {
         if (input.checked !== option.default) found[name] = String(input.checked);
       } else if (input.value !== "" && input.value !== String(option.default ?? (input.type === "range" ? 1 : ""))) {
@@ -116,6 +130,7 @@ export class Options {
     for (const [name, { input, option }] of this.inputs) {
       const value = values[name] ?? option.default;
       if (name === "method") input.checked = value === "one-pass";
+      else if (input.type === "file") { input.value = ""; delete input.dataset.id; }
       else if (input.type === "checkbox") input.checked = value === true || value === "true";
       else input.value = value ?? (input.type === "range" ? 1 : "");
       const output = input.parentElement.querySelector("output");

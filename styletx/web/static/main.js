@@ -18,7 +18,7 @@ let previewing = null;
 let soon = null;
 let mask = null; // what was sent of the brush
 
-const options = new Options($("main-options"), $("more-options"), () => changed());
+const options = new Options($("main-options"), $("more-options"), (file) => http.upload(file).catch(warn), () => changed());
 const brush = new Brush(stage, () => { mask = null; changed(); });
 
 function say(text) { $("status").textContent = text; }
@@ -131,6 +131,7 @@ async function form() {
     }
   }
   for (const [name, value] of Object.entries(options.values())) found.append(name, value);
+  if ($("timelapse").checked) found.append("timelapse", "true");
   const use = brush.use;
   if (use && (use !== "region-1" || chosen.second)) {
     if (use !== "keep") found.delete("strength");
@@ -206,6 +207,7 @@ function watch(started) {
     }
     for (const id of ["format", "save", "copy"]) $(id).disabled = !told.has_result;
     $("command").disabled = false;
+    $("film").hidden = !told.has_timelapse;
     if (isOver) {
       $("paint").textContent = texts.paintAgain;
       listJobs();
@@ -220,7 +222,7 @@ function leave() {
   unfollow?.();
   unfollow = null;
   job = null;
-  $("bar").hidden = true;
+  $("bar").hidden = $("film").hidden = true;
   notes([]);
   for (const id of ["format", "save", "copy", "command", "zoom"]) $(id).disabled = true;
 }
@@ -318,6 +320,12 @@ $("stop").addEventListener("click", () => job && http.post(`/api/v1/jobs/${job.i
 $("save").addEventListener("click", () => {
   const link = document.createElement("a");
   link.href = `/api/v1/jobs/${job.id}/result?format=${$("format").value}`;
+  link.download = "";
+  link.click();
+});
+$("film").addEventListener("click", () => {
+  const link = document.createElement("a");
+  link.href = `/api/v1/jobs/${job.id}/timelapse`;
   link.download = "";
   link.click();
 });

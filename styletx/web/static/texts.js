@@ -31,6 +31,8 @@ export const texts = {
   blendNone: "nothing",
   blendShare: "Share of it",
   method: "In one pass, which takes seconds",
+  timelapse: "Also keep a film of it",
+  film: "Film",
   brush: "Mask",
   brushUse: "What is marked",
   brushUses: { "": "is not used", mask: "is all that is painted", keep: "stays photograph", "region-1": "gets the second style" },
@@ -61,7 +63,7 @@ export const texts = {
   choosePhoto: "Choose a photograph first",
   chooseStyle: "Choose a style first",
   openResult: (name) => `Show ${name}`,
-  useAgain: (name) => `Use the settings of ${name} again`,
+  useAgain: (name) => `Use again: the settings of ${name}`,
   removeIt: (name) => `Remove ${name}`,
   default: (value) => `${value}, unless another is given`,
 };
