@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import io
 import json
 import re
+import sys
 import threading
+import types
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +41,7 @@ from styletx.stylizers import (
     before_finishing,
     finishing,
     load_stylizer,
+    notebook,
     optimizing,
 )
 
@@ -989,3 +993,25 @@ def test_a_stylizer_finishes_by_other_options_as_a_new_one_does() -> None:
         wanted = load_stylizer("mosaic", second)(photo)
         assert torch.equal(found.pixels, wanted.pixels) and found.metadata == wanted.metadata
     assert before_finishing(dataclasses.replace(first, colors="luminance")) != before_finishing(first)
+
+
+def test_a_notebook_shows_how_a_picture_gets_finer(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    cell = types.SimpleNamespace(update=shown.append)
+    display: Any = types.ModuleType("IPython.display")
+
+    def displayed(first: str, display_id: bool) -> Any:
+        shown.append(first)
+        return cell
+
+    display.HTML, display.display = str, displayed
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    monkeypatch.setattr(notebook, "BETWEEN", 0)
+    photo = Path(__file__).resolve().parents[1] / "assets/content/cat.jpg"
+    run = load_stylizer(photo, size=64, iterations=2, device="cpu").start(photo)
+    result = run.show()
+    assert torch.equal(result.pixels, run.result.pixels) and len(shown) >= 4
+    assert shown[0].startswith("<progress") and "<progress" in shown[1] and "<progress" not in shown[-1]
+    data = re.search("base64,([^']+)", shown[-1])
+    assert data is not None and Image.open(io.BytesIO(base64.b64decode(data[1]))).size == result.image.size

@@ -24,7 +24,7 @@ from styletx.errors import OptionError
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import Options, paths
-from styletx.stylizers import details, faces, seams
+from styletx.stylizers import details, faces, notebook, seams
 from styletx.stylizers.finishing import finish
 
 ALIKE = 0.02  # how far the shapes of photograph and mask may differ, as a share
@@ -380,6 +380,14 @@ class Run:
         if self.faces is not None:
             maps.append(self.faces * options.keep_faces)
         return None if not maps else torch.stack([images.resize(one, self.size) for one in maps]).amax(0)
+
+    def show(self) -> Result:
+        """Paint to the end, and show the picture in a notebook's cell while it gets finer.
+
+        Raises:
+            ImportError: there is no IPython.
+        """
+        return notebook.show(self)
 
     @property
     def stopped(self) -> str | None:
