@@ -416,6 +416,9 @@ def test_the_store_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = [store.add(io.BytesIO(photo(32 + side)), "a.png") for side in range(5)]
     assert [store.get(one.id) is not None for one in kept] == [False, False, True, True, True]
     assert len(list(store.folder.iterdir())) == 3
+    store.used = lambda: {str(kept[2].path)}  # a job needs it
+    store.add(io.BytesIO(photo(40)), "b.png")
+    assert [store.get(one.id) is not None for one in kept[2:]] == [True, False, True]
     again = store.add(io.BytesIO(photo(34)), "other.png")
     assert again.id == kept[2].id and len(list(store.folder.iterdir())) == 3
     store.close()

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import anyio
+import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -44,6 +46,9 @@ TYPES = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP", "tif": "TI
 MEDIA = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "TIFF": "image/tiff"}
 
 
+_DECODING = anyio.CapacityLimiter(2)
+
+
 class Site:
     """What the answers share: the queue, what was sent, and what the server was started with.
 
@@ -56,6 +61,7 @@ class Site:
     def __init__(self, command: Callable[..., str], base: Mapping[str, Any], *, allow_models: bool) -> None:
         self.store = Store(MOST_PIXELS, allow_models=allow_models)
         self.queue = Queue(self.store.folder, lambda error: error.rendered(forms.label))
+        self.store.used = self.queue.used
         self.command = command
         self.base = {**base, "offline": True, "max_pixels": MOST_PIXELS}
 
@@ -106,7 +112,7 @@ class Site:
         name = request.path_params["name"]
         if name not in models.bundled():
             raise HTTPException(404, "there is no such style")
-        picture = await run_in_threadpool(_gallery, name)
+        picture = await decoded(_gallery, name)
         return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
     async def upload(self, request: Request) -> Response:
@@ -125,7 +131,7 @@ class Site:
         kept = self.store.get(request.path_params["id"])
         if kept is None or kept.path.suffix:
             raise HTTPException(404, "no picture has this id; it may have been dropped")
-        picture = await run_in_threadpool(_screen, kept.path)
+        picture = await decoded(_screen, kept.path)
         return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
     async def preview(self, request: Request) -> Response:
@@ -195,7 +201,7 @@ class Site:
         job = self._job(request)
         if not job.task.content.exists():
             raise HTTPException(404, "the photograph was dropped")
-        return Response(await run_in_threadpool(_screen, job.task.content), media_type="image/png")
+        return Response(await decoded(_screen, job.task.content), media_type="image/png")
 
     async def result(self, request: Request) -> Response:
         """A job's result as a file."""
@@ -265,7 +271,7 @@ class Site:
         assert job.result is not None
         kind = TYPES[format]
         try:
-            body = await run_in_threadpool(_converted, job.result, kind)
+            body = await decoded(_converted, job.result, kind)
         except PictureError:
             raise HTTPException(404, "the result was dropped") from None
         disposition = f'attachment; filename="{_plain(Path(job.task.name).stem)}-styletx.{format}"'
@@ -331,6 +337,11 @@ def _explained(request: Request, error: Exception) -> Response:
     assert isinstance(error, StyletxError)
     status = 503 if isinstance(error, MemoryLimitError) else 415 if isinstance(error, PictureError) else 422
     return problem(status, error.rendered(forms.label))
+
+
+async def decoded(function: Callable[..., bytes], *arguments: Any) -> bytes:
+    """Call what decodes a picture, in a thread; few at once, as a large one takes much memory."""
+    return await anyio.to_thread.run_sync(function, *arguments, limiter=_DECODING)
 
 
 def _plain(name: str) -> str:

@@ -22,7 +22,7 @@ from torch import Tensor
 from styletx import images
 from styletx.errors import StyletxError
 from styletx.films.timelapse import Timelapse
-from styletx.options import Options
+from styletx.options import Options, paths
 from styletx.stylizers import Part, Run, Stylizer, before_finishing, finishing, load_stylizer
 
 KEPT = 30  # pictures that are painted, the latest
@@ -63,6 +63,15 @@ class Task:
     command: str
     asked: dict[str, Any] = field(default_factory=dict, compare=False)
     has_timelapse: bool = False
+
+    @property
+    def files(self) -> set[str]:
+        """All that is read for it."""
+        return {
+            str(self.content),
+            *(str(one) for part in self.parts for one in part.sources),
+            *paths(vars(self.options)).values(),
+        }
 
 
 @dataclass(eq=False)
@@ -197,6 +206,11 @@ class Queue:
             self._condition.notify()
         return future
 
+    def used(self) -> set[str]:
+        """The files that jobs still need."""
+        with self._condition:
+            return {file for job in self.jobs.values() if not job.is_over for file in job.task.files}
+
     def place(self, job: Job) -> int:
         """How many pictures are painted before it."""
         with self._condition:
@@ -245,13 +259,16 @@ class Queue:
                 job.drop()
 
     def _work(self) -> None:
+        job: Job | None = None
         while True:
             with self._condition:
                 while not (self._is_closed or self._waiting or self._preview):
                     self._condition.wait()
                 if self._is_closed:
                     return
-                job = None if self._preview else self._waiting.popleft()
+                # A preview goes before what waits, but not twice in a row.
+                is_preview = self._preview is not None and (job is not None or not self._waiting)
+                job = None if is_preview else self._waiting.popleft()
                 if job is not None:
                     job.state = PAINTING
             if job is None:

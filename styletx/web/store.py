@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -50,6 +51,7 @@ class Store:
     def __init__(self, max_pixels: int, *, allow_models: bool) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="styletx-page-"))
         self.max_pixels, self.allow_models = max_pixels, allow_models
+        self.used: Callable[[], set[str]] = set  # the files that are still needed, which are not dropped
         self._uploads: OrderedDict[str, Upload] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -103,11 +105,15 @@ class Store:
         return ""
 
     def _forget(self) -> None:
-        while len(self._uploads) > 1 and (
-            len(self._uploads) > KEPT or sum(one.size for one in self._uploads.values()) > KEPT_BYTES
-        ):
-            _, upload = self._uploads.popitem(last=False)
-            upload.path.unlink(missing_ok=True)
+        used, (*others, _) = self.used(), self._uploads.values()
+        size = sum(upload.size for upload in self._uploads.values())
+        for upload in others:  # the oldest first
+            if len(self._uploads) <= KEPT and size <= KEPT_BYTES:
+                return
+            if str(upload.path) not in used:
+                size -= upload.size
+                del self._uploads[upload.id]
+                upload.path.unlink(missing_ok=True)
 
 
 def shown_name(name: str | None) -> str:
