@@ -26,7 +26,7 @@ from starlette.testclient import TestClient
 from styletx import images
 from styletx.cli import flags
 from styletx.web import app as application
-from styletx.web import forms, guard, jobs
+from styletx.web import forms, guard, queueing
 from styletx.web.app import Site
 from styletx.web.store import Store, shown_name
 
@@ -403,7 +403,7 @@ def test_a_body_has_limits(client: TestClient, site: Site) -> None:
 
 
 def test_so_many_may_wait_and_no_more(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "MOST_WAITING", 2)
+    monkeypatch.setattr(queueing, "MOST_WAITING", 2)
     answers = [client.post("/api/v1/jobs", files=sent(), data=LONG) for _ in range(6)]
     assert [one.status_code for one in answers].count(202) in (2, 3)
     assert refused(answers[-1], 429) == "so many pictures wait; try again later"

@@ -39,6 +39,15 @@ def mixed(photographs: torch.Tensor, made: torch.Tensor, mask: torch.Tensor | No
     return torch.lerp(before.cpu().movedim(1, -1), made, share.movedim(1, -1))
 
 
+def repainted(
+    photographs: torch.Tensor, paintings: torch.Tensor, mask: torch.Tensor | None, **options: object
+) -> io.NodeOutput:
+    """What both nodes do, with options of `styletx.Options`."""
+    with torch.inference_mode(False), torch.enable_grad():
+        stylizer = styletx.load_stylizer(paintings[0][..., :3].movedim(-1, 0), offline=True, **options)
+        return io.NodeOutput(mixed(photographs, painted(stylizer, photographs), mask))
+
+
 def inputs(*more: io.Input) -> list[io.Input]:
     """The inputs of both nodes, with those of one."""
     return [
@@ -77,10 +86,7 @@ class Stylize(io.ComfyNode):
         cls, photograph: torch.Tensor, painting: torch.Tensor, mask: torch.Tensor | None = None, **options: object
     ) -> io.NodeOutput:
         """Paint."""
-        with torch.inference_mode(False), torch.enable_grad():
-            stylizer = styletx.load_stylizer(painting[0][..., :3].movedim(-1, 0), offline=True, **options)
-            made = painted(stylizer, photograph)
-        return io.NodeOutput(mixed(photograph, made, mask))
+        return repainted(photograph, painting, mask, **options)
 
 
 class StylizeOnePass(io.ComfyNode):
@@ -103,10 +109,7 @@ class StylizeOnePass(io.ComfyNode):
         cls, photograph: torch.Tensor, painting: torch.Tensor, mask: torch.Tensor | None = None, **options: object
     ) -> io.NodeOutput:
         """Paint."""
-        with torch.inference_mode(False), torch.enable_grad():
-            stylizer = styletx.load_stylizer(painting[0][..., :3].movedim(-1, 0), method="one-pass", **options)
-            made = painted(stylizer, photograph)
-        return io.NodeOutput(mixed(photograph, made, mask))
+        return repainted(photograph, painting, mask, method="one-pass", **options)
 
 
 class Styletx(ComfyExtension):

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import anyio
-import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -23,15 +19,16 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from styletx import __version__, images
+from styletx import __version__
 from styletx.errors import MemoryLimitError, PictureError, StyletxError
 from styletx.feedforward import models
 from styletx.options import Options
 from styletx.stylizers import Part
-from styletx.web import api, forms, jobs
+from styletx.web import api, forms, jobs, pictures
 from styletx.web.guard import Guard, TooLarge, TooSlow
-from styletx.web.jobs import Job, Queue
+from styletx.web.jobs import Job
 from styletx.web.problems import problem
+from styletx.web.queueing import Full, Queue
 from styletx.web.store import Store
 
 STATIC = Path(__file__).parent / "static"
@@ -41,12 +38,6 @@ MOST_PIXELS = 50_000_000  # of a picture
 MOST_FIELDS = 80
 BEAT = 10.0  # seconds between two signs of life of a stream of events
 PREVIEW = {"size": 256, "method": "one-pass"}
-GALLERY = 240  # px of a painting in the gallery
-TYPES = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP", "tif": "TIFF", "tiff": "TIFF"}
-MEDIA = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "TIFF": "image/tiff"}
-
-
-_DECODING = anyio.CapacityLimiter(2)
 
 
 class Site:
@@ -112,7 +103,7 @@ class Site:
         name = request.path_params["name"]
         if name not in models.bundled():
             raise HTTPException(404, "there is no such style")
-        picture = await decoded(_gallery, name)
+        picture = await pictures.decoded(pictures.gallery, name)
         return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
     async def upload(self, request: Request) -> Response:
@@ -131,7 +122,7 @@ class Site:
         kept = self.store.get(request.path_params["id"])
         if kept is None or kept.path.suffix:
             raise HTTPException(404, "no picture has this id; it may have been dropped")
-        picture = await decoded(_screen, kept.path)
+        picture = await pictures.decoded(pictures.screen, kept.path)
         return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
     async def preview(self, request: Request) -> Response:
@@ -201,7 +192,7 @@ class Site:
         job = self._job(request)
         if not job.task.content.exists():
             raise HTTPException(404, "the photograph was dropped")
-        return Response(await decoded(_screen, job.task.content), media_type="image/png")
+        return Response(await pictures.decoded(pictures.screen, job.task.content), media_type="image/png")
 
     async def result(self, request: Request) -> Response:
         """A job's result as a file."""
@@ -216,7 +207,7 @@ class Site:
         if job.timelapse is None:
             raise HTTPException(404, "no film of it was asked for, or it is not painted yet")
         return FileResponse(
-            job.timelapse, media_type="video/mp4", filename=f"{_plain(Path(job.task.name).stem)}-styletx.mp4"
+            job.timelapse, media_type="video/mp4", filename=f"{pictures.plain(Path(job.task.name).stem)}-styletx.mp4"
         )
 
     async def events(self, request: Request) -> Response:
@@ -266,16 +257,16 @@ class Site:
         }
 
     async def _result(self, job: Job, format: str) -> Response:
-        if format not in TYPES:
-            raise HTTPException(400, f"there is no format {format[:20]!r}; choose one of {', '.join(TYPES)}")
+        if format not in pictures.TYPES:
+            raise HTTPException(400, f"there is no format {format[:20]!r}; choose one of {', '.join(pictures.TYPES)}")
         assert job.result is not None
-        kind = TYPES[format]
+        kind = pictures.TYPES[format]
         try:
-            body = await decoded(_converted, job.result, kind)
+            body = await pictures.decoded(pictures.converted, job.result, kind)
         except PictureError:
             raise HTTPException(404, "the result was dropped") from None
-        disposition = f'attachment; filename="{_plain(Path(job.task.name).stem)}-styletx.{format}"'
-        return Response(body, media_type=MEDIA[kind], headers={"Content-Disposition": disposition})
+        disposition = f'attachment; filename="{pictures.plain(Path(job.task.name).stem)}-styletx.{format}"'
+        return Response(body, media_type=pictures.MEDIA[kind], headers={"Content-Disposition": disposition})
 
 
 def application(site: Site, hosts: set[str], token: str | None) -> Starlette:
@@ -317,7 +308,7 @@ def application(site: Site, hosts: set[str], token: str | None) -> Starlette:
     handlers: dict[Any, Any] = {
         HTTPException: _refused,
         StyletxError: _explained,
-        jobs.Full: lambda *_: problem(429, "so many pictures wait; try again later", {"Retry-After": "30"}),
+        Full: lambda *_: problem(429, "so many pictures wait; try again later", {"Retry-After": "30"}),
         TooLarge: lambda *_: problem(413, f"the body has more than {MOST_BYTES:,} bytes", {"Connection": "close"}),
         TooSlow: lambda *_: problem(408, "the body did not come in time", {"Connection": "close"}),
         ClientDisconnect: lambda *_: Response(status_code=400),
@@ -337,55 +328,3 @@ def _explained(request: Request, error: Exception) -> Response:
     assert isinstance(error, StyletxError)
     status = 503 if isinstance(error, MemoryLimitError) else 415 if isinstance(error, PictureError) else 422
     return problem(status, error.rendered(forms.label))
-
-
-async def decoded(function: Callable[..., bytes], *arguments: Any) -> bytes:
-    """Call what decodes a picture, in a thread; few at once, as a large one takes much memory."""
-    return await anyio.to_thread.run_sync(function, *arguments, limiter=_DECODING)
-
-
-def _plain(name: str) -> str:
-    """A name for a file that every system and header takes."""
-    return "".join(one if one.isascii() and (one.isalnum() or one in "-_.") else "_" for one in name) or "picture"
-
-
-@functools.lru_cache(maxsize=64)
-def _gallery(name: str) -> bytes:
-    path = models.painting(models.bundled()[name])
-    assert path is not None
-    return _shrunk(path, GALLERY, "JPEG")
-
-
-def _screen(path: Path) -> bytes:
-    return _shrunk(path, jobs.SCREEN, "PNG")
-
-
-def _shrunk(path: Path, side: int, format: str) -> bytes:
-    picture = images.read(path)
-    size = (picture.pixels.shape[-2], picture.pixels.shape[-1])
-    to = images.fit(size, min(side, max(size)))
-    alpha = None if picture.alpha is None else images.resize(picture.alpha, to)
-    stream = io.BytesIO()
-    images.to_pil(images.resize(picture.pixels, to), alpha if format == "PNG" else None).save(stream, format)
-    return stream.getvalue()
-
-
-def _converted(path: Path, format: str) -> bytes:
-    if format == "PNG":
-        try:
-            return path.read_bytes()
-        except OSError:
-            raise PictureError("the result is gone") from None
-    picture, metadata = images.read(path), images.read_metadata(path)
-    stream: BinaryIO = io.BytesIO()
-    images.write(
-        stream,
-        picture.pixels,
-        alpha=picture.alpha,
-        metadata=metadata,
-        exif=picture.exif,
-        bits=picture.bits if format == "TIFF" else 8,
-        format=format,
-    )
-    stream.seek(0)
-    return stream.read()

@@ -1,0 +1,239 @@
+"""The queue: one picture is painted at a time, the others wait where they can be seen, and the latest are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+import time
+import traceback
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from styletx import images
+from styletx.errors import StyletxError
+from styletx.films.timelapse import Timelapse
+from styletx.stylizers import Part, Run, Stylizer, before_finishing, finishing, load_stylizer
+from styletx.web import pictures
+from styletx.web.jobs import CANCELLED, DONE, FAILED, PAINTING, STOPPED, Job, Task
+
+KEPT = 30  # pictures that are painted, the latest
+OLDEST = 6 * 3600  # seconds that they are kept
+MOST_WAITING = 20
+STYLIZERS = 3  # that stay prepared
+BETWEEN = 0.25  # seconds between two of these pictures at least
+
+
+class Full(Exception):
+    """So many pictures wait that another one has to come later."""
+
+
+class Queue:
+    """Paints jobs one after another in a thread of its own, and previews in between.
+
+    Args:
+        folder: where results are kept.
+        show: renders a message's fields.
+    """
+
+    def __init__(self, folder: Path, show: Callable[[StyletxError], str]) -> None:
+        self.folder = folder
+        self.jobs: OrderedDict[str, Job] = OrderedDict()
+        self._show = show
+        self._waiting: deque[Job] = deque()
+        self._preview: tuple[Task, Future[bytes]] | None = None
+        self._stylizers: OrderedDict[tuple[Any, ...], Stylizer] = OrderedDict()
+        self._condition = threading.Condition()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._work, name="painter", daemon=True)
+        self._thread.start()
+
+    def submit(self, task: Task, loop: asyncio.AbstractEventLoop) -> Job:
+        """Let a picture wait for its turn.
+
+        Raises:
+            Full: too many wait.
+        """
+        job = Job(task, loop)
+        with self._condition:
+            if len(self._waiting) >= MOST_WAITING:
+                raise Full
+            self._forget()
+            self.jobs[job.id] = job
+            self._waiting.append(job)
+            self._condition.notify()
+        return job
+
+    def warm(self, task: Task) -> None:
+        """Paint something that nobody sees, so that the first preview need not wait for what is read only once."""
+        self.preview(task).add_done_callback(lambda future: future.cancelled() or future.exception())
+
+    def preview(self, task: Task) -> Future[bytes]:
+        """Paint a small picture soon, as JPEG, even while another one is painted; the latest asked for, that is."""
+        future: Future[bytes] = Future()
+        with self._condition:
+            if self._preview is not None:
+                self._preview[1].cancel()
+            self._preview = task, future
+            self._condition.notify()
+        return future
+
+    def used(self) -> set[str]:
+        """The files that jobs still need."""
+        with self._condition:
+            return {file for job in self.jobs.values() if not job.is_over for file in job.task.files}
+
+    def place(self, job: Job) -> int:
+        """How many pictures are painted before it."""
+        with self._condition:
+            if job not in self._waiting:
+                return 0
+            return 1 + list(self._waiting).index(job)
+
+    def stop(self, job: Job, how: str) -> None:
+        """End a job: `STOPPED` keeps what there is by now, `CANCELLED` does not."""
+        with self._condition:
+            if job in self._waiting:
+                self._waiting.remove(job)
+                job.state = CANCELLED
+            elif job.state == PAINTING:
+                job.asked = how
+        job.tell()
+
+    def remove(self, job: Job) -> None:
+        """End a job and forget it, and its result."""
+        self.stop(job, CANCELLED)
+        with self._condition:
+            self.jobs.pop(job.id, None)
+        if job.is_over:
+            job.drop()
+
+    def close(self, seconds: float) -> None:
+        """End all of it; what is painted gets so many seconds."""
+        with self._condition:
+            self._is_closed = True
+            for job in self._waiting:
+                job.state = CANCELLED
+            self._waiting.clear()
+            for job in self.jobs.values():
+                if job.state == PAINTING:
+                    job.asked = CANCELLED
+                job.tell()
+            self._condition.notify()
+        self._thread.join(seconds)
+
+    def _forget(self) -> None:
+        over = [job for job in self.jobs.values() if job.is_over]
+        now = time.monotonic()
+        for index, job in enumerate(reversed(over), 1):
+            if index >= KEPT or now - job.changed > OLDEST:
+                del self.jobs[job.id]
+                job.drop()
+
+    def _work(self) -> None:
+        job: Job | None = None
+        while True:
+            with self._condition:
+                while not (self._is_closed or self._waiting or self._preview):
+                    self._condition.wait()
+                if self._is_closed:
+                    return
+                # A preview goes before what waits, but not twice in a row.
+                is_preview = self._preview is not None and (job is not None or not self._waiting)
+                job = None if is_preview else self._waiting.popleft()
+                if job is not None:
+                    job.state = PAINTING
+            if job is None:
+                self._paint_preview()
+            else:
+                self._paint(job)
+
+    def _paint_preview(self) -> None:
+        with self._condition:
+            waiting, self._preview = self._preview, None
+        if waiting is None:
+            return
+        task, future = waiting
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            result = self._start(task)
+            for _ in result:
+                pass
+            future.set_result(pictures.jpeg(result.result.pixels))
+        except BaseException as error:
+            future.set_exception(error)
+
+    def _paint(self, job: Job) -> None:
+        job.tell()
+        began = time.monotonic()
+        try:
+            run = self._start(job.task)
+            job.size, job.notes = (run.size[1], run.size[0]), self._notes(run)
+            latest = 0.0
+            film = Timelapse(run.size) if job.task.has_timelapse and run.stylizer.is_gradual else None
+            for step in run:
+                if film is not None:
+                    film.add(step.pixels)
+                job.progress, job.losses = step.progress, step.losses
+                job.seconds = time.monotonic() - began
+                job.left = job.seconds * (1 / step.progress - 1) if step.progress > 0.02 else None
+                if time.monotonic() - latest > BETWEEN:
+                    job.shown, latest = pictures.jpeg(step.pixels), time.monotonic()
+                    job.pictures += 1
+                job.tell()
+                if self._preview is not None:
+                    self._paint_preview()
+                if job.asked is not None or self._is_closed:
+                    break
+            if job.asked == CANCELLED or self._is_closed:
+                job.state = CANCELLED
+            else:
+                result = run.result
+                place = self.folder / f"{job.id}.png"
+                result.save(place)
+                if film is not None:
+                    film.add(result.pixels)
+                    film.save(place.with_suffix(".mp4"))
+                    job.timelapse = place.with_suffix(".mp4")
+                job.result, job.shown = place, pictures.jpeg(result.pixels)
+                job.pictures += 1
+                job.progress, job.left = (1.0 if run.is_finished else job.progress), None
+                job.state = DONE if run.is_finished else STOPPED
+        except StyletxError as error:
+            job.state, job.error = FAILED, self._show(error)
+        except Exception:
+            traceback.print_exc()
+            job.state, job.error = FAILED, "styletx made a mistake; its terminal tells which"
+        job.seconds = time.monotonic() - began
+        with self._condition:
+            is_forgotten = job.id not in self.jobs
+        if is_forgotten:
+            job.drop()
+        job.tell()
+
+    def _start(self, task: Task) -> Run:
+        photograph = images.read(task.content, max_pixels=task.options.max_pixels)
+        return self._prepared(task).start(dataclasses.replace(photograph, name=task.name))
+
+    def _prepared(self, task: Task) -> Stylizer:
+        key = (task.parts, task.names, before_finishing(task.options))
+        if key not in self._stylizers:
+            if len(self._stylizers) == STYLIZERS:
+                self._stylizers.popitem(last=False)
+            self._stylizers[key] = load_stylizer(list(map(_named, task.parts, task.names)), task.options)
+        self._stylizers.move_to_end(key)
+        return finishing(self._stylizers[key], task.options)
+
+    def _notes(self, run: Run) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(str(note) for note in (*run.stylizer.notes, *run.notes)))
+
+
+def _named(part: Part, name: str) -> Part:
+    """A part whose painting has its owner's name for it, and not that of our file."""
+    if part.is_trained:
+        return part
+    return part._replace(source=dataclasses.replace(images.read(part.source), name=name))
