@@ -61,7 +61,7 @@ def choose(page: Any) -> None:
     with page.expect_file_chooser() as chooser:
         page.locator("#choose, #another").locator("visible=true").click()
     chooser.value.set_files(COFFEE)
-    expect(page.locator("#status")).to_have_text("Ready", timeout=SOON)
+    expect(page.locator("#status")).to_have_text("Now choose a style", timeout=SOON)
 
 
 def style(page: Any, name: str) -> None:
@@ -157,7 +157,7 @@ def test_files_are_dropped_pasted_and_refused(page: Any, tmp_path: Path) -> None
     }"""
     for kind in ("drop", "paste"):
         page.evaluate(give, [kind, list(stream.getvalue()), "image/png", "a.png"])
-        expect(page.locator("#status")).to_have_text("Ready", timeout=SOON)
+        expect(page.locator("#status")).to_have_text("Now choose a style", timeout=SOON)
         expect(page.locator("#before")).to_be_visible()
     page.evaluate(give, ["drop", [60, 115, 118, 103, 62], "text/plain", "a.svg"])
     expect(page.locator("#message")).to_contain_text("a.svg", timeout=SOON)

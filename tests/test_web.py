@@ -159,6 +159,7 @@ def test_what_cannot_work_is_told_in_the_words_of_the_page(client: TestClient) -
         ({"style": "mosaic", "rotations": "perhaps"}, 422, "it must be true or false"),
         ({"style": "mosaic", "sise": "96"}, 422, "'sise' is not a field; did you mean 'size'?"),
         ({"style": "mosaic", "weight-0": "-1"}, 422, "weight-0 cannot be -1; it must be 0 or more"),
+        ({"style": "mosaic", "weight-1": "1"}, 422, "'weight-1' is not a field"),
         ({"style": ["mosaic"] * 5}, 422, "there are 5 styles; send from 1 to 4"),
     ]
     for data, status, wanted in cases:

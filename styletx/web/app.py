@@ -51,7 +51,7 @@ class Site:
 
     def __init__(self, command: Callable[..., str], base: Mapping[str, Any], *, allow_models: bool) -> None:
         self.store = Store(MOST_PIXELS, allow_models=allow_models)
-        self.queue = Queue(self.store.folder, lambda error: error.rendered(forms.label))
+        self.queue = Queue(self.store.folder, forms.label)
         self.store.used = self.queue.used
         self.command = command
         self.base = {**base, "offline": True, "max_pixels": MOST_PIXELS}
@@ -205,7 +205,7 @@ class Site:
         """A film of a job."""
         job = self._job(request)
         if job.timelapse is None:
-            raise HTTPException(404, "no film of it was asked for, or it is not painted yet")
+            raise HTTPException(404, "there is no film of it")
         return FileResponse(
             job.timelapse, media_type="video/mp4", filename=f"{pictures.plain(Path(job.task.name).stem)}-styletx.mp4"
         )
@@ -252,6 +252,7 @@ class Site:
             "name": job.task.name,
             "command": job.task.command,
             "asked": job.task.asked,
+            "styles": job.task.names,
             "has_result": job.result is not None,
             "has_timelapse": job.timelapse is not None,
         }

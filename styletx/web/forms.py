@@ -84,14 +84,17 @@ def task(form: FormData, store: Store, base: Mapping[str, Any], command: Callabl
     Raises:
         StyletxError: something in it cannot work.
     """
+    numbers = list(map(str, range(len(form.getlist("style")))))
     known = {"content", "style", "mask", "timelapse", *offered()}
     for name in form:
-        if name not in known and not name.startswith(("weight-", "region-")):
-            raise OptionError(f"{name!r} is not a field; {hint(name, sorted(known))}")
+        kind, _, number = name.partition("-")
+        if name not in known and not (kind in ("weight", "region") and number in numbers):
+            raise OptionError(f"{name[:40]!r} is not a field; {hint(name, sorted(known))}")
     photograph = _picture(form, "content", store)
     if photograph is None:
         raise OptionError("there is no photograph; send it as the field 'content'")
     named, names, parts = [], [], []
+    again: dict[str, Any] = {"content": photograph.id, "styles": [], "masks": {}}
     styles = form.getlist("style")
     if not 1 <= len(styles) <= MOST_STYLES:
         raise OptionError(f"there are {len(styles)} styles; send from 1 to {MOST_STYLES} fields 'style'")
@@ -100,9 +103,12 @@ def task(form: FormData, store: Store, base: Mapping[str, Any], command: Callabl
         if weight < 0:
             raise OptionError(f"weight-{number} cannot be {weight:g}; it must be 0 or more")
         region = _picture(form, f"region-{number}", store)
-        name, source = _style(style, store)
+        name, source, asked = _style(style, store)
         parts.append(Part(source, weight, None if region is None else str(region.path)))
         names.append(name)
+        again["styles"].append({"style": asked, "name": name, "weight": weight})
+        if region is not None:
+            again["masks"][f"region-{number}"] = region.id
         place = source if name in paintings() else name
         named.append(Part(place, weight, None if region is None else region.name).label(place))
     chosen, shown = dict[str, Any](), dict[str, Any]()
@@ -111,8 +117,12 @@ def task(form: FormData, store: Store, base: Mapping[str, Any], command: Callabl
             chosen[name], shown[name] = _value(name, form[name], store)
     if (mask := _picture(form, "mask", store)) is not None:
         chosen["strength"], shown["strength"] = str(mask.path), mask.name
+        again["masks"]["mask"] = mask.id
+    if isinstance(kept := form.get("keep"), str) and store.get(kept) is not None:
+        again["masks"]["keep"] = kept
     options = Options(**{**chosen, **base})
-    sent = [style for style in styles if isinstance(style, str)]
+    again["options"] = {name: value for name, value in shown.items() if value == chosen[name]}  # no files
+    again["timelapse"] = is_film = _switch("timelapse", form.get("timelapse", ""))
     return Task(
         photograph.path,
         photograph.name,
@@ -120,8 +130,8 @@ def task(form: FormData, store: Store, base: Mapping[str, Any], command: Callabl
         options,
         tuple(names),
         command(photograph.name, "+".join(named), shown),
-        {"content": photograph.id, "styles": sent, "options": {name: shown[name] for name in chosen if name in shown}},
-        _switch("timelapse", form.get("timelapse", "")),
+        again,
+        is_film,
     )
 
 
@@ -131,19 +141,19 @@ def paintings() -> dict[str, Path]:
     return {path.name: path for path in found if path is not None}
 
 
-def _style(style: str | UploadFile, store: Store) -> tuple[str, str]:
-    """What a style is called, and what it is."""
+def _style(style: str | UploadFile, store: Store) -> tuple[str, str, str]:
+    """What a style is called, what it is, and how it is asked for again."""
     if isinstance(style, UploadFile):
         upload = store.add(style.file, style.filename)
     elif style in models.bundled():
-        return style, style
+        return style, style, style
     elif (painting := paintings().get(style)) is not None:
-        return style, str(painting)
+        return style, str(painting), style
     elif (found := store.get(style)) is not None:
         upload = found
     else:
-        raise OptionError(f"no style is called {style[:40]!r}; {hint(style, models.bundled())}, or send a picture")
-    return upload.name, str(upload.path)
+        raise OptionError(f"no style is called {style[:40]!r}; {hint(style, models.bundled())}")
+    return upload.name, str(upload.path), upload.id
 
 
 def _picture(form: FormData, name: str, store: Store) -> Upload | None:

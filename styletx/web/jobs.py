@@ -88,6 +88,7 @@ class Job:
     timelapse: Path | None = None
     changed: float = field(default_factory=time.monotonic)
     asked: str | None = None  # STOPPED or CANCELLED, while it is painted
+    is_abandoned: bool = False  # nobody may follow it any more, as the server ends
     version: int = 0
     pictures: int = 0  # that were shown, so that a page knows when there is another one
     _watchers: set[asyncio.Event] = field(default_factory=set)
@@ -123,7 +124,7 @@ class Job:
             while True:
                 is_new, seen = self.version != seen, self.version
                 yield is_new
-                if self.is_over:
+                if self.is_over or self.is_abandoned:
                     return
                 event.clear()
                 if self.version == seen:

@@ -36,13 +36,13 @@ class Queue:
 
     Args:
         folder: where results are kept.
-        show: renders a message's fields.
+        label: what a message's fields are called.
     """
 
-    def __init__(self, folder: Path, show: Callable[[StyletxError], str]) -> None:
+    def __init__(self, folder: Path, label: Callable[[str], str]) -> None:
         self.folder = folder
         self.jobs: OrderedDict[str, Job] = OrderedDict()
-        self._show = show
+        self._label = label
         self._waiting: deque[Job] = deque()
         self._preview: tuple[Task, Future[bytes]] | None = None
         self._stylizers: OrderedDict[tuple[Any, ...], Stylizer] = OrderedDict()
@@ -111,6 +111,12 @@ class Queue:
         if job.is_over:
             job.drop()
 
+    def abandon(self) -> None:
+        """Let nobody follow jobs any more."""
+        for job in list(self.jobs.values()):
+            job.is_abandoned = True
+            job.tell()
+
     def close(self, seconds: float) -> None:
         """End all of it; what is painted gets so many seconds."""
         with self._condition:
@@ -175,6 +181,8 @@ class Queue:
             job.size, job.notes = (run.size[1], run.size[0]), self._notes(run)
             latest = 0.0
             film = Timelapse(run.size) if job.task.has_timelapse and run.stylizer.is_gradual else None
+            if job.task.has_timelapse and film is None:
+                job.notes += ("There is no film: this is not painted step by step.",)
             for step in run:
                 if film is not None:
                     film.add(step.pixels)
@@ -204,7 +212,7 @@ class Queue:
                 job.progress, job.left = (1.0 if run.is_finished else job.progress), None
                 job.state = DONE if run.is_finished else STOPPED
         except StyletxError as error:
-            job.state, job.error = FAILED, self._show(error)
+            job.state, job.error = FAILED, error.rendered(self._label)
         except Exception:
             traceback.print_exc()
             job.state, job.error = FAILED, "styletx made a mistake; its terminal tells which"
@@ -229,7 +237,8 @@ class Queue:
         return finishing(self._stylizers[key], task.options)
 
     def _notes(self, run: Run) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(str(note) for note in (*run.stylizer.notes, *run.notes)))
+        told = (note for note in (*run.stylizer.notes, *run.notes) if note.once is None)
+        return tuple(dict.fromkeys(note.rendered(self._label) for note in told))
 
 
 def _named(part: Part, name: str) -> Part:

@@ -10,6 +10,7 @@ import time
 import webbrowser
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -88,7 +89,7 @@ def serve(
             h11_max_incomplete_event_size=64 * 1024,
             ws="none",
         )
-        server = uvicorn.Server(config)
+        server = _Server(config, site)
         site.warm()
 
         def tell() -> None:
@@ -106,6 +107,19 @@ def serve(
     finally:
         site.close()
         listening.close()
+
+
+class _Server(uvicorn.Server):
+    """One that ends its streams of events first, which would wait for what never comes."""
+
+    def __init__(self, config: uvicorn.Config, site: Site) -> None:
+        super().__init__(config)
+        self.site = site
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """As uvicorn's."""
+        self.site.queue.abandon()
+        super().handle_exit(sig, frame)
 
 
 def _listening(address: Address) -> socket.socket:

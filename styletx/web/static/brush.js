@@ -6,7 +6,9 @@ const SIDE = 1024; // px of the mask's long side
 const STEPS = 20; // that can be undone
 
 export class Brush {
-  constructor(stage, changed) {
+  // `failed` is told of a file that is no picture.
+  constructor(stage, changed, failed) {
+    this.failed = failed;
     this.canvas = $("mask");
     this.context = this.canvas.getContext("2d", { willReadFrequently: true });
     this.changed = changed;
@@ -15,14 +17,15 @@ export class Brush {
     this.canvas.setAttribute("aria-label", texts.maskLabel);
     this.canvas.tabIndex = 0;
     for (const [value, text] of Object.entries(texts.brushUses)) $("brush-use").append(new Option(text, value));
-    $("brush-use").addEventListener("input", () => { this.show(); changed(); });
+    $("brush-use").addEventListener("input", () => { this.show(); this.tell(); });
     $("brush").addEventListener("toggle", () => this.show());
-    for (const tool of ["draw", "erase"]) $(`brush-${tool}`).addEventListener("click", () => this.choose(this.tool === tool ? null : tool));
+    for (const tool of ["draw", "erase"]) $(`brush-${tool}`).addEventListener("click", () => this.choose(tool));
     $("brush-undo").addEventListener("click", () => this.undo());
-    $("brush-clear").addEventListener("click", () => { this.keep(); this.wipe(); changed(); });
+    $("brush-clear").addEventListener("click", () => { this.keep(); this.wipe(); this.tell(); });
     $("brush-load").addEventListener("click", () => $("file-mask").click());
     $("file-mask").addEventListener("change", async (event) => {
-      if (event.target.files[0]) await this.load(event.target.files[0]);
+      const [file] = event.target.files;
+      if (file) await createImageBitmap(file).then((picture) => this.load(picture)).catch(() => this.failed(file));
       event.target.value = "";
     });
     $("brush-save").addEventListener("click", async () => {
@@ -45,6 +48,23 @@ export class Brush {
     const { data } = this.context.getImageData(0, 0, this.canvas.width, this.canvas.height);
     for (let at = 3; at < data.length; at += 4) if (data[at] > 8) return false;
     return true;
+  }
+
+  // The next photograph begins without a mask.
+  forget() {
+    this.canvas.width = 0;
+    $("brush-use").value = "";
+    this.told();
+  }
+
+  told() {
+    const use = this.use;
+    $("brush").querySelector("summary").textContent = use ? texts.brushOn(texts.brushUses[use]) : texts.brush;
+  }
+
+  tell() {
+    this.told();
+    this.changed();
   }
 
   reset(picture) {
@@ -84,7 +104,7 @@ export class Brush {
     const step = this.steps.pop();
     if (!step) return;
     this.context.putImageData(step, 0, 0);
-    this.changed();
+    this.tell();
   }
 
   place(event) {
@@ -111,7 +131,7 @@ export class Brush {
     if (!this.last) return;
     this.last = null;
     if (!$("brush-use").value) $("brush-use").value = "mask";
-    this.changed();
+    this.tell();
   }
 
   key(event) {
@@ -122,7 +142,7 @@ export class Brush {
       this.keep();
       this.stroke(this.at, this.at);
       if (!$("brush-use").value) $("brush-use").value = "mask";
-      this.changed();
+      this.tell();
     } else return;
     event.preventDefault();
   }
@@ -138,8 +158,8 @@ export class Brush {
     this.context.stroke();
   }
 
-  async load(file) {
-    const picture = await createImageBitmap(file);
+  // A mask that is white where it is marked.
+  load(picture, use = $("brush-use").value || "mask") {
     this.keep();
     const { width, height } = this.canvas;
     const scratch = new OffscreenCanvas(width, height).getContext("2d");
@@ -150,8 +170,8 @@ export class Brush {
       pixels.data.set([255, 92, 138, light], at);
     }
     this.context.putImageData(pixels, 0, 0);
-    if (!$("brush-use").value) $("brush-use").value = "mask";
-    this.changed();
+    $("brush-use").value = use;
+    this.tell();
   }
 
   // White where it is marked, black elsewhere.

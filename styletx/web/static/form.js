@@ -59,8 +59,7 @@ export class Options {
     help.textContent = option.text;
     help.id = `${input.id}-help`;
     input.setAttribute("aria-describedby", help.id);
-    if (!MAIN.includes(option.name)) label.append(help);
-    else { label.title = option.text; input.removeAttribute("aria-describedby"); }
+    label.append(help);
     if (input.type !== "file") input.addEventListener("input", () => this.changed(option.name));
     this.inputs.set(option.name, { input, option });
     return label;
@@ -91,7 +90,10 @@ export class Options {
       return input;
     }
     const slider = SLIDERS[option.name];
-    if (slider) {
+    if (option.name === "size") { // a number, or "original"
+      input.type = "text";
+      input.value = option.default;
+    } else if (slider) {
       [input.min, input.max, input.step] = slider;
       input.type = "range";
       input.value = option.default ?? 1;

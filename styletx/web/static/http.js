@@ -40,13 +40,17 @@ export async function upload(file) {
 // Calls `tell` with what is known of a job after each change; returns what ends it.
 export function follow(id, tell, lost) {
   const source = new EventSource(`/api/v1/jobs/${id}/events`);
+  let gone = null;
+  const found = () => {
+    if (gone !== null) { clearTimeout(gone); gone = null; lost(false); }
+  };
+  source.onopen = found;
   source.onmessage = (event) => {
+    found();
     const job = JSON.parse(event.data);
     if (!["waiting", "painting"].includes(job.state)) source.close();
     tell(job);
   };
-  source.onerror = () => {
-    if (source.readyState === EventSource.CLOSED) lost();
-  };
-  return () => source.close();
+  source.onerror = () => { gone ??= setTimeout(() => lost(true), 3000); };
+  return () => { clearTimeout(gone); source.close(); };
 }

@@ -19,7 +19,12 @@ let soon = null;
 let mask = null; // what was sent of the brush
 
 const options = new Options($("main-options"), $("more-options"), (file) => http.upload(file).catch(warn), () => changed());
-const brush = new Brush(stage, () => { mask = null; changed(); });
+const brush = new Brush(stage, () => { mask = null; changed(); }, async (file) => {
+  try { // what this browser cannot show, the server may
+    const kept = await http.upload(file);
+    brush.load(await createImageBitmap(await http.blob(`/api/v1/uploads/${kept.id}/picture`)));
+  } catch (error) { warn(error); }
+});
 
 function say(text) { $("status").textContent = text; }
 
@@ -34,17 +39,19 @@ function warn(error) {
 async function takePhoto(file) {
   if (!file) return;
   warn(null);
-  leave();
-  chosen.photo = null;
-  stage.photograph(URL.createObjectURL(file));
   say(texts.sending);
   try {
-    chosen.photo = await http.upload(file);
-    if (!file.type.startsWith("image/") || !stage.before.naturalWidth) stage.photograph(`/api/v1/uploads/${chosen.photo.id}/picture`);
-    say(texts.ready);
+    const kept = await http.upload(file);
+    leave();
+    brush.forget();
+    chosen.photo = kept;
+    // The browser's own copy is there at once, if it can show that.
+    const own = await createImageBitmap(file).catch(() => null);
+    stage.photograph(own ? URL.createObjectURL(file) : `/api/v1/uploads/${kept.id}/picture`);
+    guide();
   } catch (error) {
-    say("");
-    warn(error);
+    guide();
+    return warn(error);
   }
   changed();
 }
@@ -85,10 +92,16 @@ function addStyle({ name, label, picture, painting }) {
   $("blend-with").append(new Option(label ?? name, name));
 }
 
+// What is to be done next.
+function guide() {
+  say(chosen.photo ? (chosen.style ? texts.ready : texts.nowStyle) : (chosen.style ? texts.nowPhoto : texts.ready));
+}
+
 function chooseStyle(name) {
   chosen.style = name;
   for (const button of $("gallery").children) button.setAttribute("aria-pressed", String(button.dataset.style === name));
   $("blend").hidden = false;
+  if (!chosen.photo) guide();
   changed();
 }
 
@@ -145,6 +158,7 @@ function changed() {
   const isReady = chosen.photo !== null && chosen.style !== null;
   $("paint").disabled = !isReady;
   clearTimeout(soon);
+  warn(brush.use === "region-1" && !chosen.second ? texts.secondFirst : null);
   if (isReady) soon = setTimeout(preview, SOON);
 }
 
@@ -155,7 +169,6 @@ async function preview() {
   const own = previewing = new AbortController();
   if (job && ["waiting", "painting"].includes(job.state)) return;
   leave();
-  warn(null);
   say(texts.previewing);
   try {
     const picture = await http.blob("/api/v1/preview", { method: "POST", body: await form(), signal: own.signal });
@@ -176,11 +189,14 @@ async function paint(event) {
   clearTimeout(soon);
   previewing?.abort();
   warn(null);
+  $("paint").disabled = true;
   try {
     watch(await http.post("/api/v1/jobs", await form()));
+    $("easel").scrollIntoView({ block: "nearest" });
   } catch (error) {
     warn(error);
   }
+  $("paint").disabled = false;
 }
 
 function watch(started) {
@@ -208,12 +224,13 @@ function watch(started) {
     for (const id of ["format", "save", "copy"]) $(id).disabled = !told.has_result;
     $("command").disabled = false;
     $("film").hidden = !told.has_timelapse;
+    $("stop").textContent = told.state === "waiting" ? texts.leave : texts.stop;
+    $("paint").textContent = isOver ? texts.paintAgain : texts.paintNext;
     if (isOver) {
-      $("paint").textContent = texts.paintAgain;
       listJobs();
     }
   };
-  unfollow = http.follow(started.id, tell, () => warn(texts.gone));
+  unfollow = http.follow(started.id, tell, (isGone) => warn(isGone ? texts.gone : null));
   tell(started);
   listJobs();
 }
@@ -259,22 +276,28 @@ function item(told) {
     open.append(image);
   }
   open.addEventListener("click", () => {
-    stage.photograph(`/api/v1/jobs/${told.id}/content`);
-    watch(told);
+    restore(told);
     $("stage").scrollIntoView({ block: "nearest" });
   });
   const about = document.createElement("p");
-  about.textContent = { done: texts.done(told.seconds), waiting: texts.waiting(told.place), painting: texts.painting(Math.round(told.progress * 100)) }[told.state] ?? texts[told.state];
+  about.textContent = `${texts.short[told.state] ?? `${Math.round(told.seconds)} s`} · ${told.styles.join(" + ")}`;
+  about.title = `${told.name}: ${told.styles.join(" + ")}`;
   const buttons = document.createElement("div");
   buttons.className = "buttons";
   const again = Object.assign(document.createElement("button"), { type: "button", textContent: texts.again });
   again.setAttribute("aria-label", texts.useAgain(told.name));
-  again.addEventListener("click", () => useAgain(told));
+  again.addEventListener("click", () => { settings(told.asked); changed(); });
   const drop = Object.assign(document.createElement("button"), { type: "button", textContent: texts.remove });
   drop.setAttribute("aria-label", texts.removeIt(told.name));
   drop.addEventListener("click", async () => {
     await http.remove(`/api/v1/jobs/${told.id}`).catch(warn);
-    if (job?.id === told.id) { leave(); stage.clear(); localStorage.removeItem(KEY); }
+    if (job?.id === told.id) {
+      leave();
+      stage.clear();
+      localStorage.removeItem(KEY);
+      guide();
+      changed();
+    }
     listJobs();
   });
   buttons.append(again, drop);
@@ -282,16 +305,43 @@ function item(told) {
   return line;
 }
 
-function useAgain(told) {
-  options.set(told.asked.options);
-  const [style, second] = told.asked.styles.map(unnamed);
-  $("blend-with").value = second ?? "";
+// Options and styles as they were asked for.
+function settings(asked) {
+  options.set(asked.options);
+  $("timelapse").checked = asked.timelapse;
+  const [first, second] = asked.styles.map(({ style, name, weight }) => {
+    const known = unnamed(style);
+    if (![...$("gallery").children].some((button) => button.dataset.style === known)) {
+      addStyle({ name: known, label: name, picture: `/api/v1/uploads/${known}/picture` });
+    }
+    return { known, weight };
+  });
+  $("blend-share").value = second ? second.weight / (first.weight + second.weight) : 0.5;
+  $("blend-share").dispatchEvent(new Event("input"));
+  $("blend-with").value = second?.known ?? "";
   $("blend-with").dispatchEvent(new Event("input"));
-  if (!chosen.photo) {
-    chosen.photo = { id: told.asked.content, name: told.name };
-    stage.photograph(`/api/v1/jobs/${told.id}/content`);
+  chooseStyle(first.known);
+}
+
+// An earlier picture, with all that it was made of.
+async function restore(told) {
+  leave();
+  brush.forget();
+  chosen.photo = { id: told.asked.content, name: told.name };
+  stage.photograph(`/api/v1/jobs/${told.id}/content`);
+  settings(told.asked);
+  const [marked] = Object.entries(told.asked.masks);
+  if (marked) {
+    await stage.before.decode().catch(() => null);
+    const picture = await http.blob(`/api/v1/uploads/${marked[1]}/picture`).then(createImageBitmap).catch(() => null);
+    if (picture) {
+      brush.load(picture, marked[0]);
+      mask = { id: marked[1] };
+    }
   }
-  if (style) chooseStyle(style);
+  clearTimeout(soon);
+  previewing?.abort();
+  watch(told);
 }
 
 // How all of it begins
@@ -356,22 +406,12 @@ try {
   const before = localStorage.getItem(KEY);
   if (before) {
     try {
-      const told = await http.json(`/api/v1/jobs/${before}`);
-      stage.photograph(`/api/v1/jobs/${told.id}/content`);
-      chosen.photo = { id: told.asked.content, name: told.name };
-      options.set(told.asked.options);
-      if (told.asked.styles[0]) {
-        chosen.style = unnamed(told.asked.styles[0]);
-        for (const button of $("gallery").children) button.setAttribute("aria-pressed", String(button.dataset.style === chosen.style));
-        $("blend").hidden = false;
-      }
-      $("paint").disabled = chosen.style === null;
-      watch(told);
+      await restore(await http.json(`/api/v1/jobs/${before}`));
     } catch {
       localStorage.removeItem(KEY);
     }
   }
-  if (!job) say(texts.ready);
+  if (!job) guide();
   document.documentElement.dataset.ready = "true";
 } catch (error) {
   warn(error);

@@ -49,7 +49,7 @@ export class Stage {
       return;
     }
     this.after.src = url;
-    if (this.after.hidden) this.curtain.value = 0;
+    if (this.after.hidden) this.curtain.value = 100; // a little of the photograph, so that one sees that it compares
     this.after.hidden = this.curtain.hidden = this.divider.hidden = false;
     this.full = full;
     $("zoom").disabled = full === null;
