@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator
@@ -434,7 +435,46 @@ def test_models_are_taken_only_if_allowed() -> None:
         response = client.post("/api/v1/stylize", files=files, data=QUICK)
         assert response.status_code == 200, response.text
         broken = [*sent().items(), ("style", ("mine.safetensors", model[:500]))]
-        refused(client.post("/api/v1/stylize", files=broken, data=QUICK), 422)
+        before = sorted(site.store.folder.iterdir())
+        assert refused(client.post("/api/v1/stylize", files=broken, data=QUICK), 422).startswith("mine.safetensors ")
+        assert sorted(site.store.folder.iterdir()) == before
+
+
+def test_names_of_our_own_files_are_never_told(client: TestClient, site: Site) -> None:
+    half = COFFEE.read_bytes()[:9000]  # its header is whole
+    kept = client.post("/api/v1/uploads", files={"file": ("mine.jpg", half)}).json()
+    told = refused(client.get(f"/api/v1/uploads/{kept['id']}/picture"), 415)
+    assert told.startswith("mine.jpg ")
+    job = client.post("/api/v1/jobs", files=sent("mine.jpg", half), data=QUICK | {"style": "pen"}).json()
+    found = over(client, job["id"])
+    assert found["state"] == "failed" and found["error"].startswith("mine.jpg ")
+    assert str(site.store.folder) not in json.dumps(found)
+
+
+@pytest.mark.parametrize("charset", ["undefined", "punycode", "nothing"])
+def test_a_form_in_another_charset_is_refused(client: TestClient, charset: str) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="style"; filename="p\xff\x0a.png"\r\n\r\nx\r\n--x--\r\n'
+    headers = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
+    assert client.post("/api/v1/jobs", content=body, headers=headers).status_code in (400, 415, 422)
+
+
+def test_waiting_for_pictures_does_not_keep_others_out(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(application, "MOST_BODIES", 1)
+    with TestClient(application.application(site, set(guard.LOOPBACK), None), "http://localhost") as client:
+        first = client.post("/api/v1/jobs", files=sent(), data=LONG).json()
+
+        def wait() -> None:
+            client.post("/api/v1/stylize", files=sent(), data=QUICK | {"style": "pen"})
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        until = time.monotonic() + 30
+        while len(client.get("/api/v1/jobs").json()) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert client.post("/api/v1/uploads", files={"file": ("a.png", photo())}).status_code == 201
+        assert client.post(f"/api/v1/jobs/{first['id']}/stop").status_code == 202
+        waiting.join(60)
+        assert not waiting.is_alive()
 
 
 # The process
@@ -460,8 +500,8 @@ class Server:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_in_mid_run_ends_it_and_leaves_nothing(tmp_path: Path, how: int) -> None:
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_in_mid_run_ends_it_and_leaves_nothing(tmp_path: Path, how: str) -> None:
     server = Server(tmp_path)
     boundary = b"--x\r\nContent-Disposition: form-data; name="
     body = boundary + b'"style"\r\n\r\npen.jpg\r\n' + boundary + b'"iterations"\r\n\r\n9000\r\n'
@@ -471,8 +511,15 @@ def test_a_signal_in_mid_run_ends_it_and_leaves_nothing(tmp_path: Path, how: int
         connection.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode() + body)
         assert b"202" in connection.recv(200)
     assert list(tmp_path.iterdir())
-    _, told = server.end(how)
-    assert "Traceback" not in told and not list(tmp_path.iterdir())
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as following:
+        following.sendall(f"GET /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode())
+        told = b""
+        while (found := re.search(rb'"id":"([^"]+)"', told)) is None:
+            told += following.recv(4000)
+        following.sendall(b"GET /api/v1/jobs/%s/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % found[1])
+        assert b"text/event-stream" in following.recv(4000)
+        _, last = server.end(getattr(signal, how))
+    assert "Traceback" not in last and not list(tmp_path.iterdir())
 
 
 def asked(site: Site, body: Iterable[bytes]) -> int:
@@ -491,7 +538,10 @@ def asked(site: Site, body: Iterable[bytes]) -> int:
     scope = {"type": "http", "method": "POST", "path": "/api/v1/jobs", "raw_path": b"/api/v1/jobs", "root_path": ""}
     scope |= {"scheme": "http", "query_string": b"", "http_version": "1.1", "server": ("127.0.0.1", 80)}
     kind = (b"content-type", b"multipart/form-data; boundary=x")
-    scope |= {"client": ("127.0.0.1", 1), "headers": [(b"host", b"127.0.0.1"), kind]}
+    scope |= {
+        "client": ("127.0.0.1", 1),
+        "headers": [(b"host", b"127.0.0.1"), kind, (b"transfer-encoding", b"chunked")],
+    }
     asyncio.run(application.application(site, set(guard.LOOPBACK), None)(scope, receive, send))  # type: ignore[arg-type]
     return int(answered[0]["status"])
 

@@ -34,10 +34,11 @@ from styletx.web.store import Store
 STATIC = Path(__file__).parent / "static"
 MOST_BYTES = 80 * 2**20  # of a request
 MOST_BODIES = 8  # that are read at once
-MOST_PIXELS = 50_000_000  # of a picture
+MOST_PIXELS = 40_000_000  # of a picture
 MOST_FIELDS = 80
 BEAT = 10.0  # seconds between two signs of life of a stream of events
-PREVIEW = {"size": 256, "method": "one-pass"}
+PREVIEW = {"size": 256, "style_size": None, "keep_faces": 0.0, "method": "one-pass"}
+ENDING = 2.0  # seconds that what is painted gets at the end
 
 
 class Site:
@@ -51,9 +52,9 @@ class Site:
 
     def __init__(self, command: Callable[..., str], base: Mapping[str, Any], *, allow_models: bool) -> None:
         self.store = Store(MOST_PIXELS, allow_models=allow_models)
-        self.queue = Queue(self.store.folder, forms.label)
+        self.queue = Queue(self.store.folder, forms.label, self.told)
         self.store.used = self.queue.used
-        self.command = command
+        self.command, self.is_closed = command, False
         self.base = {**base, "offline": True, "max_pixels": MOST_PIXELS}
 
     def warm(self) -> None:
@@ -64,8 +65,14 @@ class Site:
 
     def close(self) -> None:
         """End what is painted, and remove everything."""
-        self.queue.close(4.0)
-        self.store.close()
+        if not self.is_closed:
+            self.is_closed = True
+            self.queue.close(ENDING)
+            self.store.close()
+
+    def told(self, error: StyletxError) -> str:
+        """An error's message, in the words of the page and with the names of those who sent files."""
+        return self.store.named(error.rendered(forms.label))
 
     async def task(self, request: Request, **changes: Any) -> jobs.Task:
         """The task that a request describes."""
@@ -278,6 +285,11 @@ def application(site: Site, hosts: set[str], token: str | None) -> Starlette:
         yield
         await run_in_threadpool(site.close)
 
+    def explained(request: Request, error: Exception) -> Response:
+        assert isinstance(error, StyletxError)
+        status = 503 if isinstance(error, MemoryLimitError) else 415 if isinstance(error, PictureError) else 422
+        return problem(status, site.told(error))
+
     def route(path: str, answer: Callable[[Request], Awaitable[Response]], *methods: str) -> Route:
         return Route(path, answer, methods=list(methods) or ["GET"])
 
@@ -308,7 +320,10 @@ def application(site: Site, hosts: set[str], token: str | None) -> Starlette:
     guard = Middleware(Guard, hosts=hosts, token=token, most_bytes=MOST_BYTES, most_bodies=MOST_BODIES)
     handlers: dict[Any, Any] = {
         HTTPException: _refused,
-        StyletxError: _explained,
+        StyletxError: explained,
+        UnicodeError: lambda *_: problem(400, "the form's text is not UTF-8"),
+        LookupError: lambda *_: problem(400, "the form's text is not UTF-8"),
+        Exception: lambda *_: problem(500, "styletx made a mistake; its terminal tells which"),
         Full: lambda *_: problem(429, "so many pictures wait; try again later", {"Retry-After": "30"}),
         TooLarge: lambda *_: problem(413, f"the body has more than {MOST_BYTES:,} bytes", {"Connection": "close"}),
         TooSlow: lambda *_: problem(408, "the body did not come in time", {"Connection": "close"}),
@@ -323,9 +338,3 @@ def _refused(request: Request, error: Exception) -> Response:
     detail = {404: "there is nothing at this address", 405: "this address does not take that method"}
     own = error.detail not in ("Not Found", "Method Not Allowed")
     return problem(error.status_code, error.detail if own else detail[error.status_code], error.headers)
-
-
-def _explained(request: Request, error: Exception) -> Response:
-    assert isinstance(error, StyletxError)
-    status = 503 if isinstance(error, MemoryLimitError) else 415 if isinstance(error, PictureError) else 422
-    return problem(status, error.rendered(forms.label))

@@ -87,8 +87,8 @@ def task(form: FormData, store: Store, base: Mapping[str, Any], command: Callabl
     numbers = list(map(str, range(len(form.getlist("style")))))
     known = {"content", "style", "mask", "timelapse", *offered()}
     for name in form:
-        kind, _, number = name.partition("-")
-        if name not in known and not (kind in ("weight", "region") and number in numbers):
+        kind, _, which = name.partition("-")
+        if name not in known and not (kind in ("weight", "region") and which in numbers):
             raise OptionError(f"{name[:40]!r} is not a field; {hint(name, sorted(known))}")
     photograph = _picture(form, "content", store)
     if photograph is None:
@@ -186,9 +186,8 @@ def _value(name: str, given: str | UploadFile, store: Store) -> tuple[Any, Any]:
     if isinstance(default, bool):
         value = _switch(name, given)
     elif spec.minimum is not None and given != "original":
-        value = _number(given, label(name))
-        if not takes_fractions(Options.__dataclass_fields__[name]) and value == int(value):
-            value = int(value)
+        is_whole = not takes_fractions(Options.__dataclass_fields__[name]) and given.lstrip("-").isdigit()
+        value = int(given[:40]) if is_whole else _number(given, label(name))
     return value, value
 
 

@@ -11,7 +11,7 @@ import asyncio
 import hmac
 import ipaddress
 import re
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -23,6 +23,7 @@ from styletx.web.problems import problem
 COOKIE = "styletx"
 HOST = re.compile(r"[a-z0-9.\-]+(:\d+)?|\[[0-9a-f:.]+\](:\d+)?", re.IGNORECASE)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LONGEST_COOKIE = 4096  # characters of the header that are looked at
 READING = ("GET", "HEAD", "OPTIONS")
 PATIENCE = 20.0  # seconds between two pieces of a body at most
 BODY = 180.0  # seconds that a whole body may take
@@ -73,15 +74,19 @@ class Guard:
             await refusal(scope, receive, answer)
         elif scope["method"] in READING:
             await self.app(scope, receive, answer)
-        elif self._bodies >= self.most_bodies:
+        elif (has_body := _has_body(headers)) and self._bodies >= self.most_bodies:
             busy = problem(503, "so many uploads are under way; try again in a moment", {"Retry-After": "2"})
             await busy(scope, receive, answer)
         else:
-            self._bodies += 1
+            self._bodies += has_body
+            body = _Body(receive, self.most_bytes, self._read if has_body else lambda: None)
             try:
-                await self.app(scope, _Body(receive, self.most_bytes), answer)
+                await self.app(scope, body, answer)
             finally:
-                self._bodies -= 1
+                body.end()
+
+    def _read(self) -> None:
+        self._bodies -= 1
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         hosts = headers.getlist("host")
@@ -117,12 +122,10 @@ class Guard:
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and _is_equal(given.strip(), self.token):
             return None
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            cookie = None
-        if cookie is not None and _is_equal(cookie.value, self.token):
-            return None
+        for cookie in headers.get("cookie", "")[:LONGEST_COOKIE].split(";"):
+            name, _, value = cookie.strip().partition("=")
+            if name == COOKIE and _is_equal(value, self.token):
+                return None
         asked = parse_qs(scope["query_string"].decode("latin-1"))
         if scope["method"] == "GET" and _is_equal(asked.pop("token", [""])[0], self.token):
             place = scope["path"] if scope["path"].startswith("/") and not scope["path"].startswith("//") else "/"
@@ -132,6 +135,10 @@ class Guard:
         return problem(
             401, "this needs the token that the server showed when it started", {"WWW-Authenticate": "Bearer"}
         )
+
+
+def _has_body(headers: Headers) -> bool:
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
 def _is_same(headers: Headers, host: str) -> bool:
@@ -163,9 +170,15 @@ class TooSlow(Exception):
 class _Body:
     """A body that is neither too long nor too slow."""
 
-    def __init__(self, receive: Receive, most: int) -> None:
-        self.receive, self.most, self.size, self.is_over = receive, most, 0, False
+    def __init__(self, receive: Receive, most: int, ended: Callable[[], None]) -> None:
+        self.receive, self.most, self.ended, self.size, self.is_over = receive, most, ended, 0, False
         self.until: float | None = None
+
+    def end(self) -> None:
+        """It was read, or nobody wants it any more; what follows may take any time."""
+        if not self.is_over:
+            self.is_over = True
+            self.ended()
 
     async def __call__(self) -> Message:
         if self.is_over:  # what comes now tells that the client is gone, which may take any time
@@ -178,7 +191,8 @@ class _Body:
             raise TooSlow from None
         if message["type"] == "http.request":
             self.size += len(message.get("body", b""))
-            self.is_over = not message.get("more_body", False)
             if self.size > self.most:
                 raise TooLarge
+            if not message.get("more_body", False):
+                self.end()
         return message

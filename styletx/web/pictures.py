@@ -21,7 +21,7 @@ QUALITY = 85  # of JPEG
 GALLERY = 240  # px of a painting in the gallery
 TYPES = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP", "tif": "TIFF", "tiff": "TIFF"}
 MEDIA = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "TIFF": "image/tiff"}
-_DECODING = anyio.CapacityLimiter(2)
+_DECODING = anyio.CapacityLimiter(1)
 
 
 async def decoded(function: Callable[..., bytes], *arguments: Any) -> bytes:
@@ -42,6 +42,7 @@ def gallery(name: str) -> bytes:
     return _shrunk(path, GALLERY, "JPEG")
 
 
+@functools.lru_cache(maxsize=24)
 def screen(path: Path) -> bytes:
     """A picture at a screen's size, as PNG."""
     return _shrunk(path, SCREEN, "PNG")

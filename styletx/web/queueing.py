@@ -21,6 +21,7 @@ from styletx.web import pictures
 from styletx.web.jobs import CANCELLED, DONE, FAILED, PAINTING, STOPPED, Job, Task
 
 KEPT = 30  # pictures that are painted, the latest
+KEPT_BYTES = 2**31  # of them together
 OLDEST = 6 * 3600  # seconds that they are kept
 MOST_WAITING = 20
 STYLIZERS = 3  # that stay prepared
@@ -37,12 +38,13 @@ class Queue:
     Args:
         folder: where results are kept.
         label: what a message's fields are called.
+        told: writes an error's message.
     """
 
-    def __init__(self, folder: Path, label: Callable[[str], str]) -> None:
+    def __init__(self, folder: Path, label: Callable[[str], str], told: Callable[[StyletxError], str]) -> None:
         self.folder = folder
         self.jobs: OrderedDict[str, Job] = OrderedDict()
-        self._label = label
+        self._label, self._told = label, told
         self._waiting: deque[Job] = deque()
         self._preview: tuple[Task, Future[bytes]] | None = None
         self._stylizers: OrderedDict[tuple[Any, ...], Stylizer] = OrderedDict()
@@ -131,11 +133,18 @@ class Queue:
             self._condition.notify()
         self._thread.join(seconds)
 
+    @property
+    def is_painting(self) -> bool:
+        """Whether its thread still works."""
+        return self._thread.is_alive()
+
     def _forget(self) -> None:
         over = [job for job in self.jobs.values() if job.is_over]
         now = time.monotonic()
+        size = 0
         for index, job in enumerate(reversed(over), 1):
-            if index >= KEPT or now - job.changed > OLDEST:
+            size += sum(path.stat().st_size for path in (job.result, job.timelapse) if path is not None)
+            if index >= KEPT or now - job.changed > OLDEST or size > KEPT_BYTES:
                 del self.jobs[job.id]
                 job.drop()
 
@@ -168,7 +177,8 @@ class Queue:
         try:
             result = self._start(task)
             for _ in result:
-                pass
+                if self._is_closed:
+                    break
             future.set_result(pictures.jpeg(result.result.pixels))
         except BaseException as error:
             future.set_exception(error)
@@ -212,7 +222,7 @@ class Queue:
                 job.progress, job.left = (1.0 if run.is_finished else job.progress), None
                 job.state = DONE if run.is_finished else STOPPED
         except StyletxError as error:
-            job.state, job.error = FAILED, error.rendered(self._label)
+            job.state, job.error = FAILED, self._told(error)
         except Exception:
             traceback.print_exc()
             job.state, job.error = FAILED, "styletx made a mistake; its terminal tells which"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
+import logging
+import os
+import signal
 import socket
+import sys
 import threading
 import time
 import webbrowser
@@ -13,14 +18,17 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from styletx.errors import OptionError, field
 from styletx.web.app import Site, application
 from styletx.web.guard import LOOPBACK
 
 TOKEN_BYTES = 18
-IDLE = 15  # seconds that a connection may stay open without a request
+IDLE = 15  # seconds that a connection may stay open without a request, and that its headers may take
+MOST_CONNECTIONS = 200
 ENDING = 2  # seconds that open connections get at the end
 
 
@@ -81,7 +89,8 @@ def serve(
     try:
         config = uvicorn.Config(
             application(site, hosts, address.token),
-            log_level="warning",
+            log_level="error",
+            http=_Impatient,
             access_log=False,
             server_header=False,
             timeout_keep_alive=IDLE,
@@ -90,6 +99,11 @@ def serve(
             ws="none",
         )
         server = _Server(config, site)
+        logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
+        for name in ("python_multipart", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        if hasattr(signal, "SIGHUP"):  # the terminal was closed
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         site.warm()
 
         def tell() -> None:
@@ -107,6 +121,43 @@ def serve(
     finally:
         site.close()
         listening.close()
+        if site.queue.is_painting:  # torch's threads would be torn down under it
+            sys.stderr.flush()
+            os._exit(130)
+
+
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    """Not what was cut off because the server ends."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+class _Impatient(H11Protocol):
+    """HTTP whose callers have to say soon what they want, and of which there are not too many."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """As uvicorn's."""
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.abort()
+            return
+        self._late = self.loop.call_later(IDLE, self._give_up)
+
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn's."""
+        super().data_received(data)
+        is_waiting = self.conn.their_state is h11.IDLE
+        if self._late is not None and not is_waiting:
+            self._late.cancel()
+            self._late = None
+        elif self._late is None and is_waiting:
+            self._late = self.loop.call_later(IDLE, self._give_up)
+
+    def _give_up(self) -> None:
+        self._late = None
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            self.transport.abort()
 
 
 class _Server(uvicorn.Server):

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from styletx import images
-from styletx.errors import PictureError
+from styletx.errors import StyletxError
 from styletx.feedforward import models
 
 KEPT = 60  # pictures that were sent, the latest used
+MODEL = ".safetensors"
 KEPT_BYTES = 2**30  # of them together
 LONGEST_NAME = 80  # characters
 BLOCK = 2**20
@@ -62,23 +63,24 @@ class Store:
             PictureError: they are not, whatever its name says.
         """
         label = shown_name(name)
-        descriptor, temporary = tempfile.mkstemp(dir=self.folder)
+        suffix = MODEL if self.allow_models and label.endswith(MODEL) else ""
+        descriptor, temporary = tempfile.mkstemp(suffix, dir=self.folder)
         try:
             digest, size = hashlib.sha256(), 0
             with os.fdopen(descriptor, "wb") as kept:
                 while block := file.read(BLOCK):
                     digest.update(block)
                     size += kept.write(block)
-            suffix = self._suffix(Path(temporary), label)
+            self._check(temporary, label)
             upload = Upload(digest.hexdigest()[:32], self.folder / f"{digest.hexdigest()}{suffix}", label, size)
-            os.replace(temporary, upload.path)
+            with self._lock:
+                os.replace(temporary, upload.path)
+                self._uploads[upload.id] = upload
+                self._uploads.move_to_end(upload.id)
+                self._forget()
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        with self._lock:
-            self._uploads[upload.id] = upload
-            self._uploads.move_to_end(upload.id)
-            self._forget()
         return upload
 
     def get(self, id: str) -> Upload | None:
@@ -89,20 +91,26 @@ class Store:
                 self._uploads.move_to_end(id)
             return upload
 
+    def named(self, text: str) -> str:
+        """A text with the senders' names instead of our files'."""
+        with self._lock:
+            uploads = list(self._uploads.values())
+        for upload in uploads:
+            text = text.replace(str(upload.path), upload.name)
+        return text
+
     def close(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _suffix(self, path: Path, label: str) -> str:
-        if self.allow_models and label.endswith(".safetensors"):
-            models.describe(path.rename(path.with_suffix(".safetensors")))
-            path.with_suffix(".safetensors").rename(path)
-            return ".safetensors"
+    def _check(self, path: str, label: str) -> None:
         try:
-            images.check(path, max_pixels=self.max_pixels)
-        except PictureError as error:
-            raise PictureError(str(error).replace(str(path), label).replace(path.name, label)) from None
-        return ""
+            if path.endswith(MODEL):
+                models.describe(path)
+            else:
+                images.check(path, max_pixels=self.max_pixels)
+        except StyletxError as error:
+            raise type(error)(error.args[0].replace(path, label)) from None
 
     def _forget(self) -> None:
         used, (*others, _) = self.used(), self._uploads.values()
