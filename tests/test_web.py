@@ -135,7 +135,7 @@ def test_what_is_painted_can_be_stopped_or_cancelled_and_others_wait(client: Tes
     )
     assert third["place"] == 2 and second["place"] == 1
     preview = client.post("/api/v1/preview", files=sent(), data={"style": "mosaic"})
-    assert preview.status_code == 200 and Image.open(io.BytesIO(preview.content)).size[0] == 256
+    assert preview.status_code == 200 and Image.open(io.BytesIO(preview.content)).size[0] == 240
     assert client.delete(f"/api/v1/jobs/{third['id']}").status_code == 204
     until = time.monotonic() + 60
     while client.get(f"/api/v1/jobs/{first['id']}").json()["pictures"] < 1 and time.monotonic() < until:

@@ -37,7 +37,7 @@ MOST_BODIES = 8  # that are read at once
 MOST_PIXELS = 40_000_000  # of a picture
 MOST_FIELDS = 80
 BEAT = 10.0  # seconds between two signs of life of a stream of events
-PREVIEW = {"size": 256, "style_size": None, "keep_faces": 0.0, "method": "one-pass"}
+PREVIEW = {"size": 240, "style_size": None, "keep_faces": 0.0, "method": "one-pass"}
 ENDING = 2.0  # seconds that what is painted gets at the end
 
 

@@ -23,7 +23,7 @@ from styletx.web.jobs import CANCELLED, DONE, FAILED, PAINTING, STOPPED, Job, Ta
 KEPT = 30  # pictures that are painted, the latest
 KEPT_BYTES = 2**31  # of them together
 OLDEST = 6 * 3600  # seconds that they are kept
-MOST_WAITING = 20
+MOST_WAITING = 60
 STYLIZERS = 3  # that stay prepared
 BETWEEN = 0.25  # seconds between two of these pictures at least
 

@@ -59,7 +59,8 @@ export class Options {
     help.textContent = option.text;
     help.id = `${input.id}-help`;
     input.setAttribute("aria-describedby", help.id);
-    label.append(help);
+    if (option.name === "method") input.removeAttribute("aria-describedby"); // its name says it
+    else label.append(help);
     if (input.type !== "file") input.addEventListener("input", () => this.changed(option.name));
     this.inputs.set(option.name, { input, option });
     return label;
