@@ -111,7 +111,7 @@ def quality(arguments: argparse.Namespace) -> None:
             run = loop.start(picture)
             # What the loop would search at its last scale, were that the only one; no part of the library's front.
             photo = optimizing._framed(loop._recoloured(run.photo))
-            losses = loop._objective(photo, optimizing.Canvas(run.size, run.size), None, [])
+            losses = loop._objective(photo, optimizing.Goal(run.size, run.size), None, [])
             painted = optimizing._framed(network(picture).pixels)
             with torch.no_grad():
                 once.append({key: float(loss) for key, loss in losses.losses(painted).items()})

@@ -418,7 +418,7 @@ def test_a_region_of_a_tile_is_where_its_mask_is(half: Path) -> None:
 
 
 def test_regions_of_photograph_and_painting_are_matched(half: Path) -> None:
-    """Red is above in the one and below in the other; with regions, a thing keeps to one kind of strokes."""
+    """A painting that is noise above and stripes below."""
     noise = torch.rand(1, 1, 96, 144, generator=torch.Generator().manual_seed(0))
     stripes = (torch.arange(144) // 3 % 2).expand(1, 1, 96, 144).float()
     painting = torch.cat([noise[..., :48, :], stripes[..., 48:, :]], -2).expand(1, 3, -1, -1)

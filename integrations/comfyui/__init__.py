@@ -48,9 +48,9 @@ def repainted(
         return io.NodeOutput(mixed(photographs, painted(stylizer, photographs), mask))
 
 
-def inputs(*more: io.Input) -> list[io.Input]:
-    """The inputs of both nodes, with those of one."""
-    return [
+def schema(node_id: str, display_name: str, description: str, *more: io.Input) -> io.Schema:
+    """A node's name, inputs and outputs; more inputs than both have follow these."""
+    inputs = [
         io.Image.Input("photograph", tooltip="The photographs to repaint."),
         io.Image.Input("painting", tooltip="The painting; of several, the first."),
         io.Int.Input("size", default=768, min=16, max=8192, tooltip="Long side of the result in px."),
@@ -61,6 +61,14 @@ def inputs(*more: io.Input) -> list[io.Input]:
         *more,
         io.Mask.Input("mask", optional=True, tooltip="What is white is painted."),
     ]
+    return io.Schema(
+        node_id=node_id,
+        display_name=display_name,
+        category="styletx",
+        description=description,
+        inputs=inputs,
+        outputs=[io.Image.Output()],
+    )
 
 
 class Stylize(io.ComfyNode):
@@ -69,16 +77,12 @@ class Stylize(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Its name, inputs and outputs."""
-        return io.Schema(
-            node_id="StyletxStylize",
-            display_name="Stylize",
-            category="styletx",
-            description="Repaint photographs in the style of a painting, by optimisation.",
-            inputs=inputs(
-                io.Float.Input("match", default=1.0, min=0.0, max=1.0, step=0.05, tooltip="Follow the painting."),
-                io.Int.Input("iterations", default=12, min=1, max=2000, tooltip="Evaluations at full size."),
-            ),
-            outputs=[io.Image.Output()],
+        return schema(
+            "StyletxStylize",
+            "Stylize",
+            "Repaint photographs in the style of a painting, by optimisation.",
+            io.Float.Input("match", default=1.0, min=0.0, max=1.0, step=0.05, tooltip="Follow the painting."),
+            io.Int.Input("iterations", default=12, min=1, max=2000, tooltip="Evaluations at full size."),
         )
 
     @classmethod
@@ -95,13 +99,10 @@ class StylizeOnePass(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Its name, inputs and outputs."""
-        return io.Schema(
-            node_id="StyletxOnePass",
-            display_name="Stylize (one pass)",
-            category="styletx",
-            description="Repaint photographs in the style of any painting in one pass, which takes a second or two.",
-            inputs=inputs(),
-            outputs=[io.Image.Output()],
+        return schema(
+            "StyletxOnePass",
+            "Stylize (one pass)",
+            "Repaint photographs in the style of any painting in one pass, which takes a second or two.",
         )
 
     @classmethod

@@ -17,7 +17,7 @@ from styletx import backbones, colors, devices, grain, images, optimization
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field, nearest
 from styletx.files import shown
 from styletx.losses import MOMENTS, Matching, Objective, Weighted, gatys_terms
-from styletx.matching import CELL, Match, grid, hypercolumns, match
+from styletx.matching import CELL, TINY, Match, grid, hypercolumns, match
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import OPTIMISATION, Options, idle, layer_weights
@@ -47,7 +47,7 @@ SKETCH_ITERATIONS = 8  # evaluations; with more of them, on fewer pixels, there 
 INITIALS = ("content", "style", "noise")
 
 
-class Canvas(NamedTuple):
+class Goal(NamedTuple):
     """What is known beforehand of a result.
 
     Attributes:
@@ -138,7 +138,7 @@ class OptimizingStylizer(Stylizer):
         try:
             photo = _framed(self._recoloured(self.given(run), run.region).to(self.device))
             region = None if run.region is None else _framed(run.region).to(self.device)
-            canvas = Canvas(run.size, run.whole or run.size, region, self.painting.regions(photo))
+            goal = Goal(run.size, run.whole or run.size, region, self.painting.regions(photo))
             sizes = optimization.pyramid_sizes(_canvas(run.size))
             matches = list[Match]()
             initial, axes = self._initial(run, photo, sizes[0]), self._axes(photo)
@@ -151,7 +151,7 @@ class OptimizingStylizer(Stylizer):
                 return images.resize(painted, size).lerp(detailed, self.match)
 
             steps = optimization.coarse_to_fine(
-                lambda size, earlier: self._objective(images.resize(photo, size), canvas, earlier, matches),
+                lambda size, earlier: self._objective(images.resize(photo, size), goal, earlier, matches),
                 initial,
                 sizes,
                 iterations=self.options.iterations,
@@ -172,7 +172,7 @@ class OptimizingStylizer(Stylizer):
         """Paint a photograph `[1, 3, H, W]`, in the painting's colours, at one coarse scale: `[1, 3, h, w]`."""
         size = (photo.shape[-2], photo.shape[-1])
         photo, region = _framed(photo), None if region is None else _framed(region)
-        goal = Canvas(size, size, region)
+        goal = Goal(size, size, region)
         share = min(SKETCH_SHARE, math.sqrt(SKETCH_PIXELS / math.prod(size)))
         canvas = images.fit(_canvas(size), max(1, round(share * max(_canvas(size)))))
         if min(canvas) < SHORTEST_SKETCH:
@@ -218,17 +218,17 @@ class OptimizingStylizer(Stylizer):
             return None
         return torch.eye(3, dtype=torch.float64).lerp(colors.axes(self.painting.colors), self.match)
 
-    def _objective(self, photo: Tensor, canvas: Canvas, earlier: Tensor | None, matches: list[Match]) -> Objective:
+    def _objective(self, photo: Tensor, goal: Goal, earlier: Tensor | None, matches: list[Match]) -> Objective:
         """The objective at one scale.
 
         Args:
             photo: the photograph at this scale, `[1, 3, h, w]`.
-            canvas: what the result will be.
+            goal: what the result will be.
             earlier: the coarser scale's result, enlarged to this one; None at the first.
             matches: those of the coarser scales; this one's is added.
         """
         options, backbone = self.options, self.backbone
-        content, (size, whole, region, regions) = self._activations(photo), canvas
+        content, (size, whole, region, regions) = self._activations(photo), goal
         share = max(photo.shape[-2:]) / max(_canvas(size))
         painting = self.painting.scale(whole, share)
         is_last = photo.shape[-2:] == _canvas(size)
@@ -236,14 +236,15 @@ class OptimizingStylizer(Stylizer):
         style_weight = options.style_weight * (MATCHED_STYLE * DETAILS if has_strokes else MATCHED_STYLE) ** self.match
         style_layers = self._style_layers(content, photo, size)
         more = sum(style_layers.values()) / sum(backbone.style_layers.values())
+        # Gram's pull on a pixel of a region stays as it is beside content's and matching's, which count all of them.
+        counted = 1.0 if region is None else float(region.mean() / region.max().clamp_min(TINY))
         terms = gatys_terms(
             content,
             painting.grams,
             backbone.content_layers,
             style_layers,
             content_weight=options.content_weight or 0.0,
-            # Its pull on a pixel of the region stays as it is beside content's and matching's.
-            style_weight=style_weight * more * (1.0 if region is None else float(region.mean() / region.max())),
+            style_weight=style_weight * more * counted,
             tv_weight=options.tv_weight,
             moments=MOMENTS * self.match,
             region=region,

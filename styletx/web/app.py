@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from python_multipart.multipart import parse_options_header
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.middleware import Middleware
@@ -76,11 +78,7 @@ class Site:
 
     async def task(self, request: Request, **changes: Any) -> jobs.Task:
         """The task that a request describes."""
-        if not request.headers.get("content-type", "").startswith(
-            ("multipart/form-data", "application/x-www-form-url")
-        ):
-            raise HTTPException(415, "send the picture and the options as a form, multipart/form-data")
-        async with request.form(max_files=16, max_fields=MOST_FIELDS, max_part_size=64 * 2**10) as form:
+        async with _form(request, max_files=16, max_fields=MOST_FIELDS, max_part_size=64 * 2**10) as form:
             return await run_in_threadpool(forms.task, form, self.store, {**self.base, **changes}, self.command)
 
     # Answers
@@ -115,9 +113,7 @@ class Site:
 
     async def upload(self, request: Request) -> Response:
         """Keep a picture, for requests that name it by its id."""
-        if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-            raise HTTPException(415, "send the picture as the field 'file' of a form, multipart/form-data")
-        async with request.form(max_files=1, max_fields=4, max_part_size=1024) as form:
+        async with _form(request, max_files=1, max_fields=4, max_part_size=1024) as form:
             file = form.get("file")
             if file is None or isinstance(file, str):
                 raise HTTPException(400, "there is no picture; send it as the field 'file'")
@@ -321,8 +317,6 @@ def application(site: Site, hosts: set[str], token: str | None) -> Starlette:
     handlers: dict[Any, Any] = {
         HTTPException: _refused,
         StyletxError: explained,
-        UnicodeError: lambda *_: problem(400, "the form's text is not UTF-8"),
-        LookupError: lambda *_: problem(400, "the form's text is not UTF-8"),
         Exception: lambda *_: problem(500, "styletx made a mistake; its terminal tells which"),
         Full: lambda *_: problem(429, "so many pictures wait; try again later", {"Retry-After": "30"}),
         TooLarge: lambda *_: problem(413, f"the body has more than {MOST_BYTES:,} bytes", {"Connection": "close"}),
@@ -331,6 +325,17 @@ def application(site: Site, hosts: set[str], token: str | None) -> Starlette:
         MultiPartException: lambda _, error: problem(400, f"the form cannot be read: {error.message}"),
     }
     return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers, lifespan=lifespan)
+
+
+@contextlib.asynccontextmanager
+async def _form(request: Request, **limits: int) -> AsyncIterator[FormData]:
+    kind, about = parse_options_header(request.headers.get("content-type", ""))
+    if kind not in (b"multipart/form-data", b"application/x-www-form-urlencoded"):
+        raise HTTPException(415, "send pictures and options as a form, multipart/form-data")
+    if about.get(b"charset", b"utf-8").lower() != b"utf-8":
+        raise HTTPException(400, "the form's text is not UTF-8")
+    async with request.form(**limits) as form:
+        yield form
 
 
 def _refused(request: Request, error: Exception) -> Response:

@@ -64,7 +64,7 @@ def spoken(text: str) -> str:
 def _kind(name: str, spec: Spec, default: Any) -> str:
     if isinstance(default, bool):
         return "switch"
-    if name in PLACES:
+    if name in PLACES and spec.minimum is None:
         return "file"
     if spec.choices:
         return "choice"
@@ -109,7 +109,7 @@ def task(form: FormData, store: Store, base: Mapping[str, Any], command: Callabl
         again["styles"].append({"style": asked, "name": name, "weight": weight})
         if region is not None:
             again["masks"][f"region-{number}"] = region.id
-        place = source if name in paintings() else name
+        place = source if asked in paintings() else name  # of what was sent, only its sender knows the place
         named.append(Part(place, weight, None if region is None else region.name).label(place))
     chosen, shown = dict[str, Any](), dict[str, Any]()
     for name in offered():

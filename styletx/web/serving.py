@@ -100,8 +100,7 @@ def serve(
         )
         server = _Server(config, site)
         logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
-        for name in ("python_multipart", "asyncio"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it warns of bodies that we refuse
         if hasattr(signal, "SIGHUP"):  # the terminal was closed
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         site.warm()

@@ -1,4 +1,5 @@
 // A mask, painted over the picture with mouse, finger or keyboard.
+import { download } from "./http.js";
 import { texts } from "./texts.js";
 
 const $ = (id) => document.getElementById(id);
@@ -28,12 +29,7 @@ export class Brush {
       if (file) await createImageBitmap(file).then((picture) => this.load(picture)).catch(() => this.failed(file));
       event.target.value = "";
     });
-    $("brush-save").addEventListener("click", async () => {
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(await this.blob());
-      link.download = "mask.png";
-      link.click();
-    });
+    $("brush-save").addEventListener("click", async () => download(URL.createObjectURL(await this.blob()), "mask.png"));
     this.canvas.addEventListener("pointerdown", (event) => this.down(event));
     this.canvas.addEventListener("pointermove", (event) => this.move(event));
     for (const end of ["pointerup", "pointercancel"]) this.canvas.addEventListener(end, () => this.up());

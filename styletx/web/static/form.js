@@ -80,7 +80,7 @@ export class Options {
       return input;
     }
     const input = document.createElement("input");
-    if (option.kind === "file" && !SLIDERS[option.name]) {
+    if (option.kind === "file") {
       input.type = "file";
       input.accept = "image/*";
       input.addEventListener("change", async () => {

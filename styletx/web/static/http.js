@@ -37,6 +37,11 @@ export async function upload(file) {
   return post("/api/v1/uploads", form);
 }
 
+// Saves what is at an address, under its own name or another.
+export function download(address, name = "") {
+  Object.assign(document.createElement("a"), { href: address, download: name }).click();
+}
+
 // Calls `tell` with what is known of a job after each change; returns what ends it.
 export function follow(id, tell, lost) {
   const source = new EventSource(`/api/v1/jobs/${id}/events`);

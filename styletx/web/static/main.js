@@ -226,9 +226,7 @@ function watch(started) {
     $("film").hidden = !told.has_timelapse;
     $("stop").textContent = told.state === "waiting" ? texts.leave : texts.stop;
     $("paint").textContent = isOver ? texts.paintAgain : texts.paintNext;
-    if (isOver) {
-      listJobs();
-    }
+    if (isOver) listJobs();
   };
   unfollow = http.follow(started.id, tell, (isGone) => warn(isGone ? texts.gone : null));
   tell(started);
@@ -286,7 +284,7 @@ function item(told) {
   buttons.className = "buttons";
   const again = Object.assign(document.createElement("button"), { type: "button", textContent: texts.again });
   again.setAttribute("aria-label", texts.useAgain(told.name));
-  again.addEventListener("click", () => { settings(told.asked); changed(); });
+  again.addEventListener("click", () => settings(told.asked));
   const drop = Object.assign(document.createElement("button"), { type: "button", textContent: texts.remove });
   drop.setAttribute("aria-label", texts.removeIt(told.name));
   drop.addEventListener("click", async () => {
@@ -367,18 +365,8 @@ addEventListener("paste", (event) => {
 });
 $("controls").addEventListener("submit", paint);
 $("stop").addEventListener("click", () => job && http.post(`/api/v1/jobs/${job.id}/stop`).catch(warn));
-$("save").addEventListener("click", () => {
-  const link = document.createElement("a");
-  link.href = `/api/v1/jobs/${job.id}/result?format=${$("format").value}`;
-  link.download = "";
-  link.click();
-});
-$("film").addEventListener("click", () => {
-  const link = document.createElement("a");
-  link.href = `/api/v1/jobs/${job.id}/timelapse`;
-  link.download = "";
-  link.click();
-});
+$("save").addEventListener("click", () => http.download(`/api/v1/jobs/${job.id}/result?format=${$("format").value}`));
+$("film").addEventListener("click", () => http.download(`/api/v1/jobs/${job.id}/timelapse`));
 $("copy").addEventListener("click", async () => {
   try {
     await navigator.clipboard.write([new ClipboardItem({ "image/png": http.blob(`/api/v1/jobs/${job.id}/result`) })]);
