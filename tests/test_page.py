@@ -169,7 +169,7 @@ def test_masks_and_blends_reach_the_server(page: Any) -> None:
     choose(page)
     style(page, "mosaic")
     page.select_option("#blend-with", "pen")
-    page.locator("#option-method").check()
+    page.select_option("#option-method", "one-pass")
     set_to(page, "size", 96)
     page.click("#brush summary")
     page.select_option("#brush-use", "region-1")
@@ -193,6 +193,82 @@ def test_masks_and_blends_reach_the_server(page: Any) -> None:
     assert not page.said
 
 
+def test_settings_are_compared_and_chosen(page: Any) -> None:
+    choose(page)
+    expect(page.locator("#compare")).to_be_disabled()
+    style(page, "mosaic")
+    page.click("#compare")
+    cells = page.locator("#sheet-grid button")
+    expect(page.locator("#sheet-grid button.awaited")).to_have_count(0, timeout=LATER)
+    assert cells.count() == page.locator("#gallery button").count()
+    shown = cells.locator("img").evaluate_all("all => all.map((one) => one.naturalWidth)")
+    assert min(shown) > 100
+    page.select_option("#sheet-of", "stroke_size")
+    cells.get_by_text("2", exact=True).click()
+    expect(page.locator("#sheet")).to_be_hidden()
+    expect(page.locator("#option-stroke_size")).to_have_value("2")
+    page.click("#compare")
+    page.select_option("#sheet-of", "style")
+    cells.get_by_text("pen", exact=True).click()
+    expect(page.locator("#gallery button[data-style=pen]")).to_have_attribute("aria-pressed", "true")
+    assert not page.said
+
+
+def test_a_wrong_size_is_told_at_once_and_a_picture_can_begin_it(page: Any) -> None:
+    choose(page)
+    style(page, "mosaic")
+    for wrong in ("0", "-5", "big", "1.5"):
+        set_to(page, "size", wrong)
+        expect(page.locator("#message")).to_contain_text("Size, px: give a number of pixels")
+        expect(page.locator("#paint")).to_be_disabled()
+    set_to(page, "size", "96")
+    expect(page.locator("#message")).to_be_hidden()
+    page.locator("summary").get_by_text("Picture and file").click()
+    with page.expect_file_chooser() as chooser:
+        page.select_option("#option-init", label="a picture …")
+    chooser.value.set_files(COFFEE)
+    expect(page.locator("#option-init option:checked")).to_have_text("coffee.jpg", timeout=SOON)
+    set_to(page, "iterations", 2)
+    paint(page)
+    page.click("#command")
+    expect(page.locator("#command-line")).to_contain_text("coffee.jpg mosaic.jpg --size 96")
+    expect(page.locator("#command-line")).to_contain_text("--init coffee.jpg")
+    assert not page.said
+
+
+def test_what_others_paint_is_stopped_by_its_card(page: Any, browser: Any, address: str) -> None:
+    choose(page)
+    style(page, "pen")
+    set_to(page, "iterations", 3000)
+    set_to(page, "size", 200)
+    set_to(page, "optimizer", "adam")
+    page.click("#paint")
+    expect(page.locator("#status")).to_contain_text("Painting", timeout=SOON)
+    context = browser.new_context()
+    other = opened(context, address)
+    card = other.locator("#jobs li[data-state=painting]")
+    card.get_by_text("Stop").click()
+    expect(card).to_have_count(0, timeout=SOON)
+    expect(page.locator("#status")).to_have_text("Stopped; this is the best so far", timeout=SOON)
+    assert not page.said and not other.said
+    context.close()
+
+
+def test_a_phone_shows_the_picture_while_a_mask_is_drawn(browser: Any, address: str) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True)
+    page = opened(context, address)
+    choose(page)
+    style(page, "mosaic")
+    page.locator("#brush summary").scroll_into_view_if_needed()
+    page.click("#brush summary")
+    page.locator("#brush-save").scroll_into_view_if_needed()
+    picture, button = page.locator("#mask").bounding_box(), page.locator("#brush-save").bounding_box()
+    assert picture["y"] >= 0 and picture["y"] + picture["height"] < button["y"] < 740
+    page.touchscreen.tap(picture["x"] + 60, picture["y"] + 60)
+    expect(page.locator("#brush summary")).to_have_text("Mask: paint only that")
+    context.close()
+
+
 def test_the_keyboard_alone_is_enough(page: Any) -> None:
     choose(page)
     page.keyboard.press("Tab")
@@ -206,7 +282,8 @@ def test_the_keyboard_alone_is_enough(page: Any) -> None:
         if page.evaluate("() => document.activeElement.id") == "option-method":
             break
         page.keyboard.press("Tab")
-    page.keyboard.press("Space")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#option-method")).to_have_value("one-pass")
     set_to(page, "size", 96)
     for _ in range(80):
         if page.evaluate("() => document.activeElement.id") == "paint":

@@ -13,6 +13,7 @@ from PIL import Image
 from styletx import images
 from styletx.cli import main
 from styletx.errors import OptionError
+from styletx.feedforward import models
 from styletx.options import Options
 from styletx.stylizers import Part, load_stylizer, mixing, recipes
 
@@ -52,6 +53,24 @@ def test_a_look_is_kept_and_used_elsewhere(monkeypatch: pytest.MonkeyPatch) -> N
     batch = call("batch", "../photo.png", "--recipe", "../looks/mine.toml", "-o", "out", "--json", *CPU)
     (made,) = (json.loads(line) for line in batch.stdout.splitlines())
     assert bool((images.read(made["output"]).pixels == one.pixels).all())
+
+
+def test_a_bundled_painting_keeps_its_name_unless_there_is_another_picture_called_so() -> None:
+    ours = models.paintings()["mosaic.jpg"]
+    style = "mask.png=mosaic.jpg+poster.jpg:2"
+    masked, poster = mixing.parts(style)
+    assert masked == Part(str(ours), region="mask.png") and poster.source == str(models.paintings()["poster.jpg"])
+    assert mixing.parts([("mosaic.jpg", 2.0), Part("mosaic.jpg")]) == [Part(str(ours), 2.0), Part(str(ours))]
+    recipes.write("looks/ours.toml", style, Options(), None)
+    assert 'style = "../mask.png=mosaic.jpg+poster.jpg:2"' in Path("looks/ours.toml").read_text()
+    assert mixing.parts(recipes.read("looks/ours.toml").style)[0].source == str(ours)
+    for name in ("mosaic.jpg", "looks/mosaic.jpg"):
+        Path("photo.png").rename(name)
+        assert mixing.parts(name)[0].source == name
+        Path(name).rename("photo.png")
+    Image.new("RGB", (40, 40)).save("looks/mosaic.jpg")
+    recipes.write("looks/ours.toml", style, Options(), None)
+    assert mixing.parts(recipes.read("looks/ours.toml").style)[0].source == str(ours)
 
 
 def test_single_options_and_styles_outweigh_a_recipe() -> None:

@@ -17,6 +17,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from starlette.testclient import TestClient
 
 from styletx import images
 from styletx.cli import flags
+from styletx.errors import OutputError
 from styletx.web import app as application
 from styletx.web import forms, guard, queueing
 from styletx.web.app import Site
@@ -428,6 +430,48 @@ def test_the_store_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not store.folder.exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="folders are held on POSIX")
+def test_what_a_killed_server_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    killed = Server(tmp_path)
+    killed.end(signal.SIGKILL)
+    (left,) = tmp_path.iterdir()
+    living, other = Store(10**6, allow_models=False), tmp_path / "other"
+    other.mkdir()
+    for folder in tmp_path.iterdir():
+        os.utime(folder, (1, 1))
+    last = Store(10**6, allow_models=False)
+    assert not left.exists() and living.folder.exists() and other.exists() and last.folder.exists()
+    living.close()
+    last.close()
+    assert list(tmp_path.iterdir()) == [other]
+
+
+def test_previews_of_several_people_are_all_painted(client: TestClient, site: Site) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        asked = [
+            pool.submit(client.post, "/api/v1/preview", files=sent(), data={"style": style})
+            for style in ("pen", "mosaic", "poster", "pen", "mosaic", "poster")
+        ]
+        answers = [one.result() for one in asked]
+    assert [one.status_code for one in answers] == [200] * 6
+    assert len({one.content for one in answers}) == 3
+
+
+def test_a_film_that_cannot_be_written_is_told_and_the_picture_kept(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise OutputError("there is no encoder")
+
+    monkeypatch.setattr("styletx.web.queueing.Timelapse.save", fails)
+    data = {"style": "pen.jpg", "size": "96", "iterations": "2", "timelapse": "true"}
+    told = over(client, client.post("/api/v1/jobs", files=sent(), data=data).json()["id"])
+    assert told["state"] == "done" and told["has_result"] and not told["has_timelapse"]
+    assert "there is no encoder" in told["notes"]
+
+
 def test_models_are_taken_only_if_allowed() -> None:
     model = (ASSETS.parent / "styletx/feedforward/styles/mosaic.safetensors").read_bytes()
     site = Site(flags.command, {"device": "cpu"}, allow_models=True)
@@ -556,9 +600,10 @@ def asked(site: Site, body: Iterable[bytes]) -> int:
 def test_a_body_that_does_not_come_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "PATIENCE", 0.3)
     assert asked(site, [b"--x\r\n"]) == 408
+    start = b'--x\r\nContent-Disposition: form-data; name="content"; filename="a.png"\r\n\r\n'
+    assert asked(site, itertools.chain([start], (b"-" for _ in iter(lambda: time.sleep(0.01), 1)))) == 408
     monkeypatch.setattr(guard, "PATIENCE", 20)
     monkeypatch.setattr(guard, "BODY", 0.3)
-    start = b'--x\r\nContent-Disposition: form-data; name="content"; filename="a.png"\r\n\r\n'
     assert asked(site, itertools.chain([start], (b"-" for _ in iter(lambda: time.sleep(0.01), 1)))) == 408
 
 

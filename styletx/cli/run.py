@@ -63,7 +63,8 @@ def command(
     Several styles are mixed, each as much as its WEIGHT says, which is 1 unless given.
 
     A trained style is a name that `styletx styles` lists, a .safetensors file written by
-    `styletx train`, or an .onnx file written by `styletx export`.
+    `styletx train`, or an .onnx file written by `styletx export`. A bundled style, such
+    as mosaic, is painted in one pass; its painting is mosaic.jpg, which is optimised.
     CONTENT may be '-' for stdin; the result then goes to stdout unless -o names a file.
 
     Ctrl-C and SIGTERM save the best picture so far. The exit code is then 130 or 143.

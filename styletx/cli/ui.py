@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import signal
 
 import click
 
-from styletx.cli import flags, terminal
+from styletx.cli import flags, signals, terminal
 from styletx.errors import OptionError, field
 
 
@@ -40,11 +41,19 @@ def command(
         raise OptionError(f"{field('token')} is too short to keep anyone out; give 8 characters or more")
     if token is None and not address.is_loopback:
         address = web.Address(host, port, secrets.token_urlsafe(web.TOKEN_BYTES))
-    web.serve(
-        address,
-        flags.command,
-        {"device": device, "precision": precision},
-        allow_models=allow_models,
-        is_opened=is_opened,
-        ready=lambda url: terminal.say(f"styletx paints at {url} (Ctrl-C ends it)", aside=True),
-    )
+    try:
+        web.serve(
+            address,
+            flags.command,
+            {"device": device, "precision": precision},
+            allow_models=allow_models,
+            is_opened=is_opened,
+            ready=_tell,
+        )
+    except KeyboardInterrupt:  # which is how it ends
+        raise click.exceptions.Exit(signals.Stop(signal.SIGINT).code) from None
+
+
+def _tell(url: str, elsewhere: str | None) -> None:
+    there = f", from other machines at {elsewhere}" if elsewhere else ""
+    terminal.say(f"styletx paints at {url}{there} (Ctrl-C ends it)", aside=True)

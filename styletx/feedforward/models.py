@@ -85,6 +85,11 @@ def painting(model: Path) -> Path | None:
     return model.with_suffix(".jpg") if model in bundled().values() else None
 
 
+def paintings() -> dict[str, Path]:
+    """The paintings of the bundled styles, by their file names."""
+    return {path.name: path for model in bundled().values() if (path := painting(model)) is not None}
+
+
 def parts(style: str, *, is_one_pass: bool = False) -> list[str]:
     """The files that a style is painted with: its own, and what comes with styletx.
 

@@ -52,7 +52,7 @@ def parts(style: Style, known: Container[str] = ()) -> list[Part]:
 
     Text is one of them, or several with a "+" between two. Each may have the mask of its region before it, with a "=",
     and after it a mask of its own, with an "@", and a weight that is not 1, with a colon. A name that exists is never
-    taken apart.
+    taken apart. The painting of a bundled style is named as its file, such as `mosaic.jpg`, unless such a file is here.
 
     Args:
         style: what was asked for.
@@ -75,12 +75,12 @@ def parts(style: Style, known: Container[str] = ()) -> list[Part]:
 def _parts(one: images.Source | tuple[images.Source, float] | Part, known: Container[str]) -> list[Part]:
     if isinstance(one, Part):
         region, seen = (None if mask is None else _local(mask) for mask in (one.region, one.seen))
-        return [Part(_local(one.source), _weight(str(one.weight), "a style"), region, seen)]
+        return [Part(_source(one.source, known), _weight(str(one.weight), "a style"), region, seen)]
     if isinstance(one, tuple):
         if len(one) != 2:
             raise OptionError(f"a style cannot be {told(one)}; give a source and a weight, or a Part")
         source, weight = one
-        return [Part(source, _weight(str(weight), "a style"))]
+        return [Part(_source(source, known), _weight(str(weight), "a style"))]
     if not isinstance(one, str | os.PathLike):
         return [Part(one)]
     name = files.local(one)
@@ -94,13 +94,17 @@ def _parts(one: images.Source | tuple[images.Source, float] | Part, known: Conta
 
 
 def _exists(name: str, known: Container[str]) -> bool:
-    return name in known or "://" in name or os.path.exists(name) or name in models.bundled()
+    return _is_here(name, known) or name in models.bundled() or name in models.paintings()
+
+
+def _is_here(name: str, known: Container[str]) -> bool:
+    return name in known or "://" in name or os.path.exists(name)
 
 
 def _there(text: str, known: Container[str]) -> Part | None:
     """The part that a text means, if all that it names exists."""
     if _exists(text, known):
-        return Part(text)
+        return Part(_source(text, known))
     name, mark, weight = text.rpartition(":")
     if mark and not math.isnan(_number(weight)) and (found := _there(name, known)):
         return found._replace(weight=_weight(weight, name))
@@ -132,6 +136,12 @@ def _missing(text: str, known: Container[str]) -> Part:
 
 def _local(source: images.Source) -> images.Source:
     return files.local(source) if isinstance(source, str | os.PathLike) else source
+
+
+def _source(source: images.Source, known: Container[str]) -> images.Source:
+    """What a name means: the painting of a bundled style, if there is nothing else that is called so."""
+    name = _local(source)
+    return str(models.paintings().get(name, name)) if isinstance(name, str) and not _is_here(name, known) else name
 
 
 def _title(mask: images.Source) -> str:

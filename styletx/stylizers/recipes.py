@@ -134,6 +134,9 @@ def _named(place: str, beside: str) -> str:
     """A file as it is reached from a folder."""
     if "://" in place or place in models.bundled() or not os.path.exists(place):
         return place
+    name = os.path.basename(place)
+    if models.paintings().get(name) == Path(place) and not os.path.exists(os.path.join(beside, name)):
+        return name
     try:
         there = Path(os.path.relpath(place, beside)).as_posix()
     except ValueError:  # on another drive

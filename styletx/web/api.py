@@ -34,7 +34,7 @@ def document() -> dict[str, Any]:
                 "post": _operation("Paint, and wait for the picture", {"200": picture, **wrong}, [format_], form)
             },
             "/api/v1/preview": {
-                "post": _operation("A small picture in one pass", {"200": picture, "409": PROBLEM, **wrong}, body=form)
+                "post": _operation("A small picture in one pass", {"200": picture, **wrong}, body=form)
             },
             "/api/v1/jobs": {
                 "post": _operation("Let a picture be painted", {"202": job, **wrong}, body=form),

@@ -39,6 +39,7 @@ MOST_BODIES = 8  # that are read at once
 MOST_PIXELS = 40_000_000  # of a picture
 MOST_FIELDS = 80
 BEAT = 10.0  # seconds between two signs of life of a stream of events
+GONE = 0.1  # seconds after which one looks whether the caller of a preview still waits
 PREVIEW = {"size": 240, "style_size": None, "keep_faces": 0.0, "method": "one-pass"}
 ENDING = 2.0  # seconds that what is painted gets at the end
 
@@ -61,7 +62,7 @@ class Site:
 
     def warm(self) -> None:
         """Get ready for the first preview."""
-        name, painting = next(iter(forms.paintings().items()))
+        name, painting = next(iter(models.paintings().items()))
         options = Options(**{**self.base, **PREVIEW})
         self.queue.warm(jobs.Task(painting, name, (Part(str(painting)),), options, (name,), ""))
 
@@ -99,7 +100,7 @@ class Site:
         return JSONResponse(
             [
                 {"name": Path(name).stem, "painting": name, "picture": f"/api/v1/styles/{Path(name).stem}/picture"}
-                for name in forms.paintings()
+                for name in models.paintings()
             ]
         )
 
@@ -132,12 +133,12 @@ class Site:
         """A small picture in one pass, at once."""
         task = await self.task(request, **PREVIEW)
         future = self.queue.preview(task)
-        try:
-            return Response(await asyncio.wrap_future(future), media_type="image/jpeg")
-        except asyncio.CancelledError:
-            if future.cancelled():
-                raise HTTPException(409, "a later preview was asked for") from None
-            raise
+        waiting = asyncio.wrap_future(future)
+        while not (await asyncio.wait({waiting}, timeout=GONE))[0]:
+            if await request.is_disconnected():  # whoever asks for a later one does not wait for this
+                waiting.cancel()
+                return Response(status_code=204)
+        return Response(waiting.result(), media_type="image/jpeg")
 
     async def stylize(self, request: Request) -> Response:
         """Paint, and answer with the picture when it is done; or, if JSON is wanted, with all that is known of it."""

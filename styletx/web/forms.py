@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
@@ -109,8 +108,7 @@ def task(form: FormData, store: Store, base: Mapping[str, Any], command: Callabl
         again["styles"].append({"style": asked, "name": name, "weight": weight})
         if region is not None:
             again["masks"][f"region-{number}"] = region.id
-        place = source if asked in paintings() else name  # of what was sent, only its sender knows the place
-        named.append(Part(place, weight, None if region is None else region.name).label(place))
+        named.append(Part(name, weight, None if region is None else region.name).label(name))
     chosen, shown = dict[str, Any](), dict[str, Any]()
     for name in offered():
         if name in form and form[name] != "":
@@ -135,19 +133,13 @@ def task(form: FormData, store: Store, base: Mapping[str, Any], command: Callabl
     )
 
 
-def paintings() -> dict[str, Path]:
-    """The paintings of the bundled styles, by their file names."""
-    found = map(models.painting, models.bundled().values())
-    return {path.name: path for path in found if path is not None}
-
-
 def _style(style: str | UploadFile, store: Store) -> tuple[str, str, str]:
     """What a style is called, what it is, and how it is asked for again."""
     if isinstance(style, UploadFile):
         upload = store.add(style.file, style.filename)
     elif style in models.bundled():
         return style, style, style
-    elif (painting := paintings().get(style)) is not None:
+    elif (painting := models.paintings().get(style)) is not None:
         return style, str(painting), style
     elif (found := store.get(style)) is not None:
         upload = found

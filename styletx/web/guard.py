@@ -25,7 +25,8 @@ HOST = re.compile(r"[a-z0-9.\-]+(:\d+)?|\[[0-9a-f:.]+\](:\d+)?", re.IGNORECASE)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LONGEST_COOKIE = 4096  # characters of the header that are looked at
 READING = ("GET", "HEAD", "OPTIONS")
-PATIENCE = 20.0  # seconds between two pieces of a body at most
+PATIENCE = 8.0  # seconds between two pieces of a body at most, and before it has to come at a rate
+RATE = 16 * 2**10  # bytes a second, at least
 BODY = 180.0  # seconds that a whole body may take
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'self'; "
@@ -172,7 +173,7 @@ class _Body:
 
     def __init__(self, receive: Receive, most: int, ended: Callable[[], None]) -> None:
         self.receive, self.most, self.ended, self.size, self.is_over = receive, most, ended, 0, False
-        self.until: float | None = None
+        self.began: float | None = None
 
     def end(self) -> None:
         """It was read, or nobody wants it any more; what follows may take any time."""
@@ -184,9 +185,10 @@ class _Body:
         if self.is_over:  # what comes now tells that the client is gone, which may take any time
             return await self.receive()
         now = asyncio.get_running_loop().time()
-        self.until = self.until or now + BODY
+        self.began = self.began or now
+        left = min(PATIENCE + self.size / RATE, BODY) - (now - self.began)
         try:
-            message = await asyncio.wait_for(self.receive(), max(0.0, min(PATIENCE, self.until - now)))
+            message = await asyncio.wait_for(self.receive(), max(0.0, min(PATIENCE, left)))
         except asyncio.TimeoutError:
             raise TooSlow from None
         if message["type"] == "http.request":

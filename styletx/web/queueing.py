@@ -24,6 +24,7 @@ KEPT = 30  # pictures that are painted, the latest
 KEPT_BYTES = 2**31  # of them together
 OLDEST = 6 * 3600  # seconds that they are kept
 MOST_WAITING = 60
+MOST_PREVIEWS = 8  # that wait at once
 STYLIZERS = 3  # that stay prepared
 BETWEEN = 0.25  # seconds between two of these pictures at least
 
@@ -46,7 +47,7 @@ class Queue:
         self.jobs: OrderedDict[str, Job] = OrderedDict()
         self._label, self._told = label, told
         self._waiting: deque[Job] = deque()
-        self._preview: tuple[Task, Future[bytes]] | None = None
+        self._previews: deque[tuple[Task, Future[bytes]]] = deque()
         self._stylizers: OrderedDict[tuple[Any, ...], Stylizer] = OrderedDict()
         self._condition = threading.Condition()
         self._is_closed = False
@@ -74,12 +75,17 @@ class Queue:
         self.preview(task).add_done_callback(lambda future: future.cancelled() or future.exception())
 
     def preview(self, task: Task) -> Future[bytes]:
-        """Paint a small picture soon, as JPEG, even while another one is painted; the latest asked for, that is."""
+        """Paint a small picture soon, as JPEG, even while another one is painted; unless the future is cancelled first.
+
+        Raises:
+            Full: too many wait.
+        """
         future: Future[bytes] = Future()
         with self._condition:
-            if self._preview is not None:
-                self._preview[1].cancel()
-            self._preview = task, future
+            self._previews = deque(one for one in self._previews if not one[1].cancelled())
+            if len(self._previews) >= MOST_PREVIEWS:
+                raise Full
+            self._previews.append((task, future))
             self._condition.notify()
         return future
 
@@ -152,12 +158,12 @@ class Queue:
         job: Job | None = None
         while True:
             with self._condition:
-                while not (self._is_closed or self._waiting or self._preview):
+                while not (self._is_closed or self._waiting or self._previews):
                     self._condition.wait()
                 if self._is_closed:
                     return
                 # A preview goes before what waits, but not twice in a row.
-                is_preview = self._preview is not None and (job is not None or not self._waiting)
+                is_preview = bool(self._previews) and (job is not None or not self._waiting)
                 job = None if is_preview else self._waiting.popleft()
                 if job is not None:
                     job.state = PAINTING
@@ -168,10 +174,7 @@ class Queue:
 
     def _paint_preview(self) -> None:
         with self._condition:
-            waiting, self._preview = self._preview, None
-        if waiting is None:
-            return
-        task, future = waiting
+            task, future = self._previews.popleft()
         if not future.set_running_or_notify_cancel():
             return
         try:
@@ -203,7 +206,7 @@ class Queue:
                     job.shown, latest = pictures.jpeg(step.pixels), time.monotonic()
                     job.pictures += 1
                 job.tell()
-                if self._preview is not None:
+                if self._previews:
                     self._paint_preview()
                 if job.asked is not None or self._is_closed:
                     break
@@ -215,8 +218,11 @@ class Queue:
                 result.save(place)
                 if film is not None:
                     film.add(result.pixels)
-                    film.save(place.with_suffix(".mp4"))
-                    job.timelapse = place.with_suffix(".mp4")
+                    try:
+                        film.save(place.with_suffix(".mp4"))
+                        job.timelapse = place.with_suffix(".mp4")
+                    except StyletxError as error:
+                        job.notes += (self._told(error),)
                 job.result, job.shown = place, pictures.jpeg(result.pixels)
                 job.pictures += 1
                 job.progress, job.left = (1.0 if run.is_finished else job.progress), None

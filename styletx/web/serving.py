@@ -55,6 +55,10 @@ class Address:
             return ipaddress.ip_address(self.host).is_loopback
         return False
 
+    def link(self, host: str, port: int) -> str:
+        """The page's address, with the token that opens it."""
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}/{f'?token={self.token}' if self.token else ''}"
+
 
 def serve(
     address: Address,
@@ -63,7 +67,7 @@ def serve(
     *,
     allow_models: bool,
     is_opened: bool,
-    ready: Callable[[str], None],
+    ready: Callable[[str, str | None], None],
 ) -> None:
     """Serve until the process is told to end.
 
@@ -73,7 +77,7 @@ def serve(
         base: options that are the server's own, such as the device.
         allow_models: whether trained styles may be sent.
         is_opened: whether the browser shows the page.
-        ready: called with the page's address when it answers.
+        ready: called with the page's address when it answers, and with the one for other machines where it has another.
 
     Raises:
         OptionError: it cannot listen there.
@@ -81,10 +85,9 @@ def serve(
     listening = _listening(address)
     port = listening.getsockname()[1]
     hosts = {*LOOPBACK, address.host.lower()} | (set() if address.is_loopback else {"*"})
-    shown = "127.0.0.1" if address.is_loopback or address.host in ("0.0.0.0", "::") else address.host
-    url = (
-        f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/{f'?token={address.token}' if address.token else ''}"
-    )
+    is_everywhere = address.host in ("0.0.0.0", "::")
+    url = address.link("127.0.0.1" if address.is_loopback or is_everywhere else address.host, port)
+    elsewhere = _reached() if is_everywhere else None
     site = Site(command, base, allow_models=allow_models)
     try:
         config = uvicorn.Config(
@@ -110,7 +113,7 @@ def serve(
                 if server.should_exit:
                     return
                 time.sleep(0.02)
-            ready(url)
+            ready(url, elsewhere and address.link(elsewhere, port))
             if is_opened:
                 with contextlib.suppress(webbrowser.Error):
                     webbrowser.open(url)
@@ -170,6 +173,14 @@ class _Server(uvicorn.Server):
         """As uvicorn's."""
         self.site.queue.abandon()
         super().handle_exit(sig, frame)
+
+
+def _reached() -> str | None:
+    """The address by which other machines of a network reach this one, if it is in any."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing, but a way there is chosen
+        return str(probe.getsockname()[0])
+    return None
 
 
 def _listening(address: Address) -> socket.socket:

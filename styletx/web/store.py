@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +20,11 @@ from styletx import images
 from styletx.errors import StyletxError
 from styletx.feedforward import models
 
+if sys.platform != "win32":
+    import fcntl
+
+PREFIX = "styletx-page-"
+OLD = 60  # seconds after which a folder that nobody holds was left by a server that was killed
 KEPT = 60  # pictures that were sent, the latest used
 MODEL = ".safetensors"
 KEPT_BYTES = 2**30  # of them together
@@ -50,7 +58,9 @@ class Store:
     """
 
     def __init__(self, max_pixels: int, *, allow_models: bool) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="styletx-page-"))
+        _tidy(Path(tempfile.gettempdir()))
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self._held = _hold(self.folder)
         self.max_pixels, self.allow_models = max_pixels, allow_models
         self.used: Callable[[], set[str]] = set  # the files that are still needed, which are not dropped
         self._uploads: OrderedDict[str, Upload] = OrderedDict()
@@ -102,6 +112,8 @@ class Store:
     def close(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._held is not None:
+            os.close(self._held)
 
     def _check(self, path: str, label: str) -> None:
         try:
@@ -122,6 +134,28 @@ class Store:
                 size -= upload.size
                 del self._uploads[upload.id]
                 upload.path.unlink(missing_ok=True)
+
+
+def _tidy(place: Path) -> None:
+    """Remove the folders of servers that were killed."""
+    for left in place.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.lstat().st_mtime > OLD and (held := _hold(left)) is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(held)
+
+
+def _hold(folder: Path) -> int | None:
+    """A descriptor by which this process holds a folder until it ends; None if another process does."""
+    if sys.platform == "win32":
+        return None
+    descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def shown_name(name: str | None) -> str:

@@ -9,6 +9,7 @@ const STEPS = 20; // that can be undone
 export class Brush {
   // `failed` is told of a file that is no picture.
   constructor(stage, changed, failed) {
+    this.stage = stage;
     this.failed = failed;
     this.canvas = $("mask");
     this.context = this.canvas.getContext("2d", { willReadFrequently: true });
@@ -30,6 +31,7 @@ export class Brush {
       event.target.value = "";
     });
     $("brush-save").addEventListener("click", async () => download(URL.createObjectURL(await this.blob()), "mask.png"));
+    this.canvas.addEventListener("pointerenter", () => this.point());
     this.canvas.addEventListener("pointerdown", (event) => this.down(event));
     this.canvas.addEventListener("pointermove", (event) => this.move(event));
     for (const end of ["pointerup", "pointercancel"]) this.canvas.addEventListener(end, () => this.up());
@@ -82,6 +84,17 @@ export class Brush {
     this.canvas.hidden = !isOpen;
     if (!isOpen) this.choose(null);
     else if (this.tool === null && this.canvas.width) this.choose("draw");
+    this.stage.fit();
+  }
+
+  // A circle of the brush's width under the pointer.
+  point() {
+    const scale = this.canvas.getBoundingClientRect().width / this.canvas.width || 1;
+    const radius = Math.min(60, Math.max(2, Number($("brush-size").value) * scale / 2)); // wider cursors are not shown
+    const side = Math.ceil(2 * radius + 4);
+    const ring = (color, width) => `<circle cx="${side / 2}" cy="${side / 2}" r="${radius}" fill="none" stroke="${color}" stroke-width="${width}"/>`;
+    const drawn = `<svg xmlns="http://www.w3.org/2000/svg" width="${side}" height="${side}">${ring("#000", 3)}${ring("#fff", 1)}</svg>`;
+    this.canvas.style.cursor = `url("data:image/svg+xml,${encodeURIComponent(drawn)}") ${side / 2} ${side / 2}, crosshair`;
   }
 
   choose(tool) {

@@ -3,6 +3,7 @@ import { choices, labels, texts } from "./texts.js";
 
 const MAIN = ["method", "stroke_size", "match", "colors", "strength", "size"];
 const SKIPPED = ["keep"]; // which the brush gives
+const FILE = "file"; // a choice's value until there is one
 const SLIDERS = { stroke_size: [0.25, 4, 0.05], match: [0, 1, 0.05], strength: [0, 1, 0.05], keep_faces: [0, 1, 0.05] };
 
 export class Options {
@@ -41,7 +42,7 @@ export class Options {
   row(option) {
     const label = document.createElement("label");
     const name = document.createElement("span");
-    name.textContent = option.name === "method" ? texts.method : labels[option.name] ?? option.label;
+    name.textContent = labels[option.name] ?? option.label;
     const input = this.input(option);
     input.name = option.name;
     input.id = `option-${option.name}`;
@@ -59,15 +60,14 @@ export class Options {
     help.textContent = option.text;
     help.id = `${input.id}-help`;
     input.setAttribute("aria-describedby", help.id);
-    if (option.name === "method") input.removeAttribute("aria-describedby"); // its name says it
-    else label.append(help);
-    if (input.type !== "file") input.addEventListener("input", () => this.changed(option.name));
+    label.append(help);
+    if (input.type !== "file") input.addEventListener("input", () => { if (input.value !== FILE) this.changed(option.name); });
     this.inputs.set(option.name, { input, option });
     return label;
   }
 
   input(option) {
-    if (option.kind === "switch" || option.name === "method") {
+    if (option.kind === "switch") {
       const input = document.createElement("input");
       input.type = "checkbox";
       return input;
@@ -76,6 +76,7 @@ export class Options {
       const input = document.createElement("select");
       if (option.default === null) input.append(new Option(option.default_text ?? "", ""));
       for (const choice of option.choices) input.append(new Option(choices[option.name]?.[choice] ?? choice, choice));
+      if (option.kind === "file") this.offerFile(input, option);
       input.value = option.default ?? "";
       return input;
     }
@@ -93,6 +94,8 @@ export class Options {
     const slider = SLIDERS[option.name];
     if (option.name === "size") { // a number, or "original"
       input.type = "text";
+      input.pattern = "[1-9][0-9]{1,5}|original";
+      input.title = texts.sizes;
       input.value = option.default;
     } else if (slider) {
       [input.min, input.max, input.step] = slider;
@@ -112,13 +115,37 @@ export class Options {
     return input;
   }
 
+  // A picture of one's own beside the words that a choice has.
+  offerFile(select, option) {
+    const chooser = Object.assign(document.createElement("input"), { type: "file", accept: "image/*" });
+    const before = () => { select.value = option.default ?? ""; };
+    select.append(new Option(texts.ownPicture, FILE));
+    select.addEventListener("input", () => { if (select.value === FILE) chooser.click(); });
+    chooser.addEventListener("cancel", before);
+    chooser.addEventListener("change", async () => {
+      const kept = await this.send(chooser.files[0]);
+      chooser.value = "";
+      if (!kept) return before();
+      const own = new Option(kept.name, kept.id);
+      select.add(own, select.options.length - 1);
+      own.selected = true;
+      this.changed(option.name);
+    });
+  }
+
+  // What is wrong with what was typed, or null.
+  fault() {
+    for (const { input, option } of this.inputs.values()) {
+      if (!input.checkValidity()) return `${labels[option.name] ?? option.label}: ${input.title || input.validationMessage}`;
+    }
+    return null;
+  }
+
   // Those that were changed, as the fields of a request.
   values() {
     const found = {};
     for (const [name, { input, option }] of this.inputs) {
-      if (name === "method") {
-        if (input.checked) found.method = "one-pass";
-      } else if (input.type === "file") {
+      if (input.type === "file") {
         if (input.dataset.id) found[name] = input.dataset.id;
       } else if (input.type === "checkbox") {
         if (input.checked !== option.default) found[name] = String(input.checked);
@@ -129,11 +156,16 @@ export class Options {
     return found;
   }
 
+  put(name, value) {
+    const { input } = this.inputs.get(name);
+    input.value = value;
+    input.dispatchEvent(new Event("input"));
+  }
+
   set(values) {
     for (const [name, { input, option }] of this.inputs) {
       const value = values[name] ?? option.default;
-      if (name === "method") input.checked = value === "one-pass";
-      else if (input.type === "file") { input.value = ""; delete input.dataset.id; }
+      if (input.type === "file") { input.value = ""; delete input.dataset.id; }
       else if (input.type === "checkbox") input.checked = value === true || value === "true";
       else input.value = value ?? (input.type === "range" ? 1 : "");
       const output = input.parentElement.querySelector("output");

@@ -2,6 +2,7 @@
 import { Brush } from "./brush.js";
 import { Options } from "./form.js";
 import * as http from "./http.js";
+import { Sheet } from "./sheet.js";
 import { Stage } from "./stage.js";
 import { fill, texts } from "./texts.js";
 
@@ -16,6 +17,8 @@ let job = null; // what is shown, or null for a preview
 let unfollow = null;
 let previewing = null;
 let soon = null;
+let listing = null;
+let cards = new Map(); // of jobs, by their ids
 let mask = null; // what was sent of the brush
 
 const options = new Options($("main-options"), $("more-options"), (file) => http.upload(file).catch(warn), () => changed());
@@ -25,6 +28,12 @@ const brush = new Brush(stage, () => { mask = null; changed(); }, async (file) =
     brush.load(await createImageBitmap(await http.blob(`/api/v1/uploads/${kept.id}/picture`)));
   } catch (error) { warn(error); }
 });
+
+const sheet = new Sheet(
+  () => [...$("gallery").children].map((button) => [button.dataset.style, button.textContent]),
+  async (name, value, signal) => URL.createObjectURL(await http.blob("/api/v1/preview", { method: "POST", body: await form({ [name]: value }), signal })),
+  (name, value) => (name === "style" ? chooseStyle(value) : options.put(name, value)),
+);
 
 function say(text) { $("status").textContent = text; }
 
@@ -69,7 +78,7 @@ async function takeStyle(file) {
 
 // A bundled style is painted in one pass, and its painting by the optimisation.
 const paintings = new Map();
-const named = (style) => ($("option-method").checked ? style : paintings.get(style) ?? style);
+const named = (style) => ($("option-method").value === "one-pass" ? style : paintings.get(style) ?? style);
 const unnamed = (style) => [...paintings].find(([, painting]) => painting === style)?.[0] ?? style;
 
 function addStyle({ name, label, picture, painting }) {
@@ -132,10 +141,11 @@ function blendControls() {
   }
 }
 
-async function form() {
+// The request, in which some things may be other than they are chosen.
+async function form({ style = chosen.style, ...others } = {}) {
   const found = new FormData();
   found.append("content", chosen.photo.id);
-  found.append("style", named(chosen.style));
+  found.append("style", named(style));
   if (chosen.second) {
     found.append("style", named(chosen.second));
     if (brush.use !== "region-1") {
@@ -143,7 +153,7 @@ async function form() {
       found.append("weight-1", chosen.share.toFixed(2));
     }
   }
-  for (const [name, value] of Object.entries(options.values())) found.append(name, value);
+  for (const [name, value] of Object.entries({ ...options.values(), ...others })) found.append(name, value);
   if ($("timelapse").checked) found.append("timelapse", "true");
   const use = brush.use;
   if (use && (use !== "region-1" || chosen.second)) {
@@ -156,10 +166,11 @@ async function form() {
 
 function changed() {
   const isReady = chosen.photo !== null && chosen.style !== null;
-  $("paint").disabled = !isReady;
+  const fault = options.fault();
+  $("paint").disabled = $("compare").disabled = !isReady || fault !== null;
   clearTimeout(soon);
-  warn(brush.use === "region-1" && !chosen.second ? texts.secondFirst : null);
-  if (isReady) soon = setTimeout(preview, SOON);
+  warn(fault ?? (brush.use === "region-1" && !chosen.second ? texts.secondFirst : null));
+  if (isReady && fault === null) soon = setTimeout(preview, SOON);
 }
 
 // What is shown
@@ -177,7 +188,7 @@ async function preview() {
     say(texts.preview);
     $("paint").textContent = texts.paint;
   } catch (error) {
-    if (error.name === "AbortError" || error.status === 409) return;
+    if (error.name === "AbortError") return;
     say("");
     warn(error);
   }
@@ -250,6 +261,7 @@ function notes(list) {
 // What was painted before
 
 async function listJobs() {
+  clearTimeout(listing);
   let list;
   try {
     list = await http.json("/api/v1/jobs");
@@ -257,22 +269,30 @@ async function listJobs() {
     return;
   }
   $("history").hidden = list.length === 0;
-  $("jobs").replaceChildren(...list.map(item));
+  const lines = list.map(card);
+  cards = new Map(list.map((told, at) => [told.id, lines[at]]));
+  if (lines.length !== $("jobs").children.length || lines.some((line, at) => line !== $("jobs").children[at])) $("jobs").replaceChildren(...lines);
+  if (list.some((one) => ["waiting", "painting"].includes(one.state))) listing = setTimeout(listJobs, 3000);
+}
+
+// A card stays while its state does, so that nobody's focus is lost.
+function card(told) {
+  let line = cards.get(told.id);
+  if (line?.dataset.state !== told.state) line = item(told);
+  line.classList.toggle("current", told.id === job?.id);
+  if (told.pictures) line.querySelector("img").src = `/api/v1/jobs/${told.id}/picture?n=${told.pictures}`;
+  line.querySelector("img").hidden = !told.pictures;
+  return line;
 }
 
 function item(told) {
   const line = document.createElement("li");
-  line.classList.toggle("current", told.id === job?.id);
+  line.dataset.state = told.state;
   const open = document.createElement("button");
   open.type = "button";
   open.className = "open";
   open.setAttribute("aria-label", texts.openResult(told.name));
-  if (told.pictures) {
-    const image = document.createElement("img");
-    image.alt = "";
-    image.src = `/api/v1/jobs/${told.id}/picture?n=${told.pictures}`;
-    open.append(image);
-  }
+  open.append(Object.assign(document.createElement("img"), { alt: "" }));
   open.addEventListener("click", () => {
     restore(told);
     $("stage").scrollIntoView({ block: "nearest" });
@@ -285,6 +305,12 @@ function item(told) {
   const again = Object.assign(document.createElement("button"), { type: "button", textContent: texts.again });
   again.setAttribute("aria-label", texts.useAgain(told.name));
   again.addEventListener("click", () => settings(told.asked));
+  if (told.state === "painting") {
+    const stop = Object.assign(document.createElement("button"), { type: "button", textContent: texts.stop });
+    stop.setAttribute("aria-label", texts.stopIt(told.name));
+    stop.addEventListener("click", () => http.post(`/api/v1/jobs/${told.id}/stop`).catch(warn).then(listJobs));
+    buttons.append(stop);
+  }
   const drop = Object.assign(document.createElement("button"), { type: "button", textContent: texts.remove });
   drop.setAttribute("aria-label", texts.removeIt(told.name));
   drop.addEventListener("click", async () => {
@@ -364,6 +390,7 @@ addEventListener("paste", (event) => {
   if (file) takePhoto(file);
 });
 $("controls").addEventListener("submit", paint);
+$("compare").addEventListener("click", () => sheet.open());
 $("stop").addEventListener("click", () => job && http.post(`/api/v1/jobs/${job.id}/stop`).catch(warn));
 $("save").addEventListener("click", () => http.download(`/api/v1/jobs/${job.id}/result?format=${$("format").value}`));
 $("film").addEventListener("click", () => http.download(`/api/v1/jobs/${job.id}/timelapse`));

@@ -81,11 +81,8 @@ export class Stage {
       own.src = this.full;
       return;
     }
-    const style = getComputedStyle(this.easel);
-    const most = parseFloat(style.maxHeight) || Infinity;
-    const tall = Math.min(this.easel.clientHeight, most);
-    const narrow = matchMedia("(max-width: 860px)").matches;
-    const scale = Math.min(this.easel.clientWidth / width, (narrow ? innerHeight * 0.7 : tall) / height, 3);
+    const tall = parseFloat(getComputedStyle(this.easel).maxHeight) || this.easel.clientHeight; // narrow pages have a limit
+    const scale = Math.min(this.easel.clientWidth / width, tall / height, 3);
     this.size(width * scale, height * scale);
   }
 

@@ -22,16 +22,23 @@ export const texts = {
   own: "Your own painting …",
   look: "How it looks",
   groups: { Look: "More of how it looks", Picture: "Picture and file", Search: "Optimisation" },
+  compare: "Compare settings …",
+  sheetTitle: "Quick previews; choose one",
+  sheetOf: "Differs in",
+  sheetNames: { detail: "Detail" },
+  nothing: "none",
   paint: "Paint",
   paintAgain: "Paint again",
   paintNext: "Paint next",
   history: "Painted here",
   again: "Same settings",
+  stopIt: (name) => `Stop ${name}`,
   remove: "Remove",
   blend: "Blend with",
   blendNone: "nothing",
   blendShare: "Share of it",
-  method: "In one pass: seconds instead of half a minute, less fine",
+  sizes: "give a number of pixels, such as 768, or “original”",
+  ownPicture: "a picture …",
   timelapse: "Also keep a film of it",
   film: "Film",
   brush: "Mask",
@@ -77,6 +84,7 @@ export const texts = {
 
 // Option names whose own label says too little.
 export const labels = {
+  method: "How",
   stroke_size: "Width of strokes",
   match: "Follow the painting",
   strength: "Strength",
@@ -88,6 +96,7 @@ export const labels = {
 };
 
 export const choices = {
+  method: { optimisation: "finest, half a minute", "one-pass": "quick, less fine" },
   colors: { painting: "the painting's", photo: "the photograph's", match: "the photograph's range", luminance: "only strokes" },
 };
 
