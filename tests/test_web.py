@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import io
 import itertools
 import json
@@ -21,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
@@ -28,8 +31,10 @@ from starlette.testclient import TestClient
 from styletx import images
 from styletx.cli import flags
 from styletx.errors import OutputError
+from styletx.options import Options
+from styletx.stylizers import Part
 from styletx.web import app as application
-from styletx.web import forms, guard, queueing
+from styletx.web import forms, guard, jobs, queueing, serving
 from styletx.web.app import Site
 from styletx.web.store import Store, shown_name
 
@@ -158,6 +163,8 @@ def test_what_cannot_work_is_told_in_the_words_of_the_page(client: TestClient) -
         ({"style": "mosaic", "size": "7"}, 422, "Size cannot be 7; it must be from 16 to 65536"),
         ({"style": "mosaic", "size": "many"}, 422, "Size cannot be 'many'; it must be a number"),
         ({"style": "mosaic", "strength": "2"}, 422, "Strength cannot be 2.0; it must be from 0 to 1"),
+        ({"style": "mosaic", "size": "--5"}, 422, "Size cannot be '--5'; it must be a number"),
+        ({"style": "mosaic", "seed": "\u00b2"}, 422, "Seed cannot be '\u00b2'; it must be a number"),
         ({"style": "mosaic", "colors": "red"}, 422, "Colors cannot be 'red'; choose one of"),
         ({"style": "mosaic", "rotations": "perhaps"}, 422, "it must be true or false"),
         ({"style": "mosaic", "sise": "96"}, 422, "'sise' is not a field; did you mean 'size'?"),
@@ -448,6 +455,52 @@ def test_what_a_killed_server_left_is_removed(tmp_path: Path, monkeypatch: pytes
     assert list(tmp_path.iterdir()) == [other]
 
 
+def test_what_a_preview_needs_is_kept_and_what_was_dropped_is_told(client: TestClient, site: Site) -> None:
+    task = jobs.Task(COFFEE, "a.jpg", (Part("pen"),), Options(**application.PREVIEW), ("pen",), "")
+    site.queue.submit(
+        dataclasses.replace(task, parts=(Part(str(PEN)),), options=Options(size=96)), asyncio.new_event_loop()
+    )
+    future = site.queue.preview(task)
+    assert str(COFFEE) in site.queue.used()
+    future.result(60)
+    assert site.store.named(f"{site.store.folder}/0a1b: file not found") == "a picture that was dropped: file not found"
+
+
+def test_abandoned_previews_and_pictures_are_dropped_at_once(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    address = ("127.0.0.1", server.port)
+    client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60)
+    painting = client.post("/api/v1/jobs", files=sent(), data=LONG).json()["id"]
+    client.post("/api/v1/jobs", files=sent(), data=LONG)
+    boundary = b"--x\r\nContent-Disposition: form-data; name="
+    body = (
+        boundary
+        + b'"style"\r\n\r\npen\r\n'
+        + boundary
+        + b'"content"; filename="a.png"\r\n\r\n'
+        + photo()
+        + b"\r\n--x--\r\n"
+    )
+    left = []
+    for what in ["preview"] * 12 + ["stylize"]:
+        head = f"POST /api/v1/{what} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Length: {len(body)}\r\n"
+        left.append(socket.create_connection(address, timeout=20))
+        left[-1].sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode() + body)
+    until = time.monotonic() + 20
+    while len(client.get("/api/v1/jobs").json()) < 3 and time.monotonic() < until:
+        time.sleep(0.05)
+    for connection in left:
+        connection.close()
+    until = time.monotonic() + 5
+    while len(client.get("/api/v1/jobs").json()) > 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert len(client.get("/api/v1/jobs").json()) == 2
+    assert client.post("/api/v1/preview", files=sent(), data={"style": "pen"}).status_code == 200
+    client.delete(f"/api/v1/jobs/{painting}")
+    client.close()
+    assert "Traceback" not in server.end()[1]
+
+
 def test_previews_of_several_people_are_all_painted(client: TestClient, site: Site) -> None:
     with ThreadPoolExecutor(6) as pool:
         asked = [
@@ -607,6 +660,50 @@ def test_a_body_that_does_not_come_is_given_up(site: Site, monkeypatch: pytest.M
     assert asked(site, itertools.chain([start], (b"-" for _ in iter(lambda: time.sleep(0.01), 1)))) == 408
 
 
+def test_a_body_after_its_answer_does_not_keep_the_connection(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    head = f"POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nOrigin: http://evil.example\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(f"{head}Content-Length: 1000000\r\n\r\n".encode())
+        assert b"403" in connection.recv(4000)
+        with pytest.raises(ConnectionError):
+            for _ in range(40):
+                connection.sendall(b"-")
+                time.sleep(0.2)
+    for wrong in (
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        b"\x16\x03\x01\r\n\r\n",
+    ):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            connection.sendall(wrong)
+            answer = b"".join(iter(lambda: connection.recv(4000), b""))
+        assert answer.startswith(b"HTTP/1.1 400") and b"application/problem+json" in answer and b"nosniff" in answer
+    assert "Traceback" not in server.end()[1]
+
+
+def test_two_signals_end_it_without_a_traceback(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    server.process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    assert "Traceback" not in server.end(signal.SIGINT)[1] and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.2", "http://127.0.0.2:"), ("::1", "http://[::1]:")])
+def test_the_link_is_where_it_listens(host: str, shown: str) -> None:
+    found = list[str]()
+
+    def ready(url: str, elsewhere: str | None) -> None:
+        found.extend([url] if elsewhere is None else [url, elsewhere])
+        signal.raise_signal(signal.SIGINT)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        serving.serve(
+            serving.Address(host, 0, None), flags.command, {}, allow_models=False, is_opened=False, ready=ready
+        )
+    assert len(found) == 1 and found[0].startswith(shown)
+
+
 def test_a_port_that_is_taken_and_a_host_that_is_not_here(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
@@ -618,5 +715,7 @@ def test_a_port_that_is_taken_and_a_host_that_is_not_here(tmp_path: Path) -> Non
     assert result.exit_code == 2 and "address already in use; give another --port or --host" in result.output
     result = CliRunner().invoke(main, ["ui", "--no-open", "--host", "203.0.113.9", "--port", "0"])
     assert result.exit_code == 2 and len(result.output.splitlines()) == 1
+    result = CliRunner().invoke(main, ["ui", "--no-open", "--host", ""])
+    assert result.exit_code == 2 and "--host names no address" in result.output
     result = CliRunner().invoke(main, ["ui", "--no-open", "--token", "short"])
     assert result.exit_code == 2 and "too short" in result.output

@@ -39,8 +39,7 @@ MOST_BODIES = 8  # that are read at once
 MOST_PIXELS = 40_000_000  # of a picture
 MOST_FIELDS = 80
 BEAT = 10.0  # seconds between two signs of life of a stream of events
-GONE = 0.1  # seconds after which one looks whether the caller of a preview still waits
-PREVIEW = {"size": 240, "style_size": None, "keep_faces": 0.0, "method": "one-pass"}
+PREVIEW: dict[str, Any] = {"size": 240, "style_size": None, "keep_faces": 0.0, "method": "one-pass"}
 ENDING = 2.0  # seconds that what is painted gets at the end
 
 
@@ -132,25 +131,17 @@ class Site:
     async def preview(self, request: Request) -> Response:
         """A small picture in one pass, at once."""
         task = await self.task(request, **PREVIEW)
-        future = self.queue.preview(task)
-        waiting = asyncio.wrap_future(future)
-        while not (await asyncio.wait({waiting}, timeout=GONE))[0]:
-            if await request.is_disconnected():  # whoever asks for a later one does not wait for this
-                waiting.cancel()
-                return Response(status_code=204)
-        return Response(waiting.result(), media_type="image/jpeg")
+        painted = asyncio.wrap_future(self.queue.preview(task))
+        if not await _waited(request, painted, painted.cancel):  # whoever asks for a later one does not wait for this
+            return Response(status_code=204)
+        return Response(painted.result(), media_type="image/jpeg")
 
     async def stylize(self, request: Request) -> Response:
         """Paint, and answer with the picture when it is done; or, if JSON is wanted, with all that is known of it."""
         job = await self._submitted(request)
-        try:
-            async for _ in job.follow(BEAT):
-                if await request.is_disconnected():
-                    self.queue.remove(job)
-                    return Response(status_code=204)
-        except asyncio.CancelledError:
-            self.queue.remove(job)
-            raise
+        over = asyncio.ensure_future(job.over())
+        if not await _waited(request, over, lambda: self.queue.remove(job)):
+            return Response(status_code=204)
         if job.result is None:
             return problem(422 if job.state == jobs.FAILED else 503, job.error or "this was cancelled")
         if "application/json" in request.headers.get("accept", ""):
@@ -337,6 +328,24 @@ async def _form(request: Request, **limits: int) -> AsyncIterator[FormData]:
         raise HTTPException(400, "the form's text is not UTF-8")
     async with request.form(**limits) as form:
         yield form
+
+
+async def _waited(request: Request, work: asyncio.Future[Any], give_up: Callable[[], object]) -> bool:
+    """Whether the caller is still there when something is done; if not, or if the server ends, it is given up."""
+
+    async def leave() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    left, is_done = asyncio.ensure_future(leave()), False
+    try:
+        await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
+        is_done = work.done()
+    finally:
+        left.cancel()
+        if not is_done:
+            give_up()
+    return is_done
 
 
 def _refused(request: Request, error: Exception) -> Response:

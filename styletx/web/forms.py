@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ HIDDEN = (
 )
 WORDS = {"init": ("content", "style", "noise"), "detail": ("auto", "edges")}
 MOST_STYLES = 4
+WHOLE = re.compile(r"-?[0-9]{1,18}")
 TRUE, FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no", "")
 
 
@@ -98,7 +100,7 @@ def task(form: FormData, store: Store, base: Mapping[str, Any], command: Callabl
     if not 1 <= len(styles) <= MOST_STYLES:
         raise OptionError(f"there are {len(styles)} styles; send from 1 to {MOST_STYLES} fields 'style'")
     for number, style in enumerate(styles):
-        weight = _number(str(form.get(f"weight-{number}", "1")), f"weight-{number}")
+        weight = _number(form.get(f"weight-{number}", "1"), f"weight-{number}")
         if weight < 0:
             raise OptionError(f"weight-{number} cannot be {weight:g}; it must be 0 or more")
         region = _picture(form, f"region-{number}", store)
@@ -178,18 +180,22 @@ def _value(name: str, given: str | UploadFile, store: Store) -> tuple[Any, Any]:
     if isinstance(default, bool):
         value = _switch(name, given)
     elif spec.minimum is not None and given != "original":
-        is_whole = not takes_fractions(Options.__dataclass_fields__[name]) and given.lstrip("-").isdigit()
-        value = int(given[:40]) if is_whole else _number(given, label(name))
+        is_whole = not takes_fractions(Options.__dataclass_fields__[name]) and WHOLE.fullmatch(given)
+        value = int(given) if is_whole else _number(given, label(name))
     return value, value
 
 
 def _switch(name: str, given: str | UploadFile) -> bool:
-    if not isinstance(given, str) or given.lower() not in TRUE + FALSE:
-        raise OptionError(f"{label(name)} cannot be {str(given)[:40]!r}; it must be true or false")
+    if not isinstance(given, str):
+        raise OptionError(f"{label(name)} cannot be a file")
+    if given.lower() not in TRUE + FALSE:
+        raise OptionError(f"{label(name)} cannot be {given[:40]!r}; it must be true or false")
     return given.lower() in TRUE
 
 
-def _number(text: str, what: str) -> float:
+def _number(text: str | UploadFile, what: str) -> float:
+    if not isinstance(text, str):
+        raise OptionError(f"{what} cannot be a file")
     try:
         number = float(text)
     except ValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -114,6 +115,11 @@ class Job:
     def _wake(self) -> None:
         for event in self._watchers:
             event.set()
+
+    async def over(self) -> None:
+        """Wait until nothing changes any more, or nobody may follow it."""
+        async for _ in self.follow(math.inf):
+            pass
 
     async def follow(self, beat: float) -> AsyncIterator[bool]:
         """Yields at first and after each change, and every so many seconds: whether something changed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import threading
 import time
@@ -82,7 +83,8 @@ class Queue:
         """
         future: Future[bytes] = Future()
         with self._condition:
-            self._previews = deque(one for one in self._previews if not one[1].cancelled())
+            for one in [one for one in self._previews if one[1].cancelled()]:
+                self._previews.remove(one)
             if len(self._previews) >= MOST_PREVIEWS:
                 raise Full
             self._previews.append((task, future))
@@ -90,9 +92,10 @@ class Queue:
         return future
 
     def used(self) -> set[str]:
-        """The files that jobs still need."""
+        """The files that jobs and previews still need."""
         with self._condition:
-            return {file for job in self.jobs.values() if not job.is_over for file in job.task.files}
+            tasks = [job.task for job in self.jobs.values() if not job.is_over]
+            return {file for task in (*tasks, *(one for one, _ in self._previews)) for file in task.files}
 
     def place(self, job: Job) -> int:
         """How many pictures are painted before it."""
@@ -174,17 +177,20 @@ class Queue:
 
     def _paint_preview(self) -> None:
         with self._condition:
-            task, future = self._previews.popleft()
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            result = self._start(task)
-            for _ in result:
-                if self._is_closed:
-                    break
-            future.set_result(pictures.jpeg(result.result.pixels))
-        except BaseException as error:
-            future.set_exception(error)
+            if not self._previews:
+                return
+            task, future = self._previews[0]
+        if future.set_running_or_notify_cancel():
+            try:
+                result = self._start(task)
+                for _ in result:
+                    if self._is_closed:
+                        break
+                future.set_result(pictures.jpeg(result.result.pixels))
+            except BaseException as error:
+                future.set_exception(error)
+        with self._condition, contextlib.suppress(ValueError):  # it was cancelled, and is gone already
+            self._previews.remove((task, future))
 
     def _paint(self, job: Job) -> None:
         job.tell()

@@ -24,12 +24,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from styletx.errors import OptionError, field
 from styletx.web.app import Site, application
-from styletx.web.guard import LOOPBACK
+from styletx.web.guard import HEADERS, LOOPBACK
+from styletx.web.problems import problem
 
 TOKEN_BYTES = 18
 IDLE = 15  # seconds that a connection may stay open without a request, and that its headers may take
 MOST_CONNECTIONS = 200
-ENDING = 2  # seconds that open connections get at the end
+ENDING = 2  # seconds that open connections get at the end, and the rest of a body that was answered already
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,9 @@ def serve(
     listening = _listening(address)
     port = listening.getsockname()[1]
     hosts = {*LOOPBACK, address.host.lower()} | (set() if address.is_loopback else {"*"})
-    is_everywhere = address.host in ("0.0.0.0", "::")
-    url = address.link("127.0.0.1" if address.is_loopback or is_everywhere else address.host, port)
-    elsewhere = _reached() if is_everywhere else None
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host)
+    url = address.link(here or address.host, port)
+    elsewhere = _reached() if here else None
     site = Site(command, base, allow_models=allow_models)
     try:
         config = uvicorn.Config(
@@ -130,13 +131,15 @@ def serve(
 
 def _is_worth_telling(record: logging.LogRecord) -> bool:
     """Not what was cut off because the server ends."""
-    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+    is_cut = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not (is_cut or asyncio.CancelledError.__name__ in record.getMessage())
 
 
 class _Impatient(H11Protocol):
     """HTTP whose callers have to say soon what they want, and of which there are not too many."""
 
     _late: asyncio.TimerHandle | None = None
+    _answered = 0
 
     def connection_made(self, transport: Any) -> None:
         """As uvicorn's."""
@@ -155,6 +158,29 @@ class _Impatient(H11Protocol):
             self._late = None
         elif self._late is None and is_waiting:
             self._late = self.loop.call_later(IDLE, self._give_up)
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, which would wait for ever for the rest of a body that nobody wants any more."""
+        super().on_response_complete()
+        self._answered += 1
+        if self.conn.their_state is h11.SEND_BODY:
+            self.loop.call_later(ENDING, self._cut, self._answered)
+
+    def send_400_response(self, msg: str) -> None:
+        """As uvicorn's, in the form that all errors have."""
+        response = problem(400, "this is not an HTTP request that can be read")
+        headers = [*response.raw_headers, *((key.encode(), one.encode()) for key, one in HEADERS.items())]
+        for event in (
+            h11.Response(status_code=400, headers=[*headers, (b"connection", b"close")]),
+            h11.Data(data=bytes(response.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _cut(self, answered: int) -> None:
+        if self._answered == answered and self.conn.their_state is h11.SEND_BODY:
+            self.transport.abort()
 
     def _give_up(self) -> None:
         self._late = None
@@ -184,6 +210,8 @@ def _reached() -> str | None:
 
 
 def _listening(address: Address) -> socket.socket:
+    if not address.host:
+        raise OptionError(f"{field('host')} names no address; give one, such as 127.0.0.1")
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

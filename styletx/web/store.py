@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -102,12 +103,12 @@ class Store:
             return upload
 
     def named(self, text: str) -> str:
-        """A text with the senders' names instead of our files'."""
+        """A text with the senders' names instead of our files', and without those of files that were dropped."""
         with self._lock:
             uploads = list(self._uploads.values())
         for upload in uploads:
             text = text.replace(str(upload.path), upload.name)
-        return text
+        return re.sub(re.escape(str(self.folder)) + r"[/\\]\w+", "a picture that was dropped", text)
 
     def close(self) -> None:
         """Remove the folder."""
