@@ -141,8 +141,11 @@ def test_it_gets_finer_is_stopped_and_found_again(page: Any, browser: Any, addre
         expect(one.locator("#status")).to_have_text("Stopped; this is the best so far", timeout=SOON)
         expect(one.locator("#save")).to_be_enabled()
         assert not one.said
+    page.on("dialog", lambda dialog: dialog.accept())
     page.locator("#jobs li.current").get_by_text("Remove").click()
     expect(page.locator("#jobs li.current")).to_have_count(0, timeout=SOON)
+    other.locator("#jobs li.current .open").click()
+    expect(other.locator("#message")).to_have_text("there is no such job; it may have been dropped", timeout=SOON)
 
 
 def test_files_are_dropped_pasted_and_refused(page: Any, tmp_path: Path) -> None:
@@ -168,8 +171,8 @@ def test_files_are_dropped_pasted_and_refused(page: Any, tmp_path: Path) -> None
 def test_masks_and_blends_reach_the_server(page: Any) -> None:
     choose(page)
     style(page, "mosaic")
-    page.select_option("#blend-with", "pen")
     page.select_option("#option-method", "one-pass")
+    expect(page.locator("#option-iterations")).to_be_hidden()
     set_to(page, "size", 96)
     page.click("#brush summary")
     page.select_option("#brush-use", "region-1")
@@ -178,9 +181,13 @@ def test_masks_and_blends_reach_the_server(page: Any) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=5)
     page.mouse.up()
+    expect(page.locator("#message")).to_contain_text("Choose a second style")
+    expect(page.locator("#paint")).to_be_disabled()
+    page.select_option("#blend-with", "pen")
     paint(page)
     page.click("#command")
     expect(page.locator("#command-line")).to_contain_text("mosaic+mask.png=pen")
+    expect(page.locator("#command-needs")).to_contain_text("coffee.jpg, mask.png")
     page.click("#command-close")
     page.click("#brush-undo")
     page.locator("#mask").focus()
@@ -190,6 +197,18 @@ def test_masks_and_blends_reach_the_server(page: Any) -> None:
     paint(page)
     page.click("#command")
     expect(page.locator("#command-line")).to_contain_text("--keep mask.png")
+    assert not page.said
+
+
+def test_a_painting_of_ones_own_is_there_again(page: Any) -> None:
+    choose(page)
+    with page.expect_file_chooser() as chooser:
+        page.click("#own")
+    chooser.value.set_files(COFFEE.parents[1] / "styles/impasto.jpg")
+    expect(page.locator("#after")).to_be_visible(timeout=SOON)
+    page.reload()
+    page.wait_for_selector("html[data-ready]", timeout=SOON)
+    expect(page.locator("#gallery button").get_by_text("impasto.jpg")).to_be_visible()
     assert not page.said
 
 
@@ -217,9 +236,11 @@ def test_settings_are_compared_and_chosen(page: Any) -> None:
 def test_a_wrong_size_is_told_at_once_and_a_picture_can_begin_it(page: Any) -> None:
     choose(page)
     style(page, "mosaic")
-    for wrong in ("0", "-5", "big", "1.5"):
+    for wrong in ("0", "-5", "big", "1.5", "10", "99999"):
         set_to(page, "size", wrong)
-        expect(page.locator("#message")).to_contain_text("Size, px: give a number of pixels")
+        expect(page.locator("#message")).to_have_text(
+            "Size, px: give a number of pixels from 16 to 65536, or “original”"
+        )
         expect(page.locator("#paint")).to_be_disabled()
     set_to(page, "size", "96")
     expect(page.locator("#message")).to_be_hidden()
@@ -249,6 +270,10 @@ def test_what_others_paint_is_stopped_by_its_card(page: Any, browser: Any, addre
     card = other.locator("#jobs li[data-state=painting]")
     card.get_by_text("Stop").click()
     expect(card).to_have_count(0, timeout=SOON)
+    page.focus("#curtain")
+    before = page.locator("#divider").evaluate("e => parseFloat(e.style.left)")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#divider").evaluate("e => parseFloat(e.style.left)") == pytest.approx(before + 2)
     expect(page.locator("#status")).to_have_text("Stopped; this is the best so far", timeout=SOON)
     assert not page.said and not other.said
     context.close()
@@ -259,13 +284,12 @@ def test_a_phone_shows_the_picture_while_a_mask_is_drawn(browser: Any, address: 
     page = opened(context, address)
     choose(page)
     style(page, "mosaic")
-    page.locator("#brush summary").scroll_into_view_if_needed()
     page.click("#brush summary")
     page.locator("#brush-save").scroll_into_view_if_needed()
     picture, button = page.locator("#mask").bounding_box(), page.locator("#brush-save").bounding_box()
     assert picture["y"] >= 0 and picture["y"] + picture["height"] < button["y"] < 740
     page.touchscreen.tap(picture["x"] + 60, picture["y"] + 60)
-    expect(page.locator("#brush summary")).to_have_text("Mask: paint only that")
+    expect(page.locator("#brush summary")).to_have_text("Mask: paint only there")
     context.close()
 
 

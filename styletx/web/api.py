@@ -87,6 +87,10 @@ def document() -> dict[str, Any]:
                     },
                 )
             },
+            "/api/v1/uploads/{id}": {
+                "parameters": one,
+                "get": _operation("What is known of what was sent", {"200": _json("It.", {"type": "object"}), **gone}),
+            },
             "/api/v1/uploads/{id}/picture": {
                 "parameters": one,
                 "get": _operation("What was sent, at a screen's size", {"200": picture, **gone}),

@@ -31,7 +31,7 @@ from styletx.web.guard import Guard, TooLarge, TooSlow
 from styletx.web.jobs import Job
 from styletx.web.problems import problem
 from styletx.web.queueing import Full, Queue
-from styletx.web.store import Store
+from styletx.web.store import Store, Upload
 
 STATIC = Path(__file__).parent / "static"
 MOST_BYTES = 80 * 2**20  # of a request
@@ -118,13 +118,15 @@ class Site:
             if file is None or isinstance(file, str):
                 raise HTTPException(400, "there is no picture; send it as the field 'file'")
             kept = await run_in_threadpool(self.store.add, file.file, file.filename)
-        return JSONResponse({"id": kept.id, "name": kept.name, "bytes": kept.size}, 201)
+        return JSONResponse(_about(kept), 201)
+
+    async def kept(self, request: Request) -> Response:
+        """What is known of what was sent."""
+        return JSONResponse(_about(self._upload(request)))
 
     async def upload_picture(self, request: Request) -> Response:
         """What was sent, at a screen's size."""
-        kept = self.store.get(request.path_params["id"])
-        if kept is None or kept.path.suffix:
-            raise HTTPException(404, "no picture has this id; it may have been dropped")
+        kept = self._upload(request)
         picture = await pictures.decoded(pictures.screen, kept.path)
         return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
@@ -225,6 +227,12 @@ class Site:
         """The page."""
         return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
+    def _upload(self, request: Request) -> Upload:
+        kept = self.store.get(request.path_params["id"])
+        if kept is None or kept.path.suffix:
+            raise HTTPException(404, "no picture has this id; it may have been dropped")
+        return kept
+
     def _job(self, request: Request) -> Job:
         job = self.queue.jobs.get(request.path_params["id"])
         if job is None:
@@ -291,6 +299,7 @@ def application(site: Site, hosts: set[str], token: str | None) -> Starlette:
         route("/api/v1/styles", site.styles),
         route("/api/v1/styles/{name}/picture", site.style_picture),
         route("/api/v1/uploads", site.upload, "POST"),
+        route("/api/v1/uploads/{id}", site.kept),
         route("/api/v1/uploads/{id}/picture", site.upload_picture),
         route("/api/v1/preview", site.preview, "POST"),
         route("/api/v1/stylize", site.stylize, "POST"),
@@ -317,6 +326,10 @@ def application(site: Site, hosts: set[str], token: str | None) -> Starlette:
         MultiPartException: lambda _, error: problem(400, f"the form cannot be read: {error.message}"),
     }
     return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers, lifespan=lifespan)
+
+
+def _about(kept: Upload) -> dict[str, Any]:
+    return {"id": kept.id, "name": kept.name, "bytes": kept.size}
 
 
 @contextlib.asynccontextmanager

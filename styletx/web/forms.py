@@ -42,6 +42,7 @@ def about() -> list[dict[str, Any]]:
             "text": spoken(spec.text),
             "kind": _kind(name, spec, plain[name]),
             "whole": not takes_fractions(fields[name]),
+            "method": spec.method,
             "minimum": spec.minimum,
             "maximum": spec.maximum,
             "choices": spec.choices or WORDS.get(name),

@@ -1,5 +1,5 @@
 // The options, made from what the server declares: the few that matter in sight, the rest folded away by group.
-import { choices, labels, texts } from "./texts.js";
+import { choices, helps, labels, texts } from "./texts.js";
 
 const MAIN = ["method", "stroke_size", "match", "colors", "strength", "size"];
 const SKIPPED = ["keep"]; // which the brush gives
@@ -30,6 +30,7 @@ export class Options {
       }
     }
     for (const row of [...this.main.querySelectorAll("label")].sort((a, b) => a.dataset.order - b.dataset.order)) this.main.append(row);
+    this.inputs.get("method").input.addEventListener("input", () => this.fit());
     for (const [group, rows] of groups) {
       const details = document.createElement("details");
       const summary = document.createElement("summary");
@@ -37,6 +38,12 @@ export class Options {
       details.append(summary, ...rows);
       this.more.append(details);
     }
+  }
+
+  // Shows only what has an effect.
+  fit() {
+    const { value } = this.inputs.get("method").input;
+    for (const { input, option } of this.inputs.values()) input.closest("label").hidden = option.method !== null && option.method !== value;
   }
 
   row(option) {
@@ -57,7 +64,7 @@ export class Options {
     }
     if (input.type === "checkbox") label.className = "switch";
     const help = document.createElement("small");
-    help.textContent = option.text;
+    help.textContent = helps[option.name] ?? option.text;
     help.id = `${input.id}-help`;
     input.setAttribute("aria-describedby", help.id);
     label.append(help);
@@ -94,8 +101,11 @@ export class Options {
     const slider = SLIDERS[option.name];
     if (option.name === "size") { // a number, or "original"
       input.type = "text";
-      input.pattern = "[1-9][0-9]{1,5}|original";
-      input.title = texts.sizes;
+      const judge = () => {
+        const is = input.value === "original" || (/^\d+$/.test(input.value) && input.value >= option.minimum && input.value <= option.maximum);
+        input.setCustomValidity(is ? "" : texts.sizes(option.minimum, option.maximum));
+      };
+      input.addEventListener("input", judge);
       input.value = option.default;
     } else if (slider) {
       [input.min, input.max, input.step] = slider;
@@ -136,7 +146,7 @@ export class Options {
   // What is wrong with what was typed, or null.
   fault() {
     for (const { input, option } of this.inputs.values()) {
-      if (!input.checkValidity()) return `${labels[option.name] ?? option.label}: ${input.title || input.validationMessage}`;
+      if (!input.checkValidity()) return `${labels[option.name] ?? option.label}: ${input.validationMessage}`;
     }
     return null;
   }
@@ -170,6 +180,8 @@ export class Options {
       else input.value = value ?? (input.type === "range" ? 1 : "");
       const output = input.parentElement.querySelector("output");
       if (output) output.textContent = input.value;
+      input.setCustomValidity("");
     }
+    this.fit();
   }
 }

@@ -9,6 +9,7 @@ import { fill, texts } from "./texts.js";
 const $ = (id) => document.getElementById(id);
 const SOON = 120; // ms after the last change until a preview is asked for
 const KEY = "styletx-job";
+const OWN = "styletx-paintings";
 
 fill();
 const stage = new Stage();
@@ -20,6 +21,7 @@ let soon = null;
 let listing = null;
 let cards = new Map(); // of jobs, by their ids
 let mask = null; // what was sent of the brush
+let isSending = false;
 
 const options = new Options($("main-options"), $("more-options"), (file) => http.upload(file).catch(warn), () => changed());
 const brush = new Brush(stage, () => { mask = null; changed(); }, async (file) => {
@@ -31,6 +33,7 @@ const brush = new Brush(stage, () => { mask = null; changed(); }, async (file) =
 
 const sheet = new Sheet(
   () => [...$("gallery").children].map((button) => [button.dataset.style, button.textContent]),
+  (name) => (name === "style" ? chosen.style : $(`option-${name}`).value),
   async (name, value, signal) => URL.createObjectURL(await http.blob("/api/v1/preview", { method: "POST", body: await form({ [name]: value }), signal })),
   (name, value) => (name === "style" ? chooseStyle(value) : options.put(name, value)),
 );
@@ -69,7 +72,7 @@ async function takeStyle(file) {
   if (!file) return;
   try {
     const kept = await http.upload(file);
-    addStyle({ name: kept.id, label: kept.name, picture: `/api/v1/uploads/${kept.id}/picture` });
+    addOwn(kept);
     chooseStyle(kept.id);
   } catch (error) {
     warn(error);
@@ -101,6 +104,18 @@ function addStyle({ name, label, picture, painting }) {
   $("blend-with").append(new Option(label ?? name, name));
 }
 
+// Paintings of one's own are there again after a reload, as long as the server has them.
+function addOwn({ id, name }) {
+  if ([...$("gallery").children].some((button) => button.dataset.style === id)) return;
+  addStyle({ name: id, label: name, picture: `/api/v1/uploads/${id}/picture` });
+  const own = JSON.parse(localStorage.getItem(OWN) ?? "[]").filter((one) => one.id !== id);
+  localStorage.setItem(OWN, JSON.stringify([...own, { id, name }].slice(-8)));
+}
+
+function forgetOwn(id) {
+  localStorage.setItem(OWN, JSON.stringify(JSON.parse(localStorage.getItem(OWN) ?? "[]").filter((one) => one.id !== id)));
+}
+
 // What is to be done next.
 function guide() {
   say(chosen.photo ? (chosen.style ? texts.ready : texts.nowStyle) : (chosen.style ? texts.nowPhoto : texts.ready));
@@ -125,7 +140,7 @@ function blendControls() {
   const output = Object.assign(document.createElement("output"), { textContent: "0.5" });
   second.append(Object.assign(document.createElement("span"), { textContent: texts.blendShare }), range, output);
   second.hidden = true;
-  select.addEventListener("input", () => { chosen.second = select.value || null; second.hidden = !select.value; changed(); });
+  select.addEventListener("input", () => { chosen.second = select.value || null; changed(); });
   range.addEventListener("input", () => { chosen.share = Number(range.value); output.textContent = range.value; changed(); });
   $("blend").append(first, second);
   for (const place of [$("blend"), $("easel")]) {
@@ -166,10 +181,11 @@ async function form({ style = chosen.style, ...others } = {}) {
 
 function changed() {
   const isReady = chosen.photo !== null && chosen.style !== null;
-  const fault = options.fault();
+  const fault = options.fault() ?? (brush.use === "region-1" && !chosen.second ? texts.secondFirst : null);
   $("paint").disabled = $("compare").disabled = !isReady || fault !== null;
+  $("blend-share").closest("label").hidden = !chosen.second || brush.use === "region-1";
   clearTimeout(soon);
-  warn(fault ?? (brush.use === "region-1" && !chosen.second ? texts.secondFirst : null));
+  warn(fault);
   if (isReady && fault === null) soon = setTimeout(preview, SOON);
 }
 
@@ -197,27 +213,31 @@ async function preview() {
 async function paint(event) {
   event.preventDefault();
   if (!chosen.photo || !chosen.style) return warn(chosen.photo ? texts.chooseStyle : texts.choosePhoto);
+  if (isSending) return;
   clearTimeout(soon);
   previewing?.abort();
   warn(null);
-  $("paint").disabled = true;
+  isSending = true; // and not disabled, which would take the focus away
   try {
     watch(await http.post("/api/v1/jobs", await form()));
     $("easel").scrollIntoView({ block: "nearest" });
   } catch (error) {
     warn(error);
   }
-  $("paint").disabled = false;
+  isSending = false;
 }
 
 function watch(started) {
+  if (job && !started.pictures) stage.clear(); // what is shown is another's
   leave();
   let shown = -1;
   localStorage.setItem(KEY, started.id);
   const tell = (told) => {
     job = told;
     const isOver = !["waiting", "painting"].includes(told.state);
+    if (isOver && document.activeElement === $("stop")) $("paint").focus();
     $("bar").hidden = isOver;
+    $("canvas").classList.toggle("finished", told.has_result);
     $("progress").value = told.progress;
     $("left").textContent = told.left === null ? "" : texts.left(told.left);
     say({
@@ -249,6 +269,8 @@ function leave() {
   unfollow = null;
   job = null;
   $("bar").hidden = $("film").hidden = true;
+  $("canvas").classList.remove("finished");
+  for (const line of $("jobs").children) line.classList.remove("current");
   notes([]);
   for (const id of ["format", "save", "copy", "command", "zoom"]) $(id).disabled = true;
 }
@@ -272,7 +294,7 @@ async function listJobs() {
   const lines = list.map(card);
   cards = new Map(list.map((told, at) => [told.id, lines[at]]));
   if (lines.length !== $("jobs").children.length || lines.some((line, at) => line !== $("jobs").children[at])) $("jobs").replaceChildren(...lines);
-  if (list.some((one) => ["waiting", "painting"].includes(one.state))) listing = setTimeout(listJobs, 3000);
+  if (list.some((one) => ["waiting", "painting"].includes(one.state))) listing = setTimeout(listJobs, 1000);
 }
 
 // A card stays while its state does, so that nobody's focus is lost.
@@ -287,33 +309,43 @@ function card(told) {
 
 function item(told) {
   const line = document.createElement("li");
+  const styles = told.styles.map(unnamed).join(" + ");
+  const state = texts.short[told.state] ?? `${Math.round(told.seconds)} s`;
+  const title = `${told.name}: ${styles}, ${state}`;
   line.dataset.state = told.state;
   const open = document.createElement("button");
   open.type = "button";
   open.className = "open";
-  open.setAttribute("aria-label", texts.openResult(told.name));
+  open.setAttribute("aria-label", texts.openResult(title));
   open.append(Object.assign(document.createElement("img"), { alt: "" }));
-  open.addEventListener("click", () => {
-    restore(told);
-    $("stage").scrollIntoView({ block: "nearest" });
+  open.addEventListener("click", async () => {
+    try {
+      await restore(await http.json(`/api/v1/jobs/${told.id}`));
+      $("stage").scrollIntoView({ block: "nearest" });
+    } catch (error) { // removed elsewhere
+      warn(error);
+      listJobs();
+    }
   });
   const about = document.createElement("p");
-  about.textContent = `${texts.short[told.state] ?? `${Math.round(told.seconds)} s`} · ${told.styles.join(" + ")}`;
-  about.title = `${told.name}: ${told.styles.join(" + ")}`;
+  about.textContent = `${state} · ${styles}`;
+  about.title = title;
   const buttons = document.createElement("div");
   buttons.className = "buttons";
   const again = Object.assign(document.createElement("button"), { type: "button", textContent: texts.again });
-  again.setAttribute("aria-label", texts.useAgain(told.name));
+  again.setAttribute("aria-label", texts.useAgain(title));
   again.addEventListener("click", () => settings(told.asked));
   if (told.state === "painting") {
     const stop = Object.assign(document.createElement("button"), { type: "button", textContent: texts.stop });
-    stop.setAttribute("aria-label", texts.stopIt(told.name));
+    stop.setAttribute("aria-label", texts.stopIt(title));
     stop.addEventListener("click", () => http.post(`/api/v1/jobs/${told.id}/stop`).catch(warn).then(listJobs));
     buttons.append(stop);
   }
   const drop = Object.assign(document.createElement("button"), { type: "button", textContent: texts.remove });
-  drop.setAttribute("aria-label", texts.removeIt(told.name));
+  drop.setAttribute("aria-label", texts.removeIt(title));
   drop.addEventListener("click", async () => {
+    if (told.has_result && !confirm(texts.removeSure)) return;
+    const next = line.nextElementSibling ?? line.previousElementSibling;
     await http.remove(`/api/v1/jobs/${told.id}`).catch(warn);
     if (job?.id === told.id) {
       leave();
@@ -322,7 +354,8 @@ function item(told) {
       guide();
       changed();
     }
-    listJobs();
+    await listJobs();
+    (next?.querySelector(".open") ?? $("paint")).focus();
   });
   buttons.append(again, drop);
   line.append(open, about, buttons);
@@ -335,9 +368,7 @@ function settings(asked) {
   $("timelapse").checked = asked.timelapse;
   const [first, second] = asked.styles.map(({ style, name, weight }) => {
     const known = unnamed(style);
-    if (![...$("gallery").children].some((button) => button.dataset.style === known)) {
-      addStyle({ name: known, label: name, picture: `/api/v1/uploads/${known}/picture` });
-    }
+    if (!paintings.has(known)) addOwn({ id: known, name });
     return { known, weight };
   });
   $("blend-share").value = second ? second.weight / (first.weight + second.weight) : 0.5;
@@ -391,6 +422,7 @@ addEventListener("paste", (event) => {
 });
 $("controls").addEventListener("submit", paint);
 $("compare").addEventListener("click", () => sheet.open());
+addEventListener("focus", () => listJobs());
 $("stop").addEventListener("click", () => job && http.post(`/api/v1/jobs/${job.id}/stop`).catch(warn));
 $("save").addEventListener("click", () => http.download(`/api/v1/jobs/${job.id}/result?format=${$("format").value}`));
 $("film").addEventListener("click", () => http.download(`/api/v1/jobs/${job.id}/timelapse`));
@@ -404,6 +436,10 @@ $("copy").addEventListener("click", async () => {
 });
 $("command").addEventListener("click", () => {
   $("command-line").textContent = job.command;
+  $("command-copy").textContent = texts.copyText;
+  const own = job.asked.styles.filter(({ style }) => !paintings.has(unnamed(style))).map(({ name }) => name);
+  const masks = Object.keys(job.asked.masks).length ? [texts.savedMask] : [];
+  $("command-needs").textContent = texts.needs([job.name, ...own, ...masks]) + (job.state === "stopped" ? ` ${texts.unstopped}` : "");
   $("command-sheet").showModal();
 });
 $("command-close").addEventListener("click", () => $("command-sheet").close());
@@ -417,6 +453,9 @@ try {
   const [declared, styles] = await Promise.all([http.json("/api/v1/options"), http.json("/api/v1/styles")]);
   options.build(declared);
   styles.forEach(addStyle);
+  for (const one of JSON.parse(localStorage.getItem(OWN) ?? "[]")) {
+    await http.json(`/api/v1/uploads/${one.id}`).then(addOwn, () => forgetOwn(one.id));
+  }
   await listJobs();
   const before = localStorage.getItem(KEY);
   if (before) {

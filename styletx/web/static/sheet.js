@@ -10,10 +10,11 @@ const VALUES = {
 };
 
 export class Sheet {
-  // `styles` gives those that there are as [name, label], `preview` an address of a picture for a setting and a value,
-  // and `choose` is called with both.
-  constructor(styles, preview, choose) {
+  // `styles` gives those that there are as [name, label], `current` a setting's value, `preview` an address of a picture
+  // for a setting and a value, and `choose` is called with both.
+  constructor(styles, current, preview, choose) {
     this.styles = styles;
+    this.current = current;
     this.preview = preview;
     this.choose = choose;
     this.ending = null;
@@ -39,8 +40,9 @@ export class Sheet {
     this.end();
     const { signal } = this.ending = new AbortController();
     const name = $("sheet-of").value;
+    const current = this.current(name);
     const found = name === "style" ? this.styles() : VALUES[name].map((value) => [value, choices[name]?.[value] ?? (value === "" ? texts.nothing : String(value))]);
-    const cells = found.map(([value, label]) => this.cell(name, value, label));
+    const cells = found.map(([value, label]) => this.cell(name, value, label, String(value) === String(current)));
     $("sheet-grid").replaceChildren(...cells.map(({ button }) => button));
     for (const { value, image, button } of cells) {
       try {
@@ -54,8 +56,9 @@ export class Sheet {
     }
   }
 
-  cell(name, value, label) {
+  cell(name, value, label, isCurrent) {
     const button = Object.assign(document.createElement("button"), { type: "button", className: "awaited" });
+    button.setAttribute("aria-pressed", String(isCurrent));
     const image = Object.assign(document.createElement("img"), { alt: "" });
     button.append(image, Object.assign(document.createElement("span"), { textContent: label }));
     button.addEventListener("click", () => { $("sheet").close(); this.choose(name, value); });

@@ -15,6 +15,13 @@ export class Stage {
     this.before.alt = texts.before;
     this.after.alt = texts.after;
     this.curtain.addEventListener("input", () => this.draw());
+    this.curtain.addEventListener("keydown", (event) => { // its own steps are for a mouse
+      const step = { ArrowLeft: -20, ArrowDown: -20, ArrowRight: 20, ArrowUp: 20 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      this.curtain.value = Number(this.curtain.value) + step;
+      this.draw();
+    });
     this.before.addEventListener("load", () => this.fit());
     new ResizeObserver(() => this.fit()).observe(this.easel);
     $("zoom").addEventListener("click", () => this.zoom(!this.isZoomed));

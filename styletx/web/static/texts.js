@@ -14,6 +14,10 @@ export const texts = {
   save: "Save",
   copy: "Copy picture",
   command: "Command line",
+  needs: (names) => `It is run in a folder with ${names.join(", ")}.`,
+  savedMask: "mask.png (Save under Mask writes it)",
+  unstopped: "It paints to the end, where this picture was stopped.",
+  removeSure: "Remove this picture? It cannot be had again.",
   commandTitle: "The command line that repeats this picture",
   copyText: "Copy",
   copied: "Copied",
@@ -23,8 +27,8 @@ export const texts = {
   look: "How it looks",
   groups: { Look: "More of how it looks", Picture: "Picture and file", Search: "Optimisation" },
   compare: "Compare settings …",
-  sheetTitle: "Quick previews; choose one",
-  sheetOf: "Differs in",
+  sheetTitle: "Quick previews: choose one",
+  sheetOf: "Vary",
   sheetNames: { detail: "Detail" },
   nothing: "none",
   paint: "Paint",
@@ -37,7 +41,7 @@ export const texts = {
   blend: "Blend with",
   blendNone: "nothing",
   blendShare: "Share of it",
-  sizes: "give a number of pixels, such as 768, or “original”",
+  sizes: (least, most) => `give a number of pixels from ${least} to ${most}, or “original”`,
   ownPicture: "a picture …",
   timelapse: "Also keep a film of it",
   film: "Film",
@@ -45,7 +49,7 @@ export const texts = {
   brushOn: (use) => `Mask: ${use}`,
   secondFirst: "Choose a second style under “Blend with” for the marked part",
   brushUse: "Marked part",
-  brushUses: { "": "nothing yet", mask: "paint only that", keep: "keep that photograph", "region-1": "second style there" },
+  brushUses: { "": "choose …", mask: "paint only there", keep: "keep photograph", "region-1": "second style" },
   brushSize: "Width of the brush",
   brushDraw: "Draw",
   brushErase: "Erase",
@@ -53,7 +57,7 @@ export const texts = {
   brushClear: "Clear",
   brushLoad: "Load …",
   brushSave: "Save",
-  brushKeys: "By keyboard: arrow keys move the brush over the picture, space marks.",
+  brushKeys: "Draw on the picture. By keyboard: Tab to the picture, move the brush with the arrow keys, mark with the space bar.",
   curtain: "Compare: the photograph on the left, the painting on the right",
   before: "The photograph",
   after: "The painted picture",
@@ -93,6 +97,15 @@ export const labels = {
   keep_faces: "Keep faces",
   paint_alpha: "Paint the outline",
   tv_weight: "Smoothness",
+};
+
+// What is said otherwise here than on the command line.
+export const helps = {
+  method: "The finest picture takes half a minute or more; a quick one takes seconds.",
+  stroke_size: "1 is as wide as in the painting.",
+  colors: "Where the result's colours come from. “Only strokes” keeps the photograph's and paints its lights and darks.",
+  strength: "How much of the painting shows over the photograph.",
+  size: "Long side of the result, or “original”.",
 };
 
 export const choices = {
