@@ -628,6 +628,10 @@ def test_a_signal_in_mid_run_ends_it_and_leaves_nothing(tmp_path: Path, how: str
 
 def asked(site: Site, body: Iterable[bytes]) -> int:
     """The status of an answer to a body that comes in pieces and never ends."""
+    return asyncio.run(_asked(application.application(site, set(guard.LOOPBACK), None), body))
+
+
+async def _asked(app: Any, body: Iterable[bytes]) -> int:
     pieces, answered = iter(body), list[Any]()
 
     async def receive() -> dict[str, Any]:
@@ -646,7 +650,7 @@ def asked(site: Site, body: Iterable[bytes]) -> int:
         "client": ("127.0.0.1", 1),
         "headers": [(b"host", b"127.0.0.1"), kind, (b"transfer-encoding", b"chunked")],
     }
-    asyncio.run(application.application(site, set(guard.LOOPBACK), None)(scope, receive, send))  # type: ignore[arg-type]
+    await app(scope, receive, send)
     return int(answered[0]["status"])
 
 
@@ -658,6 +662,19 @@ def test_a_body_that_does_not_come_is_given_up(site: Site, monkeypatch: pytest.M
     monkeypatch.setattr(guard, "PATIENCE", 20)
     monkeypatch.setattr(guard, "BODY", 0.3)
     assert asked(site, itertools.chain([start], (b"-" for _ in iter(lambda: time.sleep(0.01), 1)))) == 408
+
+
+def test_a_body_waits_for_its_turn_but_not_for_ever(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(application, "MOST_BODIES", 1)
+    monkeypatch.setattr(guard, "PATIENCE", 1.0)
+
+    async def both(turn: float) -> list[int]:
+        monkeypatch.setattr(guard, "TURN", turn)
+        app = application.application(site, set(guard.LOOPBACK), None)
+        return await asyncio.gather(*(_asked(app, [b"--x\r\n"]) for _ in range(2)))
+
+    assert asyncio.run(both(0.2)) == [408, 503]
+    assert asyncio.run(both(5.0)) == [408, 408]
 
 
 def test_a_body_after_its_answer_does_not_keep_the_connection(tmp_path: Path) -> None:

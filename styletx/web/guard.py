@@ -27,6 +27,7 @@ LONGEST_COOKIE = 4096  # characters of the header that are looked at
 READING = ("GET", "HEAD", "OPTIONS")
 PATIENCE = 8.0  # seconds between two pieces of a body at most, and before it has to come at a rate
 RATE = 16 * 2**10  # bytes a second, at least
+TURN = 10.0  # seconds that a body waits for others at most
 BODY = 180.0  # seconds that a whole body may take
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'self'; "
@@ -52,8 +53,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, hosts: set[str], token: str | None, most_bytes: int, most_bodies: int) -> None:
         self.app, self.hosts, self.token = app, hosts, token
-        self.most_bytes, self.most_bodies = most_bytes, most_bodies
-        self._bodies = 0
+        self.most_bytes = most_bytes
+        self._free = asyncio.Semaphore(most_bodies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
@@ -75,19 +76,23 @@ class Guard:
             await refusal(scope, receive, answer)
         elif scope["method"] in READING:
             await self.app(scope, receive, answer)
-        elif (has_body := _has_body(headers)) and self._bodies >= self.most_bodies:
+        elif (has_body := _has_body(headers)) and not await self._may_be_read():
             busy = problem(503, "so many uploads are under way; try again in a moment", {"Retry-After": "2"})
             await busy(scope, receive, answer)
         else:
-            self._bodies += has_body
-            body = _Body(receive, self.most_bytes, self._read if has_body else lambda: None)
+            body = _Body(receive, self.most_bytes, self._free.release if has_body else lambda: None)
             try:
                 await self.app(scope, body, answer)
             finally:
                 body.end()
 
-    def _read(self) -> None:
-        self._bodies -= 1
+    async def _may_be_read(self) -> bool:
+        """Whether it is a body's turn, before its sender has waited for too long."""
+        try:
+            await asyncio.wait_for(self._free.acquire(), TURN)
+        except asyncio.TimeoutError:
+            return False
+        return True
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         hosts = headers.getlist("host")
