@@ -10,9 +10,10 @@ natural textures", doi:10.1145/364338.364405), and empty areas are filled with w
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from torch import Tensor
 
 CELL = 4  # pixels of the picture to a position of the grid, across and down
 COMPONENTS = 96  # of hypercolumns that similarities are taken from; the rest says next to nothing
+PART = 1 << 13  # positions whose neighbours, or whose targets, are looked at at a time
 CHUNK = 1 << 25  # similarities that are held at a time
 LARGEST_SEARCH = 1 << 29  # similarities that a search of all places may take; beyond, the coarser scale's match leads
 SWEEPS = 4  # over all positions
@@ -43,18 +45,51 @@ def grid(size: Size) -> Size:
     return max(1, size[0] // CELL), max(1, size[1] // CELL)
 
 
+def cells(area: tuple[slice, slice]) -> tuple[slice, slice]:
+    """Rows and columns of the grid, of rows and columns of the picture that begin and end with one."""
+    rows, columns = (slice(one.start // CELL, None if one.stop is None else one.stop // CELL) for one in area)
+    return rows, columns
+
+
 def resampled(features: Tensor, size: Size) -> Tensor:
     """A layer's activations `[B, C, h, w]` on a grid of a size: finer layers are averaged, coarser ones repeated."""
     # By the longer side, whose rounding says less. A side shorter than the pool is averaged as it is.
     doublings = round(math.log2(max(features.shape[-2:]) / max(size)))
+    step = 2**doublings
+    if doublings > 0 and all(extent >= step * count for extent, count in zip(features.shape[-2:], size, strict=True)):
+        return cast(Tensor, _Averaged.apply(features, size, step))
     if doublings > 0:
-        features = F.avg_pool2d(features, 2**doublings, ceil_mode=True)
+        features = F.avg_pool2d(features, step, ceil_mode=True)
     elif doublings < 0:
         features = F.interpolate(features, scale_factor=float(2**-doublings))
     missing = [max(0, extent - there) for extent, there in zip(size, features.shape[-2:], strict=True)]
     if any(missing):  # a pool drops the last row or column of an odd number
         features = F.pad(features, (0, missing[1], 0, missing[0]), mode="replicate")
     return features[..., : size[0], : size[1]]
+
+
+class _Averaged(torch.autograd.Function):
+    """The means of squares of a layer's positions, and nothing of what is left over at its end.
+
+    Its backward pass writes the gradient once; torch's own for a pool copies it first.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, size: Size, step: int) -> Tensor:
+        ctx.shape, ctx.step = features.shape, step
+        return F.avg_pool2d(features[..., : size[0] * step, : size[1] * step], step)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        step, (height, width) = ctx.step, gradient.shape[-2:]
+        spread = torch.empty(ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last)
+        spread[..., height * step :, :] = 0
+        spread[..., width * step :] = 0
+        across, down = spread.stride(3), spread.stride(2)
+        shape, strides = (height, step, width, step), (step * down, down, step * across, across)
+        squares = spread.as_strided((*spread.shape[:2], *shape), (*spread.stride()[:2], *strides))
+        squares.copy_((gradient / step**2)[..., :, None, :, None])
+        return spread, None, None
 
 
 def scales(features: Sequence[Tensor]) -> list[Tensor]:
@@ -76,6 +111,60 @@ def hypercolumns(features: Sequence[Tensor], size: Size, scales: Sequence[Tensor
     layers = [resampled(layer, size) for layer in features]
     wide = [layer if layer.itemsize >= 4 else layer.float() for layer in layers]
     return torch.cat([layer / scale for layer, scale in zip(wide, scales, strict=True)], dim=1)
+
+
+class Piece(NamedTuple):
+    """Some channels of some of a picture's hypercolumns.
+
+    Attributes:
+        columns: what they are, `[1, d, h, w]`.
+        channels: which of all D.
+        place: rows and columns of the grid.
+    """
+
+    columns: Tensor
+    channels: slice
+    place: tuple[slice, slice]
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """A picture's hypercolumns, which are computed piece by piece each time they are looked at.
+
+    Attributes:
+        size: (h, w) of the grid.
+        pieces: computes all of them.
+    """
+
+    size: Size
+    pieces: Callable[[], Iterable[Piece]]
+
+    @classmethod
+    def of(cls, columns: Tensor) -> Query:
+        """Those `[1, D, h, w]` that are known."""
+        piece = Piece(columns, slice(None), (slice(None), slice(None)))
+        return cls((columns.shape[-2], columns.shape[-1]), lambda: [piece])
+
+    def wanted(self, candidates: Candidates, region: Tensor | None) -> Tensor:
+        """Each position's direction from their mean, in the candidates' components, `[h, w, K]`.
+
+        Args:
+            candidates: to match with.
+            region: how much each position counts for the mean, `[1, 1, h, w]`; None for all alike.
+        """
+        like = candidates.columns
+        mean, count = like.new_zeros(like.shape[1]), math.prod(self.size) if region is None else region.sum()
+        for columns, channels, (rows, across) in self.pieces():
+            here = _rows(columns)
+            some = None if region is None else _rows(region[..., rows, across])
+            mean[channels] += here.sum(0) if some is None else (here.mT @ some).flatten()
+        mean /= count if region is None else torch.as_tensor(count).clamp_min(TINY)
+        wanted, squares = like.new_zeros(*self.size, candidates.components.shape[1]), like.new_zeros(*self.size, 1)
+        for columns, channels, (rows, across) in self.pieces():
+            away = (columns[0] - mean[channels, None, None]).movedim(0, -1)
+            wanted[rows, across] += away @ candidates.components[channels]
+            squares[rows, across] += away.square().sum(-1, keepdim=True)
+        return wanted.div_(squares.sqrt_().clamp_min_(TINY))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +250,29 @@ class Candidates:
         return torch.where(inside, index + down * width + right, NOWHERE)
 
 
+class Models(NamedTuple):
+    """What each position of a picture should show: directions from the painting's mean, mixed of a few places' each.
+
+    They are mixed anew whenever they are looked at, which takes little time; for a large picture they would take more
+    memory than anything else.
+
+    Attributes:
+        places: of the painting, `[h, w, M]`.
+        shares: of each of them, such that the directions are of length 1, `[h, w, M]`.
+        tables: of each layer, the places' activations from their mean, `[N, C]`.
+    """
+
+    places: Tensor
+    shares: Tensor
+    tables: tuple[Tensor, ...]
+
+    def cut(self, layer: int, rows: slice, columns: slice) -> Tensor:
+        """A layer's channels of the directions at some positions, `[1, C, h, w]`."""
+        places, shares = (one[rows, columns].flatten(0, 1) for one in self[:2])
+        mixed = F.embedding_bag(places, self.tables[layer], mode="sum", per_sample_weights=shares)
+        return mixed.view(1, *self.places[rows, columns].shape[:2], -1).permute(0, 3, 1, 2)
+
+
 @dataclass(frozen=True, eq=False)
 class Match:
     """Where each position of a picture has its model.
@@ -176,28 +288,34 @@ class Match:
     candidates: Candidates
     alike: Tensor
 
-    @property
-    def targets(self) -> Tensor:
-        """The hypercolumn `[1, D, h, w]` that each position should show.
+    def models(self, widths: Sequence[int], dtype: torch.dtype | None = None) -> Models:
+        """What each position should show: the mean of what its match and those of neighbours of its kind propose.
 
-        It is the mean of what its match and the matches of neighbours of the same kind propose, so that stretches of
-        the painting pass into one another.
+        So stretches of the painting pass into one another.
+
+        Args:
+            widths: channels of each layer of a hypercolumn.
+            dtype: in which they are kept; None for the candidates' own.
         """
-        proposed = torch.stack(
-            [self.candidates.beside(_neighbour(self.index, *step), -step[0], -step[1]) for step in ((0, 0), *AROUND)],
-            dim=-1,
-        ).flatten(0, 1)
-        columns = self.candidates.columns
-        own = torch.ones_like(self.alike[:1])
-        shares = torch.cat([own, self.alike]) * columns.new_tensor([4, *[2] * len(SIDES), *[1] * len(CORNERS)]).view(
-            -1, 1, 1
-        )
-        shares = shares.flatten(1).mT * (proposed >= 0)
-        if self.candidates.shares is not None:
-            shares = shares * self.candidates.shares[proposed.clamp_min(0), 0].clamp_min(TINY)
-        shares = shares / shares.sum(1, keepdim=True)
-        mixed = F.embedding_bag(proposed.clamp_min(0), columns, mode="sum", per_sample_weights=shares)
-        return mixed.mT.reshape(1, -1, *self.index.shape)
+        candidates = self.candidates
+        away = (candidates.columns - candidates.mean).to(dtype or candidates.columns.dtype)
+        tables = tuple(one.contiguous() for one in torch.split(away, list(widths), 1))
+        size = (*self.index.shape, 1 + len(AROUND))
+        found = Models(away.new_empty(size, dtype=torch.int32), away.new_empty(size), tables)
+        del away
+        for rows in _bands(self.index):
+            steps = ((0, 0), *AROUND)
+            near = [candidates.beside(_neighbour(self.index, *step)[rows], -step[0], -step[1]) for step in steps]
+            proposed, alike = torch.stack(near, -1), self.alike[:, rows]
+            votes = candidates.columns.new_tensor([4, *[2] * len(SIDES), *[1] * len(CORNERS)])
+            shares = torch.cat([torch.ones_like(alike[:1]), alike]).movedim(0, -1) * votes * (proposed >= 0)
+            if candidates.shares is not None:
+                shares = shares * candidates.shares[proposed.clamp_min(0), 0].clamp_min(TINY)
+            found.places[rows], found.shares[rows] = proposed.clamp_min(0), shares / shares.sum(-1, keepdim=True)
+            layers = (found.cut(layer, rows, slice(None)) for layer in range(len(tables)))
+            length = torch.stack([layer.float().square().sum(1)[0] for layer in layers]).sum(0).sqrt().clamp_min(TINY)
+            found.shares[rows] /= length.unsqueeze(-1)
+        return found
 
     def enlarged(self, size: Size, candidates: Candidates) -> Tensor:
         """The same places among a finer scale's candidates, for a finer grid of a size (h, w): their index there."""
@@ -217,11 +335,10 @@ class Match:
 
 
 def match(
-    query: Tensor,
+    wanted: Tensor,
     candidates: Candidates,
     earlier: Match | None = None,
     *,
-    region: Tensor | None = None,
     regions: Tensor | None = None,
     is_near: bool = False,
 ) -> Match:
@@ -231,21 +348,18 @@ def match(
     Where a search of all places would take too long, only those around the coarser scale's match are tried.
 
     Args:
-        query: the picture's hypercolumns `[1, D, h, w]`.
+        wanted: each position's direction, `[h, w, K]`; see `Query.wanted`.
         candidates: the places to choose from.
         earlier: the match at the coarser scale, of half the size.
-        region: how much each position counts for the picture's mean, `[1, 1, h, w]`; None for all alike.
         regions: which of the candidates' regions each position belongs to, `[1, K, h, w]`; None for any.
         is_near: try only places around the coarser scale's match, which is quick.
     """
-    size = (query.shape[-2], query.shape[-1])
-    rows = _rows(query)
-    mean = rows.mean(0) if region is None else (rows.mT @ _rows(region) / region.sum().clamp_min(TINY)).flatten()
-    wanted = F.normalize(rows - mean, dim=1) @ candidates.components
+    size = (wanted.shape[0], wanted.shape[1])
+    wanted = wanted.flatten(0, 1)
     if candidates.regions is not None:
         any_of_them = wanted.new_zeros(len(wanted), candidates.regions.shape[1])
         wanted = torch.cat([wanted, any_of_them if regions is None else SAME_REGION * _rows(regions)], 1)
-    is_patchy = earlier is None or not (is_near or len(rows) * len(candidates.columns) > LARGEST_SEARCH)
+    is_patchy = earlier is None or not (is_near or len(wanted) * len(candidates.columns) > LARGEST_SEARCH)
     if earlier is None or is_patchy:
         found = _nearest(wanted, candidates)
     else:
@@ -267,8 +381,11 @@ def _nearest(wanted: Tensor, candidates: Candidates) -> Tensor:
 
 
 def _nearest_around(wanted: Tensor, candidates: Candidates, start: Tensor) -> Tensor:
-    options = torch.stack([candidates.beside(start, *step) for step in ((0, 0), *AROUND)])
-    return options.gather(0, _similarity(wanted, candidates, options).argmax(0, keepdim=True))[0]
+    found = []
+    for some, here in zip(torch.split(wanted, PART), torch.split(start, PART), strict=True):
+        options = torch.stack([candidates.beside(here, *step) for step in ((0, 0), *AROUND)])
+        found.append(options.gather(0, _similarity(some, candidates, options).argmax(0, keepdim=True))[0])
+    return torch.cat(found)
 
 
 def _similarity(wanted: Tensor, candidates: Candidates, options: Tensor) -> Tensor:
@@ -314,11 +431,14 @@ def _continued(wanted: Tensor, candidates: Candidates, nearest: Tensor, alike: T
 
 def _alike(wanted: Tensor) -> Tensor:
     """How much each position is of one kind with its neighbours, from what is wanted there, `[h, w, K]`."""
-    found = []
-    for down, right in AROUND:
-        cosines = F.cosine_similarity(wanted, wanted.roll((-down, -right), (0, 1)), dim=-1)
-        found.append((1 - (1 - cosines) / UNLIKE).clamp_min(0))
-    return torch.stack(found)
+    height = len(wanted)
+    found = wanted.new_empty(len(AROUND), *wanted.shape[:2])
+    for rows in _bands(wanted):
+        here, positions = wanted[rows], torch.arange(rows.start, rows.stop, device=wanted.device)
+        for (down, right), alike in zip(AROUND, found, strict=True):
+            cosines = F.cosine_similarity(here, wanted[(positions + down) % height].roll(-right, 1), dim=-1)
+            alike[rows] = (1 - (1 - cosines) / UNLIKE).clamp_min_(0)
+    return found
 
 
 def _neighbour(index: Tensor, down: int, right: int) -> Tensor:
@@ -326,6 +446,13 @@ def _neighbour(index: Tensor, down: int, right: int) -> Tensor:
     height, width = index.shape
     padded = F.pad(index, (2, 2, 2, 2), value=NOWHERE)
     return padded[2 + down : 2 + down + height, 2 + right : 2 + right + width]
+
+
+def _bands(index: Tensor) -> Iterator[slice]:
+    """Rows of a grid, of `PART` positions or so at a time."""
+    height, width = index.shape[:2]
+    band = max(1, PART // width)
+    return (slice(top, min(height, top + band)) for top in range(0, height, band))
 
 
 def _rows(columns: Tensor) -> Tensor:

@@ -65,6 +65,7 @@ OTHER = {
     "precision": ("float32", "float32"),
     "strength": ("0.5", 0.5),
     "smooth_activations": (None, True),
+    "tile": ("off", "off"),
     "runtime": ("onnx", "onnx"),
     "compile": (None, True),
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from styletx import backbones, losses, matching
@@ -23,14 +24,15 @@ from styletx.losses import (
     Matching,
     Objective,
     Part,
+    Stage,
     Term,
-    Tile,
     Variation,
     Weighted,
     gram_statistics,
     layer_terms,
 )
-from styletx.optimization import tiles
+from styletx.matching import Models
+from styletx.optimization import stages, tiles
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 RELU3_1 = SHARED / "weights" / "vgg19-relu3_1.safetensors"
@@ -337,10 +339,12 @@ def test_a_term_of_weight_0_is_not_computed() -> None:
 # Tiles
 
 
-def tiled(objective: Objective, pixels: Tensor, parts: list[Tile]) -> tuple[float, float]:
+def tiled(objective: Objective, pixels: Tensor, parts: list[Stage]) -> tuple[float, float]:
     """The largest relative errors of losses and of gradient, against the whole picture's."""
     losses_whole, gradient_whole = objective(pixels)
-    losses_tiled, gradient_tiled = objective(pixels, parts)
+    objective.stages = parts
+    losses_tiled, gradient_tiled = objective(pixels)
+    objective.stages = ()
     assert losses_whole.keys() == losses_tiled.keys()
     of_losses = max(abs(losses_tiled[name] / loss - 1).item() for name, loss in losses_whole.items())
     of_gradient = (gradient_tiled - gradient_whole).norm() / gradient_whole.norm()
@@ -385,12 +389,13 @@ def test_tiles_give_the_whole_picture(name: str, pooling: str, padding: str, siz
             ],
         )
 
-    parts = tiles(size, 32, backbone.sights)
-    assert len(parts) > 1 or min(size) < 40
-    assert max(tiled(objective(torch.float64), pixels, parts)) < 1e-10
-    of_losses, of_gradient = tiled(objective(torch.float32), pixels.float(), parts)
-    # A ReLU or a maximum decides by a rounding error in a few places, and the gradient there is another one.
-    assert of_losses < 1e-5 and of_gradient < 1e-2
+    alone = [Stage(backbone.module, tiles(size, 32, backbone.sights))]
+    assert len(alone[0].tiles) > 1 or min(size) < 40
+    for parts in (alone, stages(backbone.module, size, 32)):
+        assert max(tiled(objective(torch.float64), pixels, parts)) < 1e-10
+        of_losses, of_gradient = tiled(objective(torch.float32), pixels.float(), parts)
+        # A ReLU or a maximum decides by a rounding error in a few places, and the gradient there is another one.
+        assert of_losses < 1e-5 and of_gradient < 1e-2
 
 
 def uniform(*shape: int, seed: int = 0) -> Tensor:
@@ -406,6 +411,14 @@ def test_every_position_is_counted_once(side: int) -> None:
         for layer, area in tile.counted.items():
             seen[layer][area] += 1
     assert all((count == 1).all() for count in seen.values())
+
+
+def models(directions: Tensor, widths: list[int]) -> Models:
+    """Each position's own."""
+    height, width = directions.shape[-2:]
+    rows = directions[0].flatten(1).mT.contiguous()
+    places = torch.arange(height * width, dtype=torch.int32).view(height, width, 1)
+    return Models(places, rows.new_ones(height, width, 1), tuple(one.contiguous() for one in rows.split(widths, 1)))
 
 
 @pytest.mark.parametrize("size", [(150, 97), (97, 150), (64, 200)], ids=str)
@@ -424,18 +437,22 @@ def test_tiles_match_as_the_whole_picture(name: str, layers: tuple[str, ...], si
     seen = [network(uniform(1, 3, *size, seed=1))[layer] for layer in layers]
     scales = matching.scales(seen)
     columns = matching.hypercolumns(seen, matching.grid(size), scales)
-    term = Matching(layers, columns, columns.mean((0, 2, 3)), scales)
+    mean = columns.mean((0, 2, 3))
+    directions = F.normalize(columns - mean.view(1, -1, 1, 1), dim=1)
+    term = Matching(layers, models(directions, [one.shape[1] for one in seen]), mean, scales)
     objective = Objective(network, [Weighted("matching", 1.0, term)])
-    assert max(tiled(objective, pixels, tiles(size, 32, backbone.sights))) < 1e-6  # the scales are float32
+    for parts in ([Stage(network, tiles(size, 32, backbone.sights))], stages(network, size, 32)):
+        assert max(tiled(objective, pixels, parts)) < 1e-6  # the scales are float32
 
 
 def test_matching_is_the_mean_cosine_distance_from_the_mean() -> None:
     features, targets, mean = normal(1, 5, 4, 6), normal(1, 5, 4, 6, seed=1), normal(5, seed=2)
-    term = Matching(["layer"], targets, mean, [torch.tensor(2.0)])
+    directions = F.normalize(targets - mean.view(1, -1, 1, 1), dim=1)
+    term = Matching(["layer"], models(directions, [5]), mean, [torch.tensor(2.0)])
     part = losses.terms.whole({"layer": features, PIXELS: uniform(1, 3, 16, 24)})
     seen, wanted = (one.numpy()[0].reshape(5, -1) - mean.numpy()[:, None] for one in (features / 2, targets))
     cosines = (seen * wanted).sum(0) / np.linalg.norm(seen, axis=0) / np.linalg.norm(wanted, axis=0)
-    assert term.loss(term.statistics(part)).item() == pytest.approx(1 - cosines.mean(), rel=1e-6)
+    assert term.loss(term.statistics(part).values).item() == pytest.approx(1 - cosines.mean(), rel=1e-6)
 
 
 def test_moments_add_means_and_deviations() -> None:
@@ -505,14 +522,17 @@ def test_sums_of_parts_are_those_of_the_whole() -> None:
     areas = [(slice(0, 2), slice(0, None)), (slice(2, None), slice(0, 5)), (slice(2, None), slice(5, None))]
     for term in terms:
         whole = term.statistics(losses.terms.whole({"layer": features, PIXELS: pixels}))
-        parts = []
+        parts = list[Tensor]()
         for rows, columns in areas:
             more = tuple(slice(one.start, None if one.stop is None else one.stop + 1) for one in (rows, columns))
             part = Part(
                 {"layer": features[..., rows, columns], PIXELS: pixels[..., more[0], more[1]]},
                 dict.fromkeys(("layer", PIXELS), (rows, columns)),
             )
-            parts.append(term.statistics(part))
+            here = term.statistics(part)
+            assert isinstance(here, Tensor)
+            parts.append(here)
+        assert isinstance(whole, Tensor)
         torch.testing.assert_close(parts[0] + parts[1] + parts[2], whole, rtol=1e-12, atol=1e-12)
 
 

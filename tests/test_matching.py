@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from styletx import matching
-from styletx.matching import NOWHERE, Candidates, Match, hypercolumns, match, resampled
+from styletx.matching import NOWHERE, Candidates, Match, Query, hypercolumns, resampled
+
+
+def match(columns: Tensor, candidates: Candidates, earlier: Match | None = None, **how: Any) -> Match:
+    wanted = Query.of(columns).wanted(candidates, how.pop("region", None))
+    return matching.match(wanted, candidates, earlier, **how)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -78,7 +86,7 @@ def test_a_painting_matches_itself() -> None:
     candidates = Candidates.of([painting])
     found = match(painting, candidates)
     assert found.index.flatten().tolist() == list(range(9 * 13))
-    torch.testing.assert_close(found.targets, painting)
+    torch.testing.assert_close(shown(found), F.normalize(painting - candidates.mean.view(1, -1, 1, 1), dim=1))
 
 
 def test_beside_stays_within_its_picture() -> None:
@@ -109,7 +117,12 @@ def test_empty_areas_are_stretches_of_the_painting_of_their_kind(monkeypatch: py
     assert len(found.unique()) > 4 * len(match(query, painting).index.unique())
 
 
-def test_targets_are_the_means_of_what_neighbours_propose() -> None:
+def shown(found: Match) -> Tensor:
+    """The directions `[1, D, h, w]` that positions should show."""
+    return found.models([found.candidates.columns.shape[1]]).cut(0, slice(None), slice(None))
+
+
+def test_models_are_the_means_of_what_neighbours_propose() -> None:
     painting = normal(1, 3, 4, 4)
     candidates = Candidates.of([painting])
     index = torch.tensor([[5, 6], [0, 10]])
@@ -117,12 +130,13 @@ def test_targets_are_the_means_of_what_neighbours_propose() -> None:
     # The first position: its own match 5, its right neighbour's 6 without a step, its lower neighbour's 0 has nothing
     # above it, and 10 without a step down and right is 5.
     wanted = (4 * rows[5] + 2 * rows[5] + 1 * rows[5]) / 7
-    torch.testing.assert_close(Match(index, candidates, torch.ones(8, 2, 2)).targets[0, :, 0, 0], wanted)
+    alike, apart = (shown(Match(index, candidates, kind(8, 2, 2)))[0] for kind in (torch.ones, torch.zeros))
+    torch.testing.assert_close(alike[:, 0, 0], F.normalize(wanted - candidates.mean, dim=0))
     # The lower left: its own 0; above it 5, a step down 9; right of it 10, a step left 9; above right 6, so 9.
     wanted = (4 * rows[0] + 2 * rows[9] + 2 * rows[9] + 1 * rows[9]) / 9
-    torch.testing.assert_close(Match(index, candidates, torch.ones(8, 2, 2)).targets[0, :, 1, 0], wanted)
+    torch.testing.assert_close(alike[:, 1, 0], F.normalize(wanted - candidates.mean, dim=0))
     # A neighbour of another kind has no say.
-    torch.testing.assert_close(Match(index, candidates, torch.zeros(8, 2, 2)).targets[0, :, 1, 0], rows[0])
+    torch.testing.assert_close(apart[:, 1, 0], F.normalize(rows[0] - candidates.mean, dim=0))
 
 
 @pytest.mark.parametrize("size", [(8, 12), (9, 13)])

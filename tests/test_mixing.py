@@ -168,7 +168,8 @@ def test_little_weight_is_matched_little() -> None:
         seen = stylizer._activations(photo)
         layers = [seen[layer] for layer in stylizer.backbone.matching_layers]
         query = matching.hypercolumns(layers, (18, 24), scale.scales)
-        found = matching.match(query, scale.candidates)
+        wanted = matching.Query.of(query).wanted(scale.candidates, None)
+        found = matching.match(wanted, scale.candidates)
         return float(scale.candidates.places[4, found.index].float().mean())
 
     shares = [share(weight) for weight in (0.001, 0.3, 1.0, 1000.0)]

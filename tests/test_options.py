@@ -71,7 +71,11 @@ def allowed(name: str) -> st.SearchStrategy[Any]:
         numbers = st.integers(int(spec.minimum or 0), None if spec.maximum is None else int(spec.maximum))
         if spec.maximum is None:
             numbers = numbers.filter(lambda value: value < 1e300)
-        return numbers | {"size": st.just("original"), "style_size": st.none()}.get(name, st.nothing())
+        return (
+            numbers
+            | (st.sampled_from(spec.words) if spec.words else st.nothing())
+            | (st.none() if default is None else st.nothing())
+        )
     if name in NUMBERS:
         return st.floats(spec.minimum, spec.maximum, allow_nan=False, allow_infinity=False)
     return TEXT if default is not None else st.none() | TEXT
@@ -110,7 +114,7 @@ def test_every_option_is_described(options: type[Any], name: str) -> None:
     assert spec.method in (None, OPTIMISATION, ONE_PASS)
     if default is None:
         assert spec.default_text
-    elif spec.minimum is not None:
+    elif spec.minimum is not None and default not in spec.words:
         assert spec.minimum <= default
         assert spec.maximum is None or default <= spec.maximum
     elif spec.choices:

@@ -32,7 +32,7 @@ from styletx.colors import colors, transferred
 from styletx.errors import MemoryLimitError, OptionError, PictureError, WeightsError
 from styletx.losses import PIXELS, Matching, relative_distance
 from styletx.losses.terms import whole
-from styletx.matching import grid, hypercolumns, match
+from styletx.matching import Query, grid, hypercolumns, match
 from styletx.notes import Note
 from styletx.optimization import pyramid
 from styletx.stylizers import (
@@ -558,11 +558,15 @@ def test_too_little_memory_is_told_beforehand(
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(100, 3000), st.integers(100, 3000), st.floats(0.1, 0.999))
+@pytest.mark.parametrize("tile", ["off", "auto"])
 def test_the_size_suggested_does_fit(
-    monkeypatch: pytest.MonkeyPatch, memory: OptimizingStylizer, height: int, width: int, share: float
+    monkeypatch: pytest.MonkeyPatch, memory: OptimizingStylizer, tile: str, height: int, width: int, share: float
 ) -> None:
-    need = 1000 * (height + 2 * optimizing.MARGIN) * (width + 2 * optimizing.MARGIN)
+    memory.options = dataclasses.replace(memory.options, tile=tile)
+    monkeypatch.setattr(devices, "available_memory", lambda device: 0)
+    need = memory._forecast((height, width))
     monkeypatch.setattr(devices, "available_memory", lambda device: int(share * need))
+    assume(memory._forecast((height, width)) > share * need)  # or else it fits as a whole
     with pytest.raises(MemoryLimitError) as error:
         memory.check("photo", (height, width))
     smaller = images.fit((height, width), suggested(error))
@@ -723,12 +727,13 @@ def test_the_more_is_matched_the_nearer_is_each_part_to_its_model(content_pictur
 
     found = seen(photo)
     columns = hypercolumns([found[layer] for layer in layers], (12, 16), painting.scales)
-    models = match(columns, painting.candidates).targets
+    wanted = Query.of(columns).wanted(painting.candidates, None)
+    models = match(wanted, painting.candidates).models(painting.widths)
     term = Matching(layers, models, painting.candidates.mean, painting.scales)
 
     def distance(amount: float) -> float:
         pixels = styletx.stylize(content_picture, style_picture, size=64, match=amount, **COMPACT).pixels
-        return float(term.loss(term.statistics(whole(seen(pixels)))))
+        return float(term.loss(term.statistics(whole(seen(pixels))).values))
 
     apart = [distance(amount) for amount in (0, 0.5, 1)]
     assert apart[0] > apart[1] > apart[2], apart
@@ -766,8 +771,8 @@ def test_strokes_count_for_more_at_the_last_two_scales(
     weights = list[dict[str, float]]()
 
     class Recorded(losses.Objective):
-        def __init__(self, network: Any, terms: Any) -> None:
-            super().__init__(network, terms)
+        def __init__(self, network: Any, terms: Any, stages: Any = ()) -> None:
+            super().__init__(network, terms, stages)
             found = {one.term.layers[0]: one.weight for one in terms if one.name == "style"}
             weights.append({layer: weight / found["relu1_1"] for layer, weight in found.items()})
 
@@ -842,7 +847,7 @@ def test_what_is_cut_out_of_a_painting_counts_for_nothing(content_picture: Path,
     seen = loaded(hole, rotations=rotations, **COMPACT)._activations(photo)
     layers = [seen[layer] for layer in whole.matching_layers]
     query = hypercolumns(layers, grid((48, 64)), cut.at(96, 96).scales)
-    assert not hidden[match(query, candidates).index].any()
+    assert not hidden[match(Query.of(query).wanted(candidates, None), candidates).index].any()
 
 
 def test_a_long_thin_painting_is_seen_as_large_as_the_picture_and_never_enlarged(content_picture: Path) -> None:

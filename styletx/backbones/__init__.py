@@ -7,13 +7,16 @@ from styletx.backbones.classifiers import names as classifier_names
 from styletx.backbones.downloads import Progress
 from styletx.backbones.loading import BUNDLED, Backbone, architecture, check, load
 from styletx.backbones.places import Listed, cache_dir, fetch, listing, locate
-from styletx.backbones.receptive import Sight, Span
+from styletx.backbones.receptive import Sight, Span, sights, sizes
 from styletx.backbones.registry import ARCHITECTURES, Architecture
+from styletx.backbones.vgg import NEXT, VGG
 from styletx.backbones.weights import Source
 
 __all__ = [
     "ARCHITECTURES",
     "BUNDLED",
+    "NEXT",
+    "VGG",
     "Architecture",
     "Backbone",
     "Listed",
@@ -29,4 +32,6 @@ __all__ = [
     "listing",
     "load",
     "locate",
+    "sights",
+    "sizes",
 ]

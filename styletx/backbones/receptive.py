@@ -73,17 +73,29 @@ class Sight:
         return None if self.spans is None else max(span.stride for span in self.spans)
 
 
-def sights(network: nn.Module) -> dict[str, Sight]:
+def sights(network: nn.Module, channels: int = 3) -> dict[str, Sight]:
     """What each layer of a network sees.
 
     Args:
         network: called with pixels `[B, 3, H, W]`, returns layer name to `[B, C, h, w]`; on any device, in any dtype.
+        channels: of what it is called with, if that is not a picture.
     """
-    shapes = {name: tensor.to("meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())}
-    pixels = torch.zeros(1, 3, SIDE, SIDE, device="meta")
+    pixels = torch.zeros(1, channels, SIDE, SIDE, device="meta")
     with torch.no_grad(), Watcher(pixels) as watcher:
-        features: Mapping[str, Tensor] = functional_call(network, shapes, (pixels,))
+        features = _without_contents(network, pixels)
     return {name: watcher.sight(tensor) for name, tensor in features.items()}
+
+
+def _without_contents(network: nn.Module, pixels: Tensor) -> Mapping[str, Tensor]:
+    shapes = {name: tensor.to("meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+    features: Mapping[str, Tensor] = functional_call(network, shapes, (pixels,))
+    return features
+
+
+def sizes(network: nn.Module, size: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """How many positions (h, w) each layer of a network has for a picture of a size (H, W)."""
+    features = _without_contents(network, torch.zeros(1, 3, *size, device="meta"))
+    return {name: (tensor.shape[-2], tensor.shape[-1]) for name, tensor in features.items()}
 
 
 class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]

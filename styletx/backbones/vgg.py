@@ -6,6 +6,7 @@ deeper ones to strokes and objects.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 # ImageNet statistics, which every network trained by torchvision's recipe expects.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+TOGETHER = 2  # blocks that make the first stage: what lies between them is large, and not worth keeping
+NEXT = "next"  # the name under which a stage gives what the next one takes
 BATCH_NORM_EPSILON = 1e-5  # torch's own, with which torchvision's networks were trained
 
 
@@ -56,6 +59,8 @@ class VGG(nn.Module):
         for name, width in list(zip(names, widths, strict=True))[: deepest + 1]:
             self.convolutions[name] = nn.Conv2d(channels, width, 3)
             channels = width
+        built = list(self.convolutions)
+        self.pooled = {name for name, after in itertools.pairwise(built) if name[4] != after[4]}
         self.readouts = nn.ModuleDict(
             {
                 name: nn.Conv2d(width, width, 1, bias=False)
@@ -73,25 +78,51 @@ class VGG(nn.Module):
         Returns:
             Layer name to `[B, C, h, w]`, in the dtype of the network's weights; h and w halve at each pool.
         """
-        features = (pixels - self.mean) / self.std
+        return self.part(pixels, tuple(self.convolutions))
+
+    def stages(self) -> list[nn.Module]:
+        """The network in parts, each of which takes what the one before gives; see `stages.Stage`."""
+        blocks = [tuple(names) for _, names in itertools.groupby(self.convolutions, lambda name: name[4])]
+        return [VGGStage(self, names) for names in (sum(blocks[:TOGETHER], ()), *blocks[TOGETHER:])]
+
+    def part(self, features: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        """As `forward`, of some successive convolutions, and as `NEXT` what the one after them takes.
+
+        Args:
+            features: pixels, or what the convolutions before them give.
+            names: of the convolutions.
+        """
+        if names[0] == next(iter(self.convolutions)):
+            features = (features - self.mean) / self.std
         features = features.to(next(self.parameters()).dtype)
         found = {}
-        block = "1"
-        for name, convolution in self.convolutions.items():
-            if name[4] != block:
-                block = name[4]
-                features = self._pool(features)
+        for name in names:
             # In place, since a convolution's backward pass does not need its output: this saves a third of the memory.
-            features = F.relu_(convolution(pad(features, (1, 1, 1, 1), self.padding)))
+            features = F.relu_(self.convolutions[name](pad(features, (1, 1, 1, 1), self.padding)))
             if name in self.layers:
                 found[name] = self.readouts[name](features) if name in self.readouts else features
-        return found
+            if name in self.pooled:
+                features = self._pool(features)
+        return found | {NEXT: features} if names[-1] in self.pooled else found
 
     def _pool(self, features: Tensor) -> Tensor:
         # A side of one pixel stays as it is, so that even tiny pictures reach the deep layers.
         window = [min(2, side) for side in features.shape[-2:]]
         pool = F.max_pool2d if self.pooling == "max" else F.avg_pool2d
         return pool(features, window)
+
+
+class VGGStage(nn.Module):
+    """Some of a VGG's convolutions; called as `VGG.part` is."""
+
+    def __init__(self, network: VGG, names: Sequence[str]) -> None:
+        super().__init__()
+        self.network, self.names = network, names
+        self.channels = network.convolutions[names[0]].in_channels
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        """As `VGG.part`."""
+        return self.network.part(features, self.names)
 
 
 def layer_names(blocks: Sequence[Sequence[int]]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -60,17 +60,21 @@ class SpecOption(click.Option):
         self.spec = spec
 
 
-class Size(click.ParamType[Any]):
-    """A whole number of pixels, or 'original'."""
+class Pixels(click.ParamType[Any]):
+    """A whole number of pixels, or one of some words."""
 
     name = "px"
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = words
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number, or the word."""
         try:
-            return value if value == "original" else int(value)
+            return value if value in self.words else int(value)
         except ValueError:
-            self.fail(f"{value!r} is neither a whole number of px nor 'original'.", param, ctx)
+            words = " nor ".join(map(repr, self.words))
+            self.fail(f"{value!r} is neither a whole number of px nor {words}.", param, ctx)
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):
@@ -211,8 +215,8 @@ def _method(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 
 def _type(one: dataclasses.Field[Any], spec: Spec) -> Any:
-    if one.name == "size":
-        return Size()
+    if spec.words:
+        return Pixels(spec.words)
     if one.name == "strength":
         return Share()
     if spec.choices:

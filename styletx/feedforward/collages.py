@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styletx import colors, context, grain, images
-from styletx.matching import CELL, Match, grid, hypercolumns, match
+from styletx.matching import CELL, Match, Query, grid, hypercolumns, match
 from styletx.painting import Painting
 
 SHARES = (0.5, 1.0)  # of a picture's size, at which its pieces are matched
@@ -124,10 +124,9 @@ class Guide:
             features = self.painting.see(seen)
             columns = hypercolumns([features[layer] for layer in self.painting.matching_layers], grid(at), scale.scales)
             earlier = match(
-                columns,
+                Query.of(columns).wanted(scale.candidates, images.shares(region, columns)),
                 scale.candidates,
                 earlier,
-                region=images.shares(region, columns),
                 regions=images.shares(regions, columns),
                 is_near=earlier is not None,
             )

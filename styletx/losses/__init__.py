@@ -10,8 +10,8 @@ from styletx.losses.difference import Difference
 from styletx.losses.gatys import MOMENTS, gatys_terms
 from styletx.losses.gram import Gram, LocalGram, gram_matrix, gram_statistics, moments, relative_distance, style_loss
 from styletx.losses.matching import Matching
-from styletx.losses.objective import Objective, Weighted, layer_terms
-from styletx.losses.terms import PIXELS, Part, Term, Tile
+from styletx.losses.objective import Objective, Weighted, assembled, layer_terms, parts
+from styletx.losses.terms import PIXELS, Part, Placed, Stage, Term, Tile
 from styletx.losses.variation import Variation, total_variation_loss
 
 __all__ = [
@@ -26,16 +26,20 @@ __all__ = [
     "Matching",
     "Objective",
     "Part",
+    "Placed",
+    "Stage",
     "Term",
     "Tile",
     "Variation",
     "Weighted",
+    "assembled",
     "content_loss",
     "gatys_terms",
     "gram_matrix",
     "gram_statistics",
     "layer_terms",
     "moments",
+    "parts",
     "relative_distance",
     "style_loss",
     "total_variation_loss",

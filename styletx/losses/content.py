@@ -8,6 +8,8 @@ from torch import Tensor
 from styletx.losses.gram import TINY
 from styletx.losses.terms import Part, whole, wide
 
+ROWS = 64  # of a target that are made wide at a time
+
 
 class Content:
     """Relative squared distance of a layer's activations to a photograph's (Gatys et al. 2016, equation 1).
@@ -19,8 +21,10 @@ class Content:
 
     def __init__(self, layer: str, target: Tensor) -> None:
         self.layers = (layer,)
-        self.target = wide(target)
-        self.size = self.target.square().sum(1).mean().clamp_min(TINY)
+        self.target = target
+        # Row by row, so that a large target in half precision is not made wide as a whole.
+        sums = torch.stack([wide(rows).square().sum() for rows in torch.split(target, ROWS, 2)]).sum()
+        self.size = (sums / target[:, 0].numel()).clamp_min(TINY)
 
     def statistics(self, part: Part) -> Tensor:
         """Sum of the positions' squared distances, and their number, `[2]`."""

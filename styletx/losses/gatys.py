@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from styletx import images
 from styletx.losses.content import Content
 from styletx.losses.gram import Gram
 from styletx.losses.objective import Weighted, layer_terms
@@ -25,7 +24,7 @@ def gatys_terms(
     style_weight: float,
     tv_weight: float,
     moments: float = 0.0,
-    region: Tensor | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> list[Weighted]:
     """Content, style and total variation, reported as "content", "style" and "tv".
 
@@ -38,11 +37,11 @@ def gatys_terms(
         style_weight: of the style loss.
         tv_weight: of the total variation.
         moments: share of the style that the channels' means and deviations have; see `Gram`.
-        region: how much each part of the picture counts for the style, `[1, 1, H, W]`; None for all alike.
+        weights: layer name to how much each of its positions counts for the style, `[1, 1, h, w]`; None for all alike.
     """
 
     def gram(layer: str) -> Gram:
-        return Gram(layer, style[layer], moments, images.shares(region, content[layer]))
+        return Gram(layer, style[layer], moments, None if weights is None else weights[layer])
 
     return [
         *layer_terms("content", content_weight, content_layers, lambda layer: Content(layer, content[layer])),

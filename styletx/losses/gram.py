@@ -37,7 +37,7 @@ class Gram:
         (layer,) = self.layers
         rows, columns = part.places[layer]
         weights = None if self.weights is None else self.weights[..., rows, columns]
-        return gram_statistics(part.features[layer], weights)
+        return gram_statistics(part.features[layer], weights, part.is_known)
 
     def loss(self, statistics: Tensor) -> Tensor:
         """A scalar; 0 at the target's matrix, 1 for a matrix of zeros, and more with moments."""
@@ -101,7 +101,7 @@ class Moments(NamedTuple):
     deviation: Tensor
 
 
-def gram_statistics(features: Tensor, weights: Tensor | None = None) -> Tensor:
+def gram_statistics(features: Tensor, weights: Tensor | None = None, is_known: bool = False) -> Tensor:
     """Sums over positions of the products of each two channels, where a channel of ones is added as the last one.
 
     So the last row and column hold each channel's sum, and their corner the number of positions.
@@ -109,6 +109,7 @@ def gram_statistics(features: Tensor, weights: Tensor | None = None) -> Tensor:
     Args:
         features: `[B, C, h, w]`, any float dtype.
         weights: how much each position counts, `[B, 1, h, w]`; None for all alike.
+        is_known: as of a `Part`.
 
     Returns:
         `[B, C + 1, C + 1]`, float32 or wider.
@@ -117,7 +118,7 @@ def gram_statistics(features: Tensor, weights: Tensor | None = None) -> Tensor:
         root = weights.sqrt()
         rows = torch.cat([wide(features) * root, root.to(wide(features))], 1).flatten(2)
         return rows @ rows.mT
-    statistics: Tensor = _Statistics.apply(features)
+    statistics: Tensor = _Statistics.apply(features, is_known)
     return statistics
 
 
@@ -175,12 +176,14 @@ class _Statistics(torch.autograd.Function):
     """Its backward pass is one product; autograd's own for `F.T @ F` takes two."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor) -> Tensor:
+    def forward(ctx: Any, features: Tensor, is_known: bool) -> Tensor:
         rows = features.permute(0, 2, 3, 1).flatten(1, 2)
         ctx.save_for_backward(rows)
         ctx.shape = features.shape
         batch, count, channels = rows.shape
         sums = wide(rows[:, :0]).new_zeros(batch, channels + 1, channels + 1)
+        if is_known:
+            return sums
         sums[:, -1, -1] = count
         for start in range(0, count, CHUNK):
             some = wide(rows[:, start : start + CHUNK])
@@ -190,9 +193,9 @@ class _Statistics(torch.autograd.Function):
         return sums
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         (rows,) = ctx.saved_tensors
         batch, channels, height, width = ctx.shape
         symmetric = (gradient + gradient.mT).to(rows.dtype)
         bent: Tensor = torch.baddbmm(symmetric[:, -1:, :-1], rows, symmetric[:, :-1, :-1])
-        return bent.view(batch, height, width, channels).permute(0, 3, 1, 2)
+        return bent.view(batch, height, width, channels).permute(0, 3, 1, 2), None

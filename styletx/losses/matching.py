@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from styletx.losses.terms import PIXELS, Part
-from styletx.matching import CELL, TINY, hypercolumns
+from styletx.losses.terms import PIXELS, Part, Placed, wide
+from styletx.matching import TINY, Models, cells, resampled
 
 
 class Matching:
@@ -17,28 +17,52 @@ class Matching:
 
     Args:
         layers: that make up a hypercolumn.
-        targets: the models, `[1, D, h, w]` on the grid of a quarter of the picture's size; see `matching.Match`.
-        mean: the painting's mean hypercolumn, `[D]`, by which both are centred.
+        models: the directions of each position's model, on the grid of a quarter of the picture's size.
+        mean: the painting's mean hypercolumn, `[D]`, by which the picture's are centred, too.
         scales: what each layer is divided by.
     """
 
-    def __init__(self, layers: Sequence[str], targets: Tensor, mean: Tensor, scales: Sequence[Tensor]) -> None:
-        self.layers = (*layers, PIXELS)
-        self.mean = mean.view(1, -1, 1, 1)
-        self.targets = F.normalize(targets - self.mean, dim=1)
-        self.scales = scales
+    def __init__(self, layers: Sequence[str], models: Models, mean: Tensor, scales: Sequence[Tensor]) -> None:
+        self.layers, self.models = tuple(layers), models
+        self.size = (models.places.shape[0], models.places.shape[1])
+        self.means = torch.split(mean.view(1, -1, 1, 1), [table.shape[1] for table in models.tables], 1)
+        self.gains = [1 / float(scale) for scale in scales]
 
-    def statistics(self, part: Part) -> Tensor:
-        """Sum of the positions' distances, and their number, `[2]`."""
-        rows, columns = (
-            slice(area.start // CELL, None if area.stop is None else area.stop // CELL) for area in part.places[PIXELS]
-        )
-        targets = self.targets[..., rows, columns]
-        features = [part.features[layer] for layer in self.layers if layer != PIXELS]
-        seen = hypercolumns(features, (targets.shape[-2], targets.shape[-1]), self.scales) - self.mean
-        cosines = (seen * targets).sum(1) / seen.norm(dim=1).clamp_min(TINY)
-        return torch.stack([(1 - cosines).sum(), cosines.new_full((), cosines.numel())])
+    def statistics(self, part: Part) -> Placed:
+        """What layers add to each position's product with its model and to its squared length, `[2, B, h, w]`."""
+        rows, columns = cells(part.places[PIXELS])
+        found: list[Tensor] = []
+        for index, layer in enumerate(self.layers):
+            if layer in part.features:
+                models = self.models.cut(index, rows, columns)
+                seen = resampled(part.features[layer], (models.shape[-2], models.shape[-1]))
+                found.append(_Likeness.apply(seen, models, self.means[index], self.gains[index], part.is_known))
+        return Placed(sum(found[1:], found[0]), rows, columns, self.size)
 
     def loss(self, statistics: Tensor) -> Tensor:
         """A scalar; 0 where each position points where its model does, 1 where it has nothing of it, 2 opposite."""
-        return statistics[0] / statistics[1]
+        products, squares = statistics
+        distances: Tensor = 1 - products / squares.clamp_min(TINY**2).sqrt()
+        return distances.mean()
+
+
+class _Likeness(torch.autograd.Function):
+    """Products with models, and squared lengths, of a layer's activations `[B, C, h, w]` from their mean.
+
+    In the network's own dtype, which the gradient has to have anyway, and in a fraction of autograd's passes.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, seen: Tensor, models: Tensor, mean: Tensor, gain: float, is_known: bool) -> Tensor:
+        away = torch.add(-mean.to(seen.dtype), seen, alpha=gain)
+        ctx.save_for_backward(away, models)
+        ctx.gain = gain
+        if is_known:
+            return wide(away[:, 0].expand(2, -1, -1, -1))
+        return torch.stack([wide((away * models).sum(1)), wide((away * away).sum(1))])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:  # type: ignore[override]
+        away, models = ctx.saved_tensors
+        of_products, of_squares = (ctx.gain * gradient).to(away.dtype).unsqueeze(2)
+        return (models * of_products).addcmul_(away, of_squares, value=2), None, None, None, None

@@ -6,11 +6,11 @@ added up, and the loss is taken of the total.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
-from torch import Tensor
+from torch import Tensor, nn
 
 PIXELS = "pixels"  # the name under which a term asks for the picture itself, as for a layer
 
@@ -22,14 +22,14 @@ WHOLE: Area = (slice(0, None), slice(0, None))
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of a picture that is evaluated by itself.
+    """A part of a picture, or of what a stage of a network takes, that is evaluated by itself.
 
     Attributes:
-        seen: rows and columns of the pixels that the network is given: those of the tile, and around them what the
-            positions that it counts also see.
-        counted: layer name to the rows and columns of the whole picture's layer that this tile counts. Over all
-            tiles, each position is counted once.
-        strides: layer name to the pixels from one position to the next, down and across.
+        seen: rows and columns of what the stage is given: those of the tile, and around them what the positions that
+            it counts also see.
+        counted: layer name to the rows and columns of the whole picture's layer that this tile counts, and always those
+            of `PIXELS`. Over all tiles, each position is counted once.
+        strides: layer name to the steps in what is given from one position to the next, down and across.
     """
 
     seen: Area
@@ -37,7 +37,7 @@ class Tile:
     strides: Mapping[str, tuple[int, int]]
 
     def cut(self, layer: str, features: Tensor) -> Tensor:
-        """The counted positions `[B, C, h, w]` of a layer that was computed from the pixels in `seen`.
+        """The counted positions `[B, C, h, w]` of a layer that was computed from what is in `seen`.
 
         Of `PIXELS`, with one more row and column where the picture goes on; see `Part.features`.
         """
@@ -52,18 +52,53 @@ class Tile:
         return features[..., rows, columns]
 
 
+class Stage(NamedTuple):
+    """A part of a network, which goes through a picture tile by tile.
+
+    Attributes:
+        network: called with pixels, or with what the stage before gives, returns layer name to activations, and under
+            `backbones.NEXT` what the next stage takes.
+        tiles: which together count every position once.
+        size: (h, w) of what the next stage takes; None for the last.
+    """
+
+    network: nn.Module
+    tiles: Sequence[Tile]
+    size: tuple[int, int] | None = None
+
+
 @dataclass(frozen=True)
 class Part:
-    """What a term is given: some positions of each layer, and where they are.
+    """What a term is given: some positions of some layers, and where they are.
 
     Attributes:
         features: layer name to the activations `[B, C, h, w]` of the counted positions. Under `PIXELS`, the counted
             pixels with one more row and column where the picture goes on, so that each pixel meets its neighbours.
-        places: layer name to the rows and columns of those positions in the whole picture's layer.
+        places: layer name to the rows and columns of those positions in the whole picture's layer; always those of
+            `PIXELS`, too.
+        is_known: whether its sums were taken before. Then only their gradient is asked for, and what they are is never
+            looked at.
     """
 
     features: Mapping[str, Tensor]
     places: Mapping[str, Area]
+    is_known: bool = False
+
+
+class Placed(NamedTuple):
+    """Statistics that each place of a picture has for itself.
+
+    Attributes:
+        values: of the part's places, `[..., h, w]`; what several layers say of one place adds up.
+        rows: that they have among those of the whole picture.
+        columns: likewise.
+        size: (h, w) of the whole picture's.
+    """
+
+    values: Tensor
+    rows: slice
+    columns: slice
+    size: tuple[int, int]
 
 
 class Term(Protocol):
@@ -74,8 +109,11 @@ class Term(Protocol):
         """The layers that it looks at; `PIXELS` stands for the picture itself."""
         ...
 
-    def statistics(self, part: Part) -> Tensor:
-        """A sum over the part's positions: sums of parts add up to that of the whole. Float32 or wider."""
+    def statistics(self, part: Part) -> Tensor | Placed:
+        """A sum over the part's positions: sums of parts add up to that of the whole. Float32 or wider.
+
+        A part may have only some of the term's layers; what these say adds up, too.
+        """
         ...
 
     def loss(self, statistics: Tensor) -> Tensor:
@@ -85,7 +123,7 @@ class Term(Protocol):
 
 def whole(features: Mapping[str, Tensor]) -> Part:
     """A whole picture as a part of itself."""
-    return Part(features, dict.fromkeys(features, WHOLE))
+    return Part(features, dict.fromkeys((*features, PIXELS), WHOLE))
 
 
 def wide(values: Tensor) -> Tensor:

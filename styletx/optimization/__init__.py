@@ -3,7 +3,7 @@
 from styletx.optimization.loop import COARSE_ITERATIONS, Objective, Step, coarse_to_fine, optimize
 from styletx.optimization.optimizers import LBFGS, OPTIMIZERS, Adam, toned
 from styletx.optimization.pyramid import pyramid_sizes
-from styletx.optimization.tiling import tiles
+from styletx.optimization.tiling import stages, tiles
 
 __all__ = [
     "COARSE_ITERATIONS",
@@ -15,6 +15,7 @@ __all__ = [
     "coarse_to_fine",
     "optimize",
     "pyramid_sizes",
+    "stages",
     "tiles",
     "toned",
 ]

@@ -5,6 +5,7 @@ Each scale starts from the result of the one before, enlarged, so that only the 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +14,14 @@ import torch
 from torch import Tensor
 
 from styletx import images
-from styletx.optimization.optimizers import optimizer_in
+from styletx.optimization.optimizers import OPTIMIZERS
 
 Objective = Callable[[Tensor], tuple[dict[str, Tensor], Tensor]]
 """Called with pixels `[1, 3, h, w]`, returns scalar losses, "total" among them, and the gradient of "total"."""
 
 COARSE_ITERATIONS = 3  # at the coarser scales for each at the last one: there they cost a quarter or less
+SPARING = 1_000_000  # px of a scale above which there are fewer evaluations, by the root of how much larger it is
+LEAST_ITERATIONS = 4
 DIVERGED = 1.5  # times the best loss: further than a healthy step ever overshoots
 WINDOW = 10  # evaluations over which a picture is watched for change
 STILL = 0.25 / 255  # mean change of a pixel over a window: invisible, even a few times over
@@ -73,19 +76,21 @@ def coarse_to_fine(
             at the first scale there is none.
         initial: the picture to start from, `[1, 3, H, W]` in [0, 1], of any size, on the device to run on.
         sizes: (h, w) of each scale, coarse to fine.
-        iterations: evaluations at the last scale.
+        iterations: evaluations at the last scale; see `sparing`.
         coarse_iterations: at each of the others, for each at the last one.
         finer: makes what a scale starts from, given the coarser one's result and its own size (h, w).
         preparation: what making an objective takes, in evaluations of it.
         optimizer: a name in `OPTIMIZERS`.
-        axes: of colour, see `Toned`; None for those of the channels.
+        axes: of colour, see `LBFGS`; None for those of the channels.
 
     Yields:
         A `Step` after each evaluation.
     """
     pixels = initial
-    planned = [iterations * coarse_iterations] * (len(sizes) - 1) + [iterations]
+    del initial  # which may be large
     areas = [height * width for height, width in sizes]
+    counts = [iterations * coarse_iterations] * (len(sizes) - 1) + [iterations]
+    planned = [sparing(count, area) for count, area in zip(counts, areas, strict=True)]
     work = [(preparation + count) * area for count, area in zip(planned, areas, strict=True)]
     for scale, size in enumerate(sizes):
         pixels = (finer if scale else images.resize)(pixels, size).contiguous(memory_format=torch.channels_last)
@@ -95,6 +100,14 @@ def coarse_to_fine(
             pixels = best
             progress = (sum(work[:scale]) + (preparation + iteration) * areas[scale]) / sum(work)
             yield Step(progress, pixels, losses, scale, len(sizes), iteration, planned[scale])
+
+
+def sparing(iterations: int, area: int) -> int:
+    """Evaluations at a scale of so many pixels, for so many at small ones.
+
+    The more scales a picture has come through, the less is left to paint at the next, and the more it costs.
+    """
+    return max(min(iterations, LEAST_ITERATIONS), round(iterations * min(1.0, math.sqrt(SPARING / area))))
 
 
 def optimize(
@@ -115,10 +128,10 @@ def optimize(
     Yields:
         After each evaluation, losses and pixels of the best picture yet.
     """
-    begin = optimizer_in(axes, pixels, optimizer)
+    begin = functools.partial(OPTIMIZERS[optimizer], None if axes is None else axes.to(pixels))
     method = begin()
     length = 1.0
-    change, earlier = pixels.new_full((), math.inf), pixels
+    change, earlier = pixels.new_full((), math.inf), (pixels if iterations > WINDOW else None)
     best_losses, best_pixels, best_gradient = {"total": math.inf}, pixels, torch.zeros_like(pixels)
     for iteration in range(1, iterations + 1):
         found, gradient = objective(pixels)
@@ -136,5 +149,5 @@ def optimize(
         if changed < STILL:
             return
         pixels = method.step(pixels, gradient).mul_(length).add_(pixels).clamp_(0, 1)
-        if iteration % WINDOW == 0:
+        if earlier is not None and iteration % WINDOW == 0:
             change, earlier = (pixels - earlier).abs().mean(), pixels

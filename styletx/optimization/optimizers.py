@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+LARGE = 6_000_000  # values of a picture of which few steps are remembered
+LARGE_HISTORY = 2
 
 
 class LBFGS:
@@ -17,13 +19,16 @@ class LBFGS:
     that out. `optimize` undoes a step that does go wrong.
 
     Args:
-        history: how many earlier steps it remembers, each two pictures large.
+        axes: of colour, `[3, 3]`, symmetric, on the pixels' device: it steps as if pixels were measured in them. Where
+            they are singular, no step leaves the colours that they reach. None for those of the channels.
+        history: how many earlier steps it remembers, each two pictures large; of large pictures, it remembers few, in
+            half precision.
         first: root mean square change of a pixel at the first step, when no curvature is known yet.
     """
 
-    def __init__(self, history: int = 10, first: float = 0.02) -> None:
-        self.first = first
-        self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=history)
+    def __init__(self, axes: Tensor | None = None, history: int = 10, first: float = 0.02) -> None:
+        self.axes, self.history, self.first = axes, history, first
+        self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque()
         self.previous: tuple[Tensor, Tensor] | None = None
         self.scale = torch.tensor(0.0)
 
@@ -31,28 +36,34 @@ class LBFGS:
         """What to add to the picture `[B, C, H, W]`, whose gradient this is."""
         position, slope = _flat(pixels), _flat(gradient)
         if self.previous is None:
-            self.scale = self.first / slope.square().mean().sqrt().clamp_min(1e-30)
+            self.scale = self.first / toned(gradient, self.axes).square().mean().sqrt().clamp_min(1e-30)
         else:
-            self._remember(position - self.previous[0], slope - self.previous[1])
+            self._remember(position - self.previous[0], slope - self.previous[1], pixels)
         self.previous = position, slope
 
         direction = slope.clone()
         projections = []
         for moved, bent, inverse in reversed(self.pairs):
-            projection = inverse * moved.dot(direction)
-            direction.addcmul_(bent, projection, value=-1)
+            projection = inverse * moved.to(slope).dot(direction)
+            direction.addcmul_(bent.to(slope), projection, value=-1)
             projections.append(projection)
-        direction.mul_(self.scale)
+        # Steps in other axes are those of a search that begins with their square as the inverse of the curvature.
+        direction = _flat(toned(toned(_unflat(direction, pixels), self.axes), self.axes)).mul_(self.scale)
         for (moved, bent, inverse), projection in zip(self.pairs, reversed(projections), strict=True):
-            direction.addcmul_(moved, projection - inverse * bent.dot(direction))
+            direction.addcmul_(moved.to(slope), projection - inverse * bent.to(slope).dot(direction))
         return _unflat(direction.neg_(), pixels)
 
-    def _remember(self, moved: Tensor, bent: Tensor) -> None:
+    def _remember(self, moved: Tensor, bent: Tensor, like: Tensor) -> None:
         curvature = moved.dot(bent)
-        sharpness = bent.dot(bent)
+        seen = _flat(toned(_unflat(bent, like), self.axes))
+        sharpness = seen.dot(seen)
         usable = curvature > 1e-10 * sharpness
+        is_large = moved.numel() > LARGE
+        while len(self.pairs) >= (min(self.history, LARGE_HISTORY) if is_large else self.history):
+            self.pairs.popleft()
+        kept = torch.bfloat16 if is_large else moved.dtype
         # Pairs without positive curvature get weight zero: dropping them would make the host wait.
-        self.pairs.append((moved, bent, torch.where(usable, 1 / curvature, 0)))
+        self.pairs.append((moved.to(kept), bent.to(kept), torch.where(usable, 1 / curvature, 0)))
         self.scale = torch.where(usable, curvature / sharpness, self.scale)
 
 
@@ -60,17 +71,19 @@ class Adam:
     """Adam steps (Kingma & Ba 2015).
 
     Args:
+        axes: as for `LBFGS`.
         rate: size of a step, in units of pixel values.
     """
 
-    def __init__(self, rate: float = 0.03) -> None:
-        self.rate = rate
+    def __init__(self, axes: Tensor | None = None, rate: float = 0.03) -> None:
+        self.axes, self.rate = axes, rate
         self.count = 0
         self.mean: Tensor | None = None
         self.variance: Tensor | None = None
 
     def step(self, pixels: Tensor, gradient: Tensor) -> Tensor:
         """What to add to the picture `[B, C, H, W]`, whose gradient this is."""
+        gradient = toned(gradient, self.axes)
         self.count += 1
         if self.mean is None or self.variance is None:
             self.mean, self.variance = torch.zeros_like(gradient), torch.zeros_like(gradient)
@@ -78,41 +91,15 @@ class Adam:
         self.variance.lerp_(gradient.square(), 0.01)
         mean = self.mean / (1 - 0.9**self.count)
         deviation = (self.variance / (1 - 0.99**self.count)).sqrt_()
-        return mean.div_(deviation.add_(1e-12)).mul_(-self.rate)
+        return toned(mean.div_(deviation.add_(1e-12)).mul_(-self.rate), self.axes)
 
 
-class Toned:
-    """Steps of an optimiser that sees the pixels in other axes of colour.
-
-    Args:
-        method: the optimiser.
-        axes: what its steps are multiplied by, `[3, 3]`, symmetric, on the pixels' device. Where they are singular, no
-            step leaves the colours that they reach.
-        inverse: their pseudo-inverse, likewise.
-    """
-
-    def __init__(self, method: LBFGS | Adam, axes: Tensor, inverse: Tensor) -> None:
-        self.method, self.axes, self.inverse = method, axes, inverse
-
-    def step(self, pixels: Tensor, gradient: Tensor) -> Tensor:
-        """What to add to the picture `[B, 3, H, W]`, whose gradient this is."""
-        return toned(self.method.step(toned(pixels, self.inverse), toned(gradient, self.axes)), self.axes)
+def toned(pixels: Tensor, axes: Tensor | None) -> Tensor:
+    """Each colour of `[B, 3, H, W]` multiplied by a matrix `[3, 3]`; with None, as they are."""
+    return pixels if axes is None else F.conv2d(pixels, axes.to(pixels).view(3, 3, 1, 1))
 
 
-def toned(pixels: Tensor, axes: Tensor) -> Tensor:
-    """Each colour of `[B, 3, H, W]` multiplied by a matrix `[3, 3]`."""
-    return F.conv2d(pixels, axes.to(pixels).view(3, 3, 1, 1))
-
-
-OPTIMIZERS: dict[str, Callable[[], LBFGS | Adam]] = {"lbfgs": LBFGS, "adam": Adam}
-
-
-def optimizer_in(axes: Tensor | None, pixels: Tensor, name: str) -> Callable[[], LBFGS | Adam | Toned]:
-    """What makes an optimiser of `OPTIMIZERS` in axes of colour, if there are any, for pixels like these."""
-    if axes is None:
-        return OPTIMIZERS[name]
-    here, inverse = axes.to(pixels), torch.linalg.pinv(axes).to(pixels)
-    return lambda: Toned(OPTIMIZERS[name](), here, inverse)
+OPTIMIZERS: dict[str, type[LBFGS | Adam]] = {"lbfgs": LBFGS, "adam": Adam}
 
 
 def _flat(pixels: Tensor) -> Tensor:

@@ -57,7 +57,9 @@ class Options:
     Layers are given as "relu1_1,relu2_1=0.5": names, each with a weight if it is not 1.
     """
 
-    size: int | str = option(768, "Picture", "Long side of the result in px, or 'original'.", 16, 65_536, metavar="PX")
+    size: int | str = option(
+        768, "Picture", "Long side of the result in px, or 'original'.", 16, 65_536, metavar="PX", words=("original",)
+    )
     style_size: int | None = option(
         None,
         "Picture",
@@ -206,6 +208,14 @@ class Options:
         "Precision of the convolutions; auto is bfloat16 where the processor has instructions for it.",
         choices=("auto", "float32", "bfloat16"),
     )
+    tile: int | str = search(
+        "auto",
+        "Machine",
+        "Side in px of the tiles in which a large picture is painted, which take less memory and give the same.",
+        *(64, 65_536),
+        metavar="PX|auto|off",
+        words=("auto", "off"),
+    )
     runtime: str = option(
         "torch",
         "Machine",
@@ -293,6 +303,7 @@ class OptionKeywords(TypedDict, total=False):
     offline: bool
     device: str
     precision: str
+    tile: int | str
     runtime: str
     compile: bool
 

@@ -29,6 +29,7 @@ class Spec:
         metavar: what stands for the value in help.
         default_text: how the default reads where the value itself says too little.
         method: the only method that it affects, or None for both.
+        words: what it may be beside a number.
     """
 
     group: str
@@ -39,6 +40,7 @@ class Spec:
     metavar: str | None = None
     default_text: str | None = None
     method: str | None = None
+    words: tuple[str, ...] = ()
 
 
 def option(
@@ -102,7 +104,7 @@ def check(options: DataclassInstance) -> None:
         spec, value = one.metadata["spec"], getattr(options, one.name)
         if value is None and one.default is None:
             continue
-        if (one.name == "size" and value == "original") or (one.name == "strength" and _is_name(value)):
+        if (isinstance(value, str) and value in spec.words) or (one.name == "strength" and _is_name(value)):
             continue
         if spec.choices and not (isinstance(value, str) and value in spec.choices):
             raise OptionError(f"{field(one.name)} cannot be {told(value)}; choose one of {', '.join(spec.choices)}")
@@ -133,7 +135,7 @@ def _check_number(one: dataclasses.Field[Any], spec: Spec, value: Any) -> None:
     finite = isinstance(value, kinds) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if not finite:
         kind = "a number" if float in kinds else "a whole number"
-        other = {"size": " or 'original'", "strength": ", or the name of a mask"}.get(one.name, "")
+        other = ", or the name of a mask" if one.name == "strength" else "".join(f" or {word!r}" for word in spec.words)
         raise OptionError(f"{field(one.name)} cannot be {told(value)}; it must be {kind} {ends}{other}")
     if value < (spec.minimum or 0) or (spec.maximum is not None and value > spec.maximum):
         raise OptionError(f"{field(one.name)} cannot be {told(value)}; it must be {ends}")

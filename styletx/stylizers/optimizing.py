@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +17,13 @@ from torch import Tensor
 from styletx import backbones, colors, devices, grain, images, optimization
 from styletx.errors import MemoryLimitError, OptionError, WeightsError, field, nearest
 from styletx.files import shown
-from styletx.losses import MOMENTS, Matching, Objective, Weighted, gatys_terms
-from styletx.matching import CELL, TINY, Match, grid, hypercolumns, match
+from styletx.losses import MOMENTS, PIXELS, Matching, Objective, Stage, Weighted, assembled, gatys_terms, parts
+from styletx.losses.terms import whole
+from styletx.matching import CELL, TINY, Match, Piece, Query, cells, grid, hypercolumns, match
 from styletx.notes import Note, Notes
 from styletx.optimization import Step
 from styletx.options import OPTIMISATION, Options, idle, layer_weights
-from styletx.painting import Mixture, Painting
+from styletx.painting import Mixture, Painting, Scale
 from styletx.stylizers.base import Run, Stylizer, enlarged, joined
 from styletx.stylizers.forecast import bytes_per_pixel
 
@@ -44,6 +46,9 @@ SKETCH_PIXELS = 148 * 111  # of a sketch, about
 SKETCH_SHARE = 0.5  # of the picture's long side at most
 SHORTEST_SKETCH = 24  # px of its short side, below which it is as large as the picture
 SKETCH_ITERATIONS = 8  # evaluations; with more of them, on fewer pixels, there are blotches of colour
+LARGEST_WHOLE = 1_500_000  # px of a picture that is evaluated as a whole: a little quicker than in tiles
+TILE = 192  # px of a tile's side
+TILED_BYTES = 180  # that a pixel of a picture takes in tiles, with everything the search keeps
 INITIALS = ("content", "style", "noise")
 
 
@@ -141,18 +146,27 @@ class OptimizingStylizer(Stylizer):
             goal = Goal(run.size, run.whole or run.size, region, self.painting.regions(photo))
             sizes = optimization.pyramid_sizes(_canvas(run.size))
             matches = list[Match]()
-            initial, axes = self._initial(run, photo, sizes[0]), self._axes(photo)
-            if axes is colors.GREY:
-                initial = optimization.toned(initial, axes)
+            axes = self._axes(photo)
+            held = [photo]  # until its last use
+            del photo
+
+            def begin(size: tuple[int, int]) -> Tensor:
+                initial = self._initial(run, held[0], sizes[0])
+                return images.resize(optimization.toned(initial, axes) if axes is colors.GREY else initial, size)
 
             def finer(painted: Tensor, size: tuple[int, int]) -> Tensor:
                 # With the photograph's detail, eyes and ropes need not be found again.
-                detailed = images.detailed(painted, images.resize(photo, size))
+                detailed = images.detailed(painted, images.resize(held[0], size))
                 return images.resize(painted, size).lerp(detailed, self.match)
 
+            def objective(size: tuple[int, int], earlier: Tensor | None) -> Objective:
+                devices.release_memory()
+                last = size == sizes[-1]
+                return self._objective(images.resize(held.pop() if last else held[0], size), goal, earlier, matches)
+
             steps = optimization.coarse_to_fine(
-                lambda size, earlier: self._objective(images.resize(photo, size), goal, earlier, matches),
-                initial,
+                objective,
+                begin(sizes[0]),
                 sizes,
                 iterations=self.options.iterations,
                 coarse_iterations=MATCHED_COARSE_ITERATIONS if self.match else optimization.COARSE_ITERATIONS,
@@ -227,14 +241,22 @@ class OptimizingStylizer(Stylizer):
             earlier: the coarser scale's result, enlarged to this one; None at the first.
             matches: those of the coarser scales; this one's is added.
         """
-        options, backbone = self.options, self.backbone
-        content, (size, whole, region, regions) = self._activations(photo), goal
-        share = max(photo.shape[-2:]) / max(_canvas(size))
-        painting = self.painting.scale(whole, share)
-        is_last = photo.shape[-2:] == _canvas(size)
+        options, backbone, (size, entire, region, regions) = self.options, self.backbone, goal
+        at = (photo.shape[-2], photo.shape[-1])
+        stages = self._stages(at)
+        if stages:
+            content = assembled(parts(stages, photo, tuple(backbone.content_layers)), tuple(backbone.content_layers))
+            self._check_finite(content)
+            strides = {layer: sight.stride for layer, sight in backbone.sights.items()}
+        else:
+            content = self._activations(photo)
+            strides = {layer: round(max(at) / max(seen.shape[-2:])) for layer, seen in content.items()}
+        share = max(at) / max(_canvas(size))
+        painting = self.painting.scale(entire, share)
+        is_last = at == _canvas(size)
         has_strokes = is_last and earlier is not None
         style_weight = options.style_weight * (MATCHED_STYLE * DETAILS if has_strokes else MATCHED_STYLE) ** self.match
-        style_layers = self._style_layers(content, photo, size)
+        style_layers = self._style_layers(at, size, strides)
         more = sum(style_layers.values()) / sum(backbone.style_layers.values())
         # Gram's pull on a pixel of a region stays as it is beside content's and matching's, which count all of them.
         counted = 1.0 if region is None else float(region.mean() / region.max().clamp_min(TINY))
@@ -247,52 +269,111 @@ class OptimizingStylizer(Stylizer):
             style_weight=style_weight * more * counted,
             tv_weight=options.tv_weight,
             moments=MOMENTS * self.match,
-            region=region,
+            weights=None if region is None else self._weights(region, at),
         )
         if painting.candidates is not None:
             weight = style_weight * self.match
-            if earlier is None:
-                seen = content
-                if not is_last:  # what leads at the last scale is all there is
-                    weight *= 1 - self.painting.lead
-            else:
-                seen = self._activations(photo.lerp(earlier, QUERY + (1 - QUERY) * self.painting.lead))
-            layers = backbone.matching_layers
-            positions = grid((photo.shape[-2], photo.shape[-1]))
-            query = hypercolumns([seen[layer] for layer in layers], positions, painting.scales)
-            matches.append(
+            if earlier is None and not is_last:  # what leads at the last scale is all there is
+                weight *= 1 - self.painting.lead
+            if earlier is not None:
+                photo = photo.lerp(earlier, QUERY + (1 - QUERY) * self.painting.lead)
+            query = self._query(photo, painting, stages, content if earlier is None else None)
+            inside = None if region is None else F.adaptive_avg_pool2d(region, query.size)
+            wanted = query.wanted(painting.candidates, inside)
+            del photo, query  # which may be large
+            matches[:] = [
                 match(
-                    query,
+                    wanted,
                     painting.candidates,
                     matches[-1] if matches else None,
-                    region=images.shares(region, query),
-                    regions=images.shares(regions, query),
+                    regions=None if regions is None else F.adaptive_avg_pool2d(regions, grid(at)),
                 )
-            )
-            term = Matching(layers, matches[-1].targets, painting.candidates.mean, painting.scales)
+            ]
+            del wanted
+            models = matches[-1].models(painting.widths, self.dtype)
+            term = Matching(backbone.matching_layers, models, painting.candidates.mean, painting.scales)
             terms.append(Weighted("matching", weight, term))
-        return Objective(self.network, terms)
+        return Objective(self.network, terms, stages)
 
-    def _style_layers(self, seen: Mapping[str, Tensor], photo: Tensor, size: tuple[int, int]) -> dict[str, float]:
-        """What each layer counts for at one scale."""
+    def _query(
+        self, pixels: Tensor, painting: Scale, stages: Sequence[Stage], seen: Mapping[str, Tensor] | None
+    ) -> Query:
+        """The hypercolumns of a picture, whose activations may be known already."""
+        layers = self.backbone.matching_layers
+        size = grid((pixels.shape[-2], pixels.shape[-1]))
+        ends = list(itertools.accumulate(painting.widths))
+        channels = {
+            layer: slice(end - width, end) for layer, end, width in zip(layers, ends, painting.widths, strict=True)
+        }
+        scales = dict(zip(layers, painting.scales, strict=True))
+        known = None if stages else [whole(self._activations(pixels) if seen is None else seen)]
+
+        def pieces() -> Iterator[Piece]:
+            for part in known or parts(stages, pixels, layers):
+                rows, columns = place = cells(part.places[PIXELS])
+                here = (len(range(*rows.indices(size[0]))), len(range(*columns.indices(size[1]))))
+                for layer in layers:
+                    if layer in part.features:
+                        values = hypercolumns([part.features[layer]], here, [scales[layer]])
+                        yield Piece(values, channels[layer], place)
+
+        return Query(size, pieces)
+
+    def _weights(self, region: Tensor, at: tuple[int, int]) -> dict[str, Tensor]:
+        """How much each position of each layer counts."""
+        sizes = backbones.sizes(self.network, at)
+        return {layer: F.adaptive_avg_pool2d(region, size) for layer, size in sizes.items()}
+
+    def _stages(self, size: tuple[int, int]) -> list[Stage]:
+        """The network in tiles, if a picture of a size (h, w) is to be evaluated so."""
+        tile = self._tile(size)
+        return [] if tile is None else optimization.stages(self.network, size, tile)
+
+    def _tile(self, size: tuple[int, int]) -> int | None:
+        """The side of tiles, if a picture of a size (h, w) is to be evaluated in them."""
+        if self.options.tile == "off":
+            return None
+        if self.options.tile != "auto":
+            if not self._has_tiles:
+                raise OptionError(
+                    f"what {self.backbone.architecture.name} sees of a place depends on the whole picture; remove "
+                    f"{field('tile')}"
+                )
+            return int(self.options.tile)
+        needed, available = math.prod(size) * self._bytes_per_pixel[0], devices.available_memory(self.device)
+        is_large = self.device.type == "cpu" and math.prod(size) > LARGEST_WHOLE
+        is_needed = is_large or (available is not None and needed > available)
+        return TILE if is_needed and self._has_tiles else None
+
+    @property
+    def _has_tiles(self) -> bool:
+        """Whether a part of a picture can be evaluated by itself."""
+        return not any(sight.everything or sight.spans is None for sight in self.backbone.sights.values())
+
+    def _style_layers(
+        self, at: tuple[int, int], size: tuple[int, int], strides: Mapping[str, int | None]
+    ) -> dict[str, float]:
+        """What each layer counts for at one scale, by the pixels from one of its positions to the next."""
         layers = dict(self.backbone.style_layers)
-        side = max(photo.shape[-2:])
-        if 3 * side > max(_canvas(size)):
+        if 3 * max(at) > max(_canvas(size)):
             for layer in layers:
-                if round(side / max(seen[layer].shape[-2:])) == CELL:
+                if strides[layer] == CELL:
                     layers[layer] *= STROKES**self.match
         return layers
 
     @torch.no_grad()
     def _activations(self, pixels: Tensor) -> dict[str, Tensor]:
         found: dict[str, Tensor] = self.network(pixels.contiguous(memory_format=torch.channels_last))
+        self._check_finite(found)
+        return found
+
+    def _check_finite(self, found: Mapping[str, Tensor]) -> None:
         # One answer for all layers: asking each would make the host wait for the device each time.
         if not bool(torch.stack([features.isfinite().all() for features in found.values()]).all()):
             raise WeightsError(
                 f"{self.backbone.source.path}: these weights give features that are not finite numbers; the file is "
                 "damaged or belongs to another network, get it again"
             )
-        return found
 
     def _read_initial(self) -> Tensor | None:
         init = self.options.init
@@ -321,7 +402,9 @@ class OptimizingStylizer(Stylizer):
     def _forecasts(self, size: tuple[int, int]) -> tuple[float, float]:
         """Bytes that a result of a size (H, W) needs on the device at its peak, and that the painting needs for it."""
         canvas, painting = self._bytes_per_pixel
-        return math.prod(_canvas(size)) * canvas, math.prod(self._style_size(size)) * painting
+        tile = self._tile(_canvas(size))
+        whole = math.prod(_canvas(size)) * (canvas if tile is None else TILED_BYTES)
+        return whole + (0 if tile is None else (2 * tile) ** 2 * painting), math.prod(self._style_size(size)) * painting
 
     def _style_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """That of the painting that is seen largest for a result of a size (H, W)."""

@@ -17,8 +17,8 @@ from styletx.web.store import Store, Upload
 
 # Not for a page to choose: the machine's own, and what would read or fetch something.
 HIDDEN = (
-    *("backbone", "weights", "offline", "device", "precision", "runtime", "compile", "max_pixels", "embed_paths"),
-    *("style_layers", "content_layers", "padding", "pooling", "smooth_activations"),
+    *("backbone", "weights", "offline", "device", "precision", "tile", "runtime", "compile", "max_pixels"),
+    *("embed_paths", "style_layers", "content_layers", "padding", "pooling", "smooth_activations"),
 )
 WORDS = {"init": ("content", "style", "noise"), "detail": ("auto", "edges")}
 MOST_STYLES = 4
@@ -180,7 +180,7 @@ def _value(name: str, given: str | UploadFile, store: Store) -> tuple[Any, Any]:
     value: Any = given
     if isinstance(default, bool):
         value = _switch(name, given)
-    elif spec.minimum is not None and given != "original":
+    elif spec.minimum is not None and given not in spec.words:
         is_whole = not takes_fractions(Options.__dataclass_fields__[name]) and WHOLE.fullmatch(given)
         value = int(given) if is_whole else _number(given, label(name))
     return value, value
