@@ -30,7 +30,19 @@ def made(**options: Any) -> OptimizingStylizer:
     return stylizer
 
 
-@pytest.mark.parametrize("options", [{}, {"match": 0.0}, {"regions": "auto"}, {"rotations": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"match": 0.0},
+        {"match": 0.0, "style_weight": 0.0, "init": "style", "content_layers": "relu2_1"},
+        {"regions": "auto"},
+        {"rotations": True},
+        {"tv_weight": 1.0},
+        {"backbone": "resnet18", "weights": "random", "match": 0.0},
+    ],
+    ids=str,
+)
 def test_tiles_give_the_same_picture(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
     monkeypatch.setattr(pyramid, "COARSEST_SIDE", 300)  # one scale: a rounding error grows from each to the next
     whole, tiled = (made(tile=tile, **options)(COFFEE).pixels for tile in ("off", 64))

@@ -81,7 +81,7 @@ class VGG(nn.Module):
         return self.part(pixels, tuple(self.convolutions))
 
     def stages(self) -> list[nn.Module]:
-        """The network in parts, each of which takes what the one before gives; see `stages.Stage`."""
+        """The network in parts, each of which takes what the one before gives as `NEXT`."""
         blocks = [tuple(names) for _, names in itertools.groupby(self.convolutions, lambda name: name[4])]
         return [VGGStage(self, names) for names in (sum(blocks[:TOGETHER], ()), *blocks[TOGETHER:])]
 

@@ -55,13 +55,15 @@ class Objective:
     """
 
     def __init__(self, network: nn.Module, terms: Sequence[Weighted], stages: Sequence[Stage] = ()) -> None:
-        self.network, self.stages = network, stages
+        self.network = network
         weights = _normalised({index: one.weight for index, one in enumerate(terms)})
         self.terms = [one._replace(weight=weights[index]) for index, one in enumerate(terms) if weights[index]]
         self.weights = dict.fromkeys((one.name for one in terms), 0.0)
         for one in self.terms:
             self.weights[one.name] += one.weight
         self.layers = tuple(dict.fromkeys(layer for one in self.terms for layer in one.term.layers))
+        seen = [any(layer in self.layers for layer in stage.tiles[0].strides) for stage in stages]
+        self.stages = stages[: len(seen) - seen[::-1].index(True)] if any(seen) else ()
 
     def losses(self, pixels: Tensor) -> dict[str, Tensor]:
         """The losses of whole pictures, with their graph.
