@@ -26,7 +26,7 @@ class Matching:
         self.layers, self.models = tuple(layers), models
         self.size = (models.places.shape[0], models.places.shape[1])
         self.means = torch.split(mean.view(1, -1, 1, 1), [table.shape[1] for table in models.tables], 1)
-        self.gains = [1 / float(scale) for scale in scales]
+        self.gains = [1 / scale for scale in scales]
 
     def statistics(self, part: Part) -> Placed:
         """What layers add to each position's product with its model and to its squared length, `[2, B, h, w]`."""
@@ -53,16 +53,15 @@ class _Likeness(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, seen: Tensor, models: Tensor, mean: Tensor, gain: float, is_known: bool) -> Tensor:
-        away = torch.add(-mean.to(seen.dtype), seen, alpha=gain)
-        ctx.save_for_backward(away, models)
-        ctx.gain = gain
+    def forward(ctx: Any, seen: Tensor, models: Tensor, mean: Tensor, gain: Tensor, is_known: bool) -> Tensor:
+        away = torch.addcmul(-mean.to(seen.dtype), seen, gain)
+        ctx.save_for_backward(away, models, gain)
         if is_known:
             return wide(away[:, 0].expand(2, -1, -1, -1))
         return torch.stack([wide((away * models).sum(1)), wide((away * away).sum(1))])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:  # type: ignore[override]
-        away, models = ctx.saved_tensors
-        of_products, of_squares = (ctx.gain * gradient).to(away.dtype).unsqueeze(2)
+        away, models, gain = ctx.saved_tensors
+        of_products, of_squares = (gain * gradient).to(away.dtype).unsqueeze(2)
         return (models * of_products).addcmul_(away, of_squares, value=2), None, None, None, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor
 
 LARGE = 6_000_000  # values of a picture of which few steps are remembered
 LARGE_HISTORY = 2
+PART = 3 << 18  # values that are worked on at a time, so that nothing else takes as much memory as a picture
 
 
 class LBFGS:
@@ -36,35 +38,44 @@ class LBFGS:
         """What to add to the picture `[B, C, H, W]`, whose gradient this is."""
         position, slope = _flat(pixels), _flat(gradient)
         if self.previous is None:
-            self.scale = self.first / toned(gradient, self.axes).square().mean().sqrt().clamp_min(1e-30)
+            squares = torch.stack([self._toned(slope[part]).square().sum() for part in _parts(slope)]).sum()
+            self.scale = self.first / (squares / len(slope)).sqrt().clamp_min(1e-30)
         else:
-            self._remember(position - self.previous[0], slope - self.previous[1], pixels)
+            self._remember(position, slope, *self.previous)
         self.previous = position, slope
 
         direction = slope.clone()
         projections = []
         for moved, bent, inverse in reversed(self.pairs):
-            projection = inverse * moved.to(slope).dot(direction)
-            direction.addcmul_(bent.to(slope), projection, value=-1)
+            projection = inverse * _dot(moved, direction)
+            _add(direction, bent, -projection)
             projections.append(projection)
         # Steps in other axes are those of a search that begins with their square as the inverse of the curvature.
-        direction = _flat(toned(toned(_unflat(direction, pixels), self.axes), self.axes)).mul_(self.scale)
+        for part in _parts(direction):
+            direction[part] = self._toned(self._toned(direction[part])).mul(self.scale)
         for (moved, bent, inverse), projection in zip(self.pairs, reversed(projections), strict=True):
-            direction.addcmul_(moved.to(slope), projection - inverse * bent.to(slope).dot(direction))
+            _add(direction, moved, projection - inverse * _dot(bent, direction))
         return _unflat(direction.neg_(), pixels)
 
-    def _remember(self, moved: Tensor, bent: Tensor, like: Tensor) -> None:
-        curvature = moved.dot(bent)
-        seen = _flat(toned(_unflat(bent, like), self.axes))
-        sharpness = seen.dot(seen)
-        usable = curvature > 1e-10 * sharpness
-        is_large = moved.numel() > LARGE
+    def _remember(self, position: Tensor, slope: Tensor, earlier: Tensor, slope_earlier: Tensor) -> None:
+        is_large = len(position) > LARGE
         while len(self.pairs) >= (min(self.history, LARGE_HISTORY) if is_large else self.history):
             self.pairs.popleft()
-        kept = torch.bfloat16 if is_large else moved.dtype
+        moved, bent = (torch.empty_like(position, dtype=torch.bfloat16 if is_large else None) for _ in range(2))
+        curvature = sharpness = position.new_zeros(())
+        for part in _parts(position):
+            step, change = position[part] - earlier[part], slope[part] - slope_earlier[part]
+            seen = self._toned(change)
+            curvature, sharpness = curvature + step.dot(change), sharpness + seen.dot(seen)
+            moved[part], bent[part] = step, change
+        usable = curvature > 1e-10 * sharpness
         # Pairs without positive curvature get weight zero: dropping them would make the host wait.
-        self.pairs.append((moved.to(kept), bent.to(kept), torch.where(usable, 1 / curvature, 0)))
+        self.pairs.append((moved, bent, torch.where(usable, 1 / curvature, 0)))
         self.scale = torch.where(usable, curvature / sharpness, self.scale)
+
+    def _toned(self, values: Tensor) -> Tensor:
+        """Flat pixels in the axes."""
+        return values if self.axes is None else (values.view(-1, 3) @ self.axes.to(values)).flatten()
 
 
 class Adam:
@@ -100,6 +111,19 @@ def toned(pixels: Tensor, axes: Tensor | None) -> Tensor:
 
 
 OPTIMIZERS: dict[str, type[LBFGS | Adam]] = {"lbfgs": LBFGS, "adam": Adam}
+
+
+def _parts(values: Tensor) -> Iterator[slice]:
+    return (slice(start, start + PART) for start in range(0, len(values), PART))
+
+
+def _dot(kept: Tensor, values: Tensor) -> Tensor:
+    return torch.stack([kept[part].to(values).dot(values[part]) for part in _parts(values)]).sum()
+
+
+def _add(values: Tensor, kept: Tensor, factor: Tensor) -> None:
+    for part in _parts(values):
+        values[part].addcmul_(kept[part].to(values), factor)
 
 
 def _flat(pixels: Tensor) -> Tensor:
