@@ -153,12 +153,12 @@ class Query:
             region: how much each position counts for the mean, `[1, 1, h, w]`; None for all alike.
         """
         like = candidates.columns
-        mean, count = like.new_zeros(like.shape[1]), math.prod(self.size) if region is None else region.sum()
+        mean = like.new_zeros(like.shape[1])
         for columns, channels, (rows, across) in self.pieces():
             here = _rows(columns)
             some = None if region is None else _rows(region[..., rows, across])
             mean[channels] += here.sum(0) if some is None else (here.mT @ some).flatten()
-        mean /= count if region is None else torch.as_tensor(count).clamp_min(TINY)
+        mean /= math.prod(self.size) if region is None else region.sum().clamp_min(TINY)
         wanted, squares = like.new_zeros(*self.size, candidates.components.shape[1]), like.new_zeros(*self.size, 1)
         for columns, channels, (rows, across) in self.pieces():
             away = (columns[0] - mean[channels, None, None]).movedim(0, -1)

@@ -75,6 +75,15 @@ def set_to(page: Any, name: str, value: object) -> None:
     )
 
 
+def begin_what_takes_long(page: Any, size: int) -> None:
+    choose(page)
+    style(page, "pen")
+    set_to(page, "size", size)
+    set_to(page, "iterations", 3000)
+    set_to(page, "optimizer", "adam")
+    page.click("#paint")
+
+
 def paint(page: Any) -> None:
     count = page.locator("#jobs li").count()
     page.click("#paint")
@@ -120,12 +129,7 @@ def test_a_photograph_is_painted_compared_and_saved(page: Any, tmp_path: Path) -
 
 
 def test_it_gets_finer_is_stopped_and_found_again(page: Any, browser: Any, address: str) -> None:
-    choose(page)
-    style(page, "pen")
-    set_to(page, "size", 320)
-    set_to(page, "iterations", 3000)
-    set_to(page, "optimizer", "adam")
-    page.click("#paint")
+    begin_what_takes_long(page, 320)
     expect(page.locator("#bar")).to_be_visible(timeout=SOON)
     expect(page.locator("#after")).to_have_attribute("src", re.compile(r"/picture\?n=2$"), timeout=SOON)
     expect(page.locator("#after")).to_have_attribute("src", re.compile(r"/picture\?n=3$"), timeout=SOON)
@@ -258,12 +262,7 @@ def test_a_wrong_size_is_told_at_once_and_a_picture_can_begin_it(page: Any) -> N
 
 
 def test_what_others_paint_is_stopped_by_its_card(page: Any, browser: Any, address: str) -> None:
-    choose(page)
-    style(page, "pen")
-    set_to(page, "iterations", 3000)
-    set_to(page, "size", 200)
-    set_to(page, "optimizer", "adam")
-    page.click("#paint")
+    begin_what_takes_long(page, 200)
     expect(page.locator("#status")).to_contain_text("Painting", timeout=SOON)
     context = browser.new_context()
     other = opened(context, address)

@@ -63,6 +63,11 @@ class Sight:
     positions: int
 
     @property
+    def is_local(self) -> bool:
+        """Whether a position depends on its windows alone, so that a part of the layer can be computed by itself."""
+        return self.spans is not None and not self.everything
+
+    @property
     def width(self) -> int | None:
         """Side of the square that a position sees through windows, in px; the longer side if it is not a square."""
         return None if self.spans is None else max(span.last - span.first + 1 for span in self.spans)

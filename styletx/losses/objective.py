@@ -206,9 +206,8 @@ def _at(whole: Tensor, part: Tensor | Placed) -> Tensor:
 
 def _add(sums: dict[int, Tensor], index: int, part: Tensor | Placed) -> None:
     if index not in sums:
-        sums[index] = _values(part).new_zeros(*part.values.shape[:-2], *part.size) if isinstance(part, Placed) else part
-        if not isinstance(part, Placed):
-            return
+        shape = (*part.values.shape[:-2], *part.size) if isinstance(part, Placed) else part.shape
+        sums[index] = _values(part).new_zeros(shape)
     _at(sums[index], part).add_(_values(part))
 
 

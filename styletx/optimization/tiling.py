@@ -60,7 +60,7 @@ def tiles(size: tuple[int, int], side: int, sights: Mapping[str, Sight], within:
         ValueError: a layer's positions depend on the whole picture, as squeeze-and-excitation's do; such a network
             cannot be evaluated in tiles.
     """
-    if whole := [layer for layer, sight in sights.items() if sight.everything or sight.spans is None]:
+    if whole := [layer for layer, sight in sights.items() if not sight.is_local]:
         raise ValueError(f"{', '.join(whole)}: depends on the whole picture, so it cannot be evaluated in tiles")
     spans = {layer: sight.spans for layer, sight in sights.items() if sight.spans is not None}
     down, across = (

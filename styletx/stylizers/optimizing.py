@@ -150,10 +150,6 @@ class OptimizingStylizer(Stylizer):
             held = [photo]  # until its last use
             del photo
 
-            def begin(size: tuple[int, int]) -> Tensor:
-                initial = self._initial(run, held[0], sizes[0])
-                return images.resize(optimization.toned(initial, axes) if axes is colors.GREY else initial, size)
-
             def finer(painted: Tensor, size: tuple[int, int]) -> Tensor:
                 # With the photograph's detail, eyes and ropes need not be found again.
                 detailed = images.detailed(painted, images.resize(held[0], size))
@@ -166,7 +162,7 @@ class OptimizingStylizer(Stylizer):
 
             steps = optimization.coarse_to_fine(
                 objective,
-                begin(sizes[0]),
+                _in_axes(self._initial(run, held[0], sizes[0]), axes),
                 sizes,
                 iterations=self.options.iterations,
                 coarse_iterations=MATCHED_COARSE_ITERATIONS if self.match else optimization.COARSE_ITERATIONS,
@@ -195,7 +191,7 @@ class OptimizingStylizer(Stylizer):
         with torch.enable_grad():
             *_, last = optimization.coarse_to_fine(
                 lambda at, earlier: self._objective(images.resize(photo, at), goal, earlier, []),
-                photo if axes is not colors.GREY else optimization.toned(photo, axes),
+                _in_axes(photo, axes),
                 [canvas],
                 iterations=SKETCH_ITERATIONS,
                 axes=axes,
@@ -340,6 +336,8 @@ class OptimizingStylizer(Stylizer):
                     f"{field('tile')}"
                 )
             return int(self.options.tile)
+        if max(size) <= TILE:  # one tile saves nothing, and a sketch need not find out what memory there is
+            return None
         needed, available = math.prod(size) * self._bytes_per_pixel[0], devices.available_memory(self.device)
         is_large = self.device.type == "cpu" and math.prod(size) > LARGEST_WHOLE
         is_needed = is_large or (available is not None and needed > available)
@@ -348,7 +346,7 @@ class OptimizingStylizer(Stylizer):
     @property
     def _has_tiles(self) -> bool:
         """Whether a part of a picture can be evaluated by itself."""
-        return not any(sight.everything or sight.spans is None for sight in self.backbone.sights.values())
+        return all(sight.is_local for sight in self.backbone.sights.values())
 
     def _style_layers(
         self, at: tuple[int, int], size: tuple[int, int], strides: Mapping[str, int | None]
@@ -452,6 +450,11 @@ class OptimizingStylizer(Stylizer):
             f"{shown(name)}: {size[1]}×{size[0]} px needs about {needed / 2**30:.1f} GiB, and {self.device} has "
             f"{available / 2**30:.1f} GiB free; {advice}"
         )
+
+
+def _in_axes(initial: Tensor, axes: Tensor | None) -> Tensor:
+    """What a search begins with: in grey, if it cannot leave it."""
+    return optimization.toned(initial, axes if axes is colors.GREY else None)
 
 
 def _canvas(size: tuple[int, int]) -> tuple[int, int]:

@@ -108,13 +108,13 @@ function addStyle({ name, label, picture, painting }) {
 function addOwn({ id, name }) {
   if ([...$("gallery").children].some((button) => button.dataset.style === id)) return;
   addStyle({ name: id, label: name, picture: `/api/v1/uploads/${id}/picture` });
-  const own = JSON.parse(localStorage.getItem(OWN) ?? "[]").filter((one) => one.id !== id);
-  localStorage.setItem(OWN, JSON.stringify([...own, { id, name }].slice(-8)));
+  forgetOwn(id);
+  localStorage.setItem(OWN, JSON.stringify([...ownOnes(), { id, name }].slice(-8)));
 }
 
-function forgetOwn(id) {
-  localStorage.setItem(OWN, JSON.stringify(JSON.parse(localStorage.getItem(OWN) ?? "[]").filter((one) => one.id !== id)));
-}
+function ownOnes() { return JSON.parse(localStorage.getItem(OWN) ?? "[]"); }
+
+function forgetOwn(id) { localStorage.setItem(OWN, JSON.stringify(ownOnes().filter((one) => one.id !== id))); }
 
 // What is to be done next.
 function guide() {
@@ -453,7 +453,7 @@ try {
   const [declared, styles] = await Promise.all([http.json("/api/v1/options"), http.json("/api/v1/styles")]);
   options.build(declared);
   styles.forEach(addStyle);
-  for (const one of JSON.parse(localStorage.getItem(OWN) ?? "[]")) {
+  for (const one of ownOnes()) {
     await http.json(`/api/v1/uploads/${one.id}`).then(addOwn, () => forgetOwn(one.id));
   }
   await listJobs();
